@@ -1,0 +1,175 @@
+#include "parallel.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace moe::parallel {
+
+namespace {
+
+int coresOfThisProcess() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::clamp(CPU_COUNT(&set), 1, kMaxThreads);
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
+}
+
+int initialThreads() {
+  if (const char* wanted = std::getenv("TRAIN_MOE_THREADS")) {
+    const int count = std::atoi(wanted);
+    if (count >= 1) return std::min(count, kMaxThreads);
+  }
+  return coresOfThisProcess();
+}
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+struct Scratch {
+  void* data[4] = {};
+  int64_t bytes[4] = {};
+};
+
+/// Workers spin for a short while after a job, because kernels follow each other closely, then sleep on a futex.
+class Pool {
+ public:
+  Pool() : count_(initialThreads()) {}
+
+  int count() const { return count_; }
+
+  void resize(int count) {
+    const std::lock_guard lock(callers_);
+    stop();
+    count_ = count;
+  }
+
+  void run(int64_t tasks, void (*body)(void*, int64_t, int), void* context) {
+    const std::lock_guard lock(callers_);  // two environments may compute at once; their jobs take turns
+    if (count_ == 1 || tasks == 1) {
+      for (int64_t task = 0; task < tasks; task++) body(context, task, 0);
+      return;
+    }
+    if (getpid() != owner_) abandon();
+    if (workers_.empty()) start();
+    body_ = body;
+    context_ = context;
+    tasks_ = tasks;
+    next_.store(0, std::memory_order_relaxed);
+    busy_.store(count_ - 1, std::memory_order_relaxed);
+    job_.fetch_add(1, std::memory_order_release);
+    if (sleepers_.load(std::memory_order_seq_cst) > 0) wake();
+    work(0);
+    while (busy_.load(std::memory_order_acquire) > 0) pause();
+  }
+
+  Scratch& scratch(int worker) { return scratch_[worker]; }
+
+ private:
+  static constexpr int kSpins = 4000;
+
+  void work(int worker) {
+    for (int64_t task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) body_(context_, task, worker);
+  }
+
+  void wake() { syscall(SYS_futex, &job_, FUTEX_WAKE_PRIVATE, kMaxThreads, nullptr, nullptr, 0); }
+
+  void serve(int worker) {
+    int seen = first_;
+    for (;;) {
+      int spins = 0;
+      while (job_.load(std::memory_order_acquire) == seen) {
+        if (++spins < kSpins) {
+          pause();
+          continue;
+        }
+        sleepers_.fetch_add(1, std::memory_order_seq_cst);
+        syscall(SYS_futex, &job_, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+        sleepers_.fetch_sub(1, std::memory_order_relaxed);
+        spins = 0;
+      }
+      seen = job_.load(std::memory_order_acquire);
+      if (stopping_.load(std::memory_order_acquire)) return;
+      work(worker);
+      busy_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  void start() {
+    owner_ = getpid();
+    first_ = job_.load();
+    for (int worker = 1; worker < count_; worker++) workers_.emplace_back([this, worker] { serve(worker); });
+  }
+
+  void stop() {
+    if (workers_.empty()) return;
+    if (getpid() != owner_) return abandon();
+    stopping_.store(true, std::memory_order_release);
+    job_.fetch_add(1, std::memory_order_release);
+    wake();
+    for (std::thread& thread : workers_) thread.join();
+    workers_.clear();
+    stopping_.store(false);
+  }
+
+  /// After fork() the threads are gone; their objects must be forgotten, not joined.
+  void abandon() {
+    for (std::thread& thread : workers_) thread.detach();
+    workers_.clear();
+    sleepers_.store(0);
+  }
+
+  int count_;
+  pid_t owner_ = 0;
+  int first_ = 0;
+  std::vector<std::thread> workers_;
+  std::mutex callers_;
+  void (*body_)(void*, int64_t, int) = nullptr;
+  void* context_ = nullptr;
+  int64_t tasks_ = 0;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<int> job_{0};
+  alignas(64) std::atomic<int> busy_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
+  std::atomic<bool> stopping_{false};
+  Scratch scratch_[kMaxThreads];
+};
+
+/// Never destroyed: worker threads may still be asleep in it when the process exits.
+Pool& pool() {
+  static Pool* pool = new Pool;
+  return *pool;
+}
+
+}  // namespace
+
+int threads() { return pool().count(); }
+void setThreads(int count) { pool().resize(count); }
+
+void run(int64_t tasks, void (*body)(void* context, int64_t task, int worker), void* context) {
+  pool().run(tasks, body, context);
+}
+
+void* scratch(int worker, int slot, int64_t bytes) {
+  Scratch& own = pool().scratch(worker);
+  if (own.bytes[slot] < bytes) {
+    std::free(own.data[slot]);
+    const int64_t rounded = (bytes + 4095) / 4096 * 4096;
+    own.data[slot] = std::aligned_alloc(4096, rounded);
+    own.bytes[slot] = own.data[slot] ? rounded : 0;
+    if (!own.data[slot]) std::abort();
+  }
+  return own.data[slot];
+}
+
+}  // namespace moe::parallel

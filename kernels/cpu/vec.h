@@ -1,0 +1,133 @@
+// Vectors of floats, the width of the instruction set this file is compiled for, and bf16.
+//
+// `vec` is a GCC vector type: + - * / and comparisons work on it; loads and stores convert from and to bf16, so that a
+// kernel is written once for both dtypes. Sums over a vector are taken in one fixed order.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace moe::MOE_ISA {
+
+#if defined(__AVX512F__)
+inline constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+inline constexpr int kLanes = 8;
+#else
+inline constexpr int kLanes = 4;
+#endif
+
+typedef float vec __attribute__((vector_size(kLanes * 4)));
+typedef int32_t ivec __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t hvec __attribute__((vector_size(kLanes * 2)));
+typedef float uvec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+typedef uint16_t uhvec __attribute__((vector_size(kLanes * 2), aligned(2), may_alias));
+
+/// The upper half of a float. Conversion rounds to nearest even; NaN stays NaN.
+struct bf16 {
+  uint16_t bits;
+};
+
+inline float widen(bf16 x) {
+  const uint32_t u = static_cast<uint32_t>(x.bits) << 16;
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+inline float widen(float x) { return x; }
+
+inline bf16 narrow(float x) {
+  uint32_t u;
+  memcpy(&u, &x, 4);
+  if ((u & 0x7fffffff) > 0x7f800000) return {static_cast<uint16_t>(u >> 16 | 0x40)};
+  return {static_cast<uint16_t>((u + 0x7fff + (u >> 16 & 1)) >> 16)};
+}
+
+inline void put(float* to, float x) { *to = x; }
+inline void put(bf16* to, float x) { *to = narrow(x); }
+
+inline vec splat(float x) { return vec{} + x; }
+inline vec load(const float* p) { return *reinterpret_cast<const uvec*>(p); }
+inline vec load(const bf16* p) {
+  const hvec h = *reinterpret_cast<const uhvec*>(p);
+  const ivec wide = __builtin_convertvector(h, ivec) << 16;
+  return reinterpret_cast<vec>(wide);
+}
+inline void store(float* p, vec x) { *reinterpret_cast<uvec*>(p) = x; }
+inline void store(bf16* p, vec x) {
+  typedef uint32_t word __attribute__((vector_size(kLanes * 4)));
+  const word u = reinterpret_cast<word>(x);
+  const word rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+  const word quiet = u >> 16 | 0x40;
+  const word isNan = (u & 0x7fffffff) > 0x7f800000;
+  *reinterpret_cast<uhvec*>(p) = __builtin_convertvector((isNan & quiet) | (~isNan & rounded), hvec);
+}
+
+/// The first n < kLanes elements; the others read as 0 and are not written.
+template <class T> inline vec loadPart(const T* p, int n) {
+  T part[kLanes] = {};
+  for (int i = 0; i < n; i++) part[i] = p[i];
+  return load(part);
+}
+template <class T> inline void storePart(T* p, vec x, int n) {
+  T part[kLanes];
+  store(part, x);
+  for (int i = 0; i < n; i++) p[i] = part[i];
+}
+
+inline vec fma(vec a, vec b, vec c) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vec>(_mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<vec>(_mm256_fmadd_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
+#else
+  return a * b + c;
+#endif
+}
+
+inline vec vmax(vec a, vec b) { return a > b ? a : b; }
+inline vec vmin(vec a, vec b) { return a < b ? a : b; }
+
+/// Sum of the lanes, halving: (0+4)+(2+6) ... the same order for every call.
+inline float sum(vec x) {
+  float lane[kLanes];
+  store(lane, x);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+  return lane[0];
+}
+inline float maximum(vec x) {
+  float lane[kLanes];
+  store(lane, x);
+  float m = lane[0];
+  for (int i = 1; i < kLanes; i++) m = lane[i] > m ? lane[i] : m;
+  return m;
+}
+
+/// exp(x) to about 1 ulp on [-87, 88]; below it 0, above it the largest power: softmax never asks for more.
+/// Cody-Waite reduction by ln 2 and a degree-6 minimax polynomial.
+inline vec exp(vec x) {
+  const vec clamped = vmin(vmax(x, splat(-87.3365f)), splat(88.3762f));
+  const vec magic = splat(12582912.f);  // 1.5 * 2^23: adding it rounds to the nearest integer
+  const vec n = fma(clamped, splat(1.44269504f), magic) - magic;
+  vec r = fma(n, splat(-0.693359375f), clamped);
+  r = fma(n, splat(2.12194440e-4f), r);
+  vec p = splat(1.9875691500e-4f);
+  p = fma(p, r, splat(1.3981999507e-3f));
+  p = fma(p, r, splat(8.3334519073e-3f));
+  p = fma(p, r, splat(4.1665795894e-2f));
+  p = fma(p, r, splat(1.6666665459e-1f));
+  p = fma(p, r, splat(5.0000001201e-1f));
+  p = fma(p, r * r, r) + 1.f;
+  const ivec power = (__builtin_convertvector(n, ivec) + 127) << 23;
+  const vec result = p * reinterpret_cast<vec>(power);
+  return x < splat(-87.3365f) ? splat(0.f) : result;
+}
+
+/// 1 / (1 + exp(-x))
+inline vec sigmoid(vec x) { return 1.f / (1.f + exp(-x)); }
+
+}  // namespace moe::MOE_ISA

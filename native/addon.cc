@@ -1,0 +1,500 @@
+// The JavaScript boundary: handles, argument readers, one binding per line of the table, errors.
+//
+// A tensor is a number in JavaScript: slot + generation * 2^24. The slot table owns the view, the view counts on its
+// buffer, and nothing here has a finalizer: JavaScript's scopes release handles (src/tensor/scope.ts). All state is per
+// environment, so the addon works in several worker threads at once.
+#include <napi.h>
+
+#include <array>
+#include <cstring>
+#include <memory>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+
+#include "backend.h"
+#include "contract.h"
+#include "host.h"
+#include "memory.h"
+
+namespace moe {
+namespace {
+
+constexpr int64_t kSlotBits = 24;
+constexpr int64_t kSlotMask = (int64_t{1} << kSlotBits) - 1;
+
+struct Slot {
+  View view;
+  int64_t generation = 1;
+  bool used = false;
+};
+
+struct BackendHandle {
+  const Backend* backend;
+  std::unique_ptr<Allocator> allocator;
+};
+
+/// Everything one JavaScript environment owns.
+struct Context {
+  std::vector<Slot> slots;
+  std::vector<int32_t> freeSlots;
+  std::vector<BackendHandle> backends;
+  Napi::FunctionReference errorClass;
+  int tag = 0;
+
+  ~Context() {
+    for (Slot& slot : slots)
+      if (slot.used) slot.view.buffer->owner->drop(slot.view.buffer);
+  }
+
+  double put(const View& view) {
+    int32_t index;
+    if (freeSlots.empty()) {
+      index = static_cast<int32_t>(slots.size());
+      if (index >= kSlotMask) throw Error("internal", "more than 16 million tensors are alive at once.");
+      slots.emplace_back();
+    } else {
+      index = freeSlots.back();
+      freeSlots.pop_back();
+    }
+    Slot& slot = slots[index];
+    slot.view = view;
+    slot.used = true;
+    return static_cast<double>(index + (slot.generation << kSlotBits));
+  }
+
+  Slot& at(int64_t id) {
+    const int64_t index = id & kSlotMask;
+    if (index >= static_cast<int64_t>(slots.size()) || !slots[index].used || slots[index].generation != id >> kSlotBits)
+      throw Error("bad-argument", "this tensor was released already; keep() it or use it inside its scope.");
+    return slots[index];
+  }
+
+  void release(int64_t id) {
+    Slot& slot = at(id);
+    slot.view.buffer->owner->drop(slot.view.buffer);
+    slot.used = false;
+    slot.generation++;
+    freeSlots.push_back(static_cast<int32_t>(id & kSlotMask));
+  }
+};
+
+Context& contextOf(napi_env env) {
+  void* data = nullptr;
+  napi_get_instance_data(env, &data);
+  return *static_cast<Context*>(data);
+}
+
+/// Throws the package's own error class, so that `instanceof TrainMoeError` and `.code` hold for native failures too.
+napi_value raise(napi_env env, const char* code, const char* sentence) {
+  Context& context = contextOf(env);
+  if (context.errorClass.IsEmpty()) {
+    napi_throw_error(env, code, sentence);
+    return nullptr;
+  }
+  napi_value constructor = context.errorClass.Value(), arguments[2], error;
+  napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &arguments[0]);
+  napi_create_string_utf8(env, sentence, NAPI_AUTO_LENGTH, &arguments[1]);
+  if (napi_new_instance(env, constructor, 2, arguments, &error) == napi_ok) napi_throw(env, error);
+  return nullptr;
+}
+
+template <class F> napi_value guarded(napi_env env, F&& body) {
+  try {
+    return body();
+  } catch (const Error& e) {
+    return raise(env, e.code, e.what());
+  } catch (const std::exception& e) {
+    return raise(env, "internal", e.what());
+  }
+}
+
+int64_t integer(napi_env env, napi_value value) {
+  int64_t out = 0;
+  if (napi_get_value_int64(env, value, &out) != napi_ok) throw Error("bad-argument", "a number was expected by the native call.");
+  return out;
+}
+
+double number(napi_env env, napi_value value) {
+  double out = 0;
+  if (napi_get_value_double(env, value, &out) != napi_ok) throw Error("bad-argument", "a number was expected by the native call.");
+  return out;
+}
+
+// ---- one call of a line of the table ----------------------------------------------------------------------------------
+
+/// Reads arguments one by one; collects the views for the contract check.
+struct Reader {
+  napi_env env;
+  Context& context;
+  const napi_value* values;
+  int next = 0;
+  std::array<View*, 24> views{};
+  std::array<int, 24> slots{};
+  int count = 0;
+  const Allocator* owner = nullptr;
+
+  void tensor(View& view) {
+    const int64_t id = integer(env, values[next++]);
+    if (id) {
+      view = context.at(id).view;
+      if (owner && view.buffer->owner != owner)
+        throw Error("bad-argument", "the tensors of one call live on different backends; move them to one first.");
+      owner = view.buffer->owner;
+    }
+    views[count++] = &view;
+  }
+};
+
+template <class A> struct Read {
+  static void read(Reader& r, A& value) { r.tensor(value); }
+};
+template <> struct Read<Acc> {
+  static void read(Reader& r, Acc& value) {
+    r.tensor(value);
+    value.beta = static_cast<float>(number(r.env, r.values[r.next++]));
+  }
+};
+template <> struct Read<float> {
+  static void read(Reader& r, float& value) { value = static_cast<float>(number(r.env, r.values[r.next++])); }
+};
+template <> struct Read<int64_t> {
+  static void read(Reader& r, int64_t& value) { value = integer(r.env, r.values[r.next++]); }
+};
+template <> struct Read<bool> {
+  static void read(Reader& r, bool& value) {
+    if (napi_get_value_bool(r.env, r.values[r.next++], &value) != napi_ok)
+      throw Error("bad-argument", "true or false was expected by the native call.");
+  }
+};
+
+template <class A> constexpr int kWidth = std::is_same_v<A, Acc> ? 2 : 1;
+template <class A> constexpr bool kWrites = std::is_same_v<A, Out> || std::is_same_v<A, Mut> || std::is_same_v<A, Acc> || std::is_same_v<A, MaybeOut>;
+
+template <class A> void touched(const A& value) {
+  if constexpr (kWrites<A>)
+    if (value.buffer) value.buffer->version++;
+}
+
+template <class... A>
+napi_value call(napi_env env, napi_callback_info info, void (*Backend::*member)(A...), const Contract& contract) {
+  constexpr int width = (kWidth<A> + ... + 0);
+  size_t argc = width;
+  napi_value values[width];
+  napi_get_cb_info(env, info, &argc, values, nullptr, nullptr);
+  return guarded(env, [&]() -> napi_value {
+    if (argc != width)
+      throw Error("internal", contract.op + ": " + std::to_string(argc) + " arguments given, " + std::to_string(width) + " expected; rebuild (npm run build).");
+    Reader reader{env, contextOf(env), values};
+    std::tuple<A...> arguments;
+    std::apply([&](A&... a) { (Read<A>::read(reader, a), ...); }, arguments);
+    contract.check(reader.views.data());
+    if (!reader.owner) throw Error("bad-argument", contract.op + ": no tensor was given.");
+    const Backend* backend = reader.owner->backend();
+    std::apply([&](A&... a) { (backend->*member)(a...); (touched(a), ...); }, arguments);
+    return nullptr;
+  });
+}
+
+#define OP(name, params, contract)                                                                        \
+  napi_value bind_##name(napi_env env, napi_callback_info info) {                                         \
+    return guarded(env, [&]() -> napi_value {                                                             \
+      static const Contract parsed(#name, #params, contract);                                             \
+      return call(env, info, &Backend::name, parsed);                                                     \
+    });                                                                                                   \
+  }
+#include "ops.def"
+#undef OP
+
+struct Line {
+  const char *name, *parameters, *contract;
+  napi_callback bind;
+};
+const Line kTable[] = {
+#define OP(name, params, contract) {#name, #params, contract, bind_##name},
+#include "ops.def"
+#undef OP
+};
+
+// ---- memory and handles ------------------------------------------------------------------------------------------------
+
+DType dtypeOf(int64_t code) {
+  if (code < 0 || code > 4) throw Error("bad-argument", "dtype code " + std::to_string(code) + " is unknown; rebuild (npm run build).");
+  return static_cast<DType>(code);
+}
+
+void setShape(View& view, const Napi::CallbackInfo& info, size_t first) {
+  view.rank = static_cast<int>(info.Length() - first);
+  if (view.rank > kMaxRank) throw Error("bad-argument", "a tensor has at most 5 dimensions, " + std::to_string(view.rank) + " were given.");
+  for (int i = 0; i < view.rank; i++) {
+    view.shape[i] = integer(info.Env(), info[first + i]);
+    if (view.shape[i] < 0) throw Error("bad-argument", "a dimension of " + std::to_string(view.shape[i]) + " was given; sizes are 0 or more.");
+  }
+  int64_t stride = 1;
+  for (int i = view.rank - 1; i >= 0; i--) {
+    view.stride[i] = stride;
+    if (__builtin_mul_overflow(stride, std::max<int64_t>(view.shape[i], 1), &stride) || stride > (int64_t{1} << 50))
+      throw Error("bad-argument", "a tensor of more than 2^50 elements was asked for.");
+  }
+}
+
+/// create(backend, dtype, weight, ...shape) -> id
+Napi::Value create(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    Context& context = contextOf(info.Env());
+    const int64_t backend = integer(info.Env(), info[0]);
+    View view;
+    view.dtype = dtypeOf(integer(info.Env(), info[1]));
+    setShape(view, info, 3);
+    view.buffer = context.backends.at(backend).allocator->create(view.size() * bytes(view.dtype), context.tag);
+    view.buffer->weight = integer(info.Env(), info[2]) != 0;
+    view.data = view.buffer->data;
+    return Napi::Number::New(info.Env(), context.put(view));
+  })};
+}
+
+/// view(id, offset, rank, ...shape, ...stride) -> id of a window on the same memory; offset and strides in elements
+Napi::Value makeView(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    const Napi::Env env = info.Env();
+    Context& context = contextOf(env);
+    const View base = context.at(integer(env, info[0])).view;
+    const int64_t offset = integer(env, info[1]), rank = integer(env, info[2]);
+    if (rank < 0 || rank > kMaxRank || static_cast<int64_t>(info.Length()) != 3 + 2 * rank) throw Error("internal", "view: wrong number of arguments.");
+    View view = base;
+    view.rank = static_cast<int>(rank);
+    int64_t last = offset;
+    bool empty = false;
+    for (int i = 0; i < rank; i++) {
+      view.shape[i] = integer(env, info[3 + i]);
+      view.stride[i] = integer(env, info[3 + rank + i]);
+      if (view.shape[i] < 0 || view.stride[i] < 0) throw Error("bad-argument", "view: sizes and strides are 0 or more.");
+      if (view.shape[i] == 0) empty = true;
+      else last += (view.shape[i] - 1) * view.stride[i];
+    }
+    const int64_t start = static_cast<char*>(base.data) - static_cast<char*>(base.buffer->data);
+    if (offset < 0 || (!empty && start + (last + 1) * bytes(base.dtype) > static_cast<int64_t>(base.buffer->bytes)))
+      throw Error("bad-argument", "view: the window reaches beyond the tensor's memory.");
+    view.data = static_cast<char*>(base.data) + offset * bytes(base.dtype);
+    view.buffer->views++;
+    return Napi::Number::New(env, context.put(view));
+  })};
+}
+
+/// release(Float64Array of ids, count)
+Napi::Value release(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    Context& context = contextOf(info.Env());
+    const auto ids = info[0].As<Napi::Float64Array>();
+    const int64_t count = integer(info.Env(), info[1]);
+    for (int64_t i = 0; i < count; i++) context.release(static_cast<int64_t>(ids.Data()[i]));
+    return nullptr;
+  })};
+}
+
+/// The bytes of a typed array or other view of memory.
+std::pair<char*, size_t> bytesOf(const Napi::Value& value) {
+  if (!value.IsTypedArray()) throw Error("bad-argument", "a typed array was expected by the native call.");
+  const auto array = value.As<Napi::TypedArray>();
+  return {static_cast<char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength()};
+}
+
+template <class Copy> napi_value transfer(const Napi::CallbackInfo& info, const char* verb, Copy&& copy) {
+  Context& context = contextOf(info.Env());
+  const View view = context.at(integer(info.Env(), info[0])).view;
+  const auto [data, size] = bytesOf(info[1]);
+  const size_t wanted = view.size() * bytes(view.dtype);
+  if (!view.contiguous()) throw Error("bad-argument", std::string(verb) + ": the tensor is a strided view; copy it first.");
+  if (size != wanted)
+    throw Error("bad-argument", std::string(verb) + ": the array has " + std::to_string(size) + " bytes, the tensor " + std::to_string(wanted) + ".");
+  copy(view, data, size);
+  return nullptr;
+}
+
+Napi::Value write(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    return transfer(info, "write", [](const View& view, char* data, size_t size) {
+      view.buffer->owner->backend()->copy_in(view.data, data, size);
+      view.buffer->version++;
+    });
+  })};
+}
+
+Napi::Value read(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    return transfer(info, "read", [](const View& view, char* data, size_t size) { view.buffer->owner->backend()->copy_out(data, view.data, size); });
+  })};
+}
+
+/// setTag(name) -> the tag that was set before; names what is allocated from now on
+Napi::Value setTag(const Napi::CallbackInfo& info) {
+  Context& context = contextOf(info.Env());
+  const std::string name = info[0].ToString();
+  auto& names = tagNames();
+  const std::string before = names[context.tag];
+  size_t index = 0;
+  while (index < names.size() && names[index] != name) index++;
+  if (index == names.size()) names.push_back(name);
+  context.tag = static_cast<int>(index);
+  return Napi::String::New(info.Env(), before);
+}
+
+/// memory(backend, resetPeak) -> { live, peak, cached, tensors, tags: { name: { live, peak, blocks } } }
+Napi::Value memory(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    const Napi::Env env = info.Env();
+    Context& context = contextOf(env);
+    Allocator& allocator = *context.backends.at(integer(env, info[0])).allocator;
+    const auto& use = allocator.use();
+    auto out = Napi::Object::New(env);
+    out["live"] = static_cast<double>(use.live);
+    out["peak"] = static_cast<double>(use.peak);
+    out["cached"] = static_cast<double>(use.cached);
+    out["tensors"] = static_cast<double>(context.slots.size() - context.freeSlots.size());
+    auto tags = Napi::Object::New(env);
+    for (size_t i = 0; i < use.tags.size(); i++) {
+      auto tag = Napi::Object::New(env);
+      tag["live"] = static_cast<double>(use.tags[i].live);
+      tag["peak"] = static_cast<double>(use.tags[i].peak);
+      tag["blocks"] = static_cast<double>(use.tags[i].blocks);
+      tags[tagNames()[i]] = tag;
+    }
+    out["tags"] = tags;
+    if (info[1].ToBoolean()) allocator.resetPeak();
+    return out;
+  })};
+}
+
+/// limitMemory(backend, bytes): allocations beyond it fail; 0 lifts it
+Napi::Value limitMemory(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    contextOf(info.Env()).backends.at(integer(info.Env(), info[0])).allocator->limit(static_cast<size_t>(integer(info.Env(), info[1])));
+    return nullptr;
+  })};
+}
+
+Napi::Value trimMemory(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    contextOf(info.Env()).backends.at(integer(info.Env(), info[0])).allocator->trim();
+    return nullptr;
+  })};
+}
+
+Napi::Value synchronize(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    contextOf(info.Env()).backends.at(integer(info.Env(), info[0])).backend->synchronize();
+    return nullptr;
+  })};
+}
+
+// ---- backends and the host ---------------------------------------------------------------------------------------------
+
+double addBackend(Context& context, const Backend* backend) {
+  if (backend->abi != kAbi)
+    throw Error("no-device", std::string("the backend library ") + backend->name + " has ABI " + std::to_string(backend->abi) + ", this addon " +
+                                 std::to_string(kAbi) + "; rebuild it (npm run build).");
+  for (size_t i = 0; i < context.backends.size(); i++)
+    if (context.backends[i].backend == backend) return static_cast<double>(i);
+  context.backends.push_back({backend, std::make_unique<Allocator>(backend)});
+  return static_cast<double>(context.backends.size() - 1);
+}
+
+/// openCpu(isa or undefined) -> { index, name }: the CPU backend of the best instruction set, or of the one named
+Napi::Value openCpu(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    const std::string isa = info[0].IsString() ? std::string(info[0].ToString()) : "";
+    const Backend* backend = host::cpuBackend(isa);
+    auto out = Napi::Object::New(info.Env());
+    out["index"] = addBackend(contextOf(info.Env()), backend);
+    out["name"] = std::string(backend->name);
+    return out;
+  })};
+}
+
+/// openLibrary(path) -> { index, name }: a backend from a shared library
+Napi::Value openLibrary(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    const Backend* backend = host::libraryBackend(info[0].ToString());
+    auto out = Napi::Object::New(info.Env());
+    out["index"] = addBackend(contextOf(info.Env()), backend);
+    out["name"] = std::string(backend->name);
+    return out;
+  })};
+}
+
+/// hostInfo() -> { features: [...], isas: [...], threads }
+Napi::Value hostInfo(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto out = Napi::Object::New(env);
+  const auto list = [&](const std::vector<std::string>& words) {
+    auto array = Napi::Array::New(env, words.size());
+    for (uint32_t i = 0; i < words.size(); i++) array[i] = words[i];
+    return array;
+  };
+  out["features"] = list(host::cpuFeatures());
+  out["isas"] = list(host::cpuIsas());
+  out["threads"] = host::threads();
+  return out;
+}
+
+Napi::Value setThreads(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    host::setThreads(static_cast<int>(integer(info.Env(), info[0])));
+    return nullptr;
+  })};
+}
+
+Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
+  contextOf(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
+  return info.Env().Undefined();
+}
+
+Napi::Value table(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto out = Napi::Array::New(env);
+  uint32_t i = 0;
+  for (const Line& line : kTable) {
+    auto row = Napi::Object::New(env);
+    row["name"] = line.name;
+    row["parameters"] = line.parameters;
+    row["contract"] = line.contract;
+    out[i++] = row;
+  }
+  return out;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  napi_set_instance_data(env, new Context, [](napi_env, void* data, void*) { delete static_cast<Context*>(data); }, nullptr);
+  exports["abi"] = kAbi;
+  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) { exports[name] = Napi::Function::New(env, function, name); };
+  add("create", create);
+  add("view", makeView);
+  add("release", release);
+  add("write", write);
+  add("read", read);
+  add("setTag", setTag);
+  add("memory", memory);
+  add("limitMemory", limitMemory);
+  add("trimMemory", trimMemory);
+  add("synchronize", synchronize);
+  add("openCpu", openCpu);
+  add("openLibrary", openLibrary);
+  add("hostInfo", hostInfo);
+  add("setThreads", setThreads);
+  add("setErrorClass", setErrorClass);
+  add("table", table);
+  auto ops = Napi::Object::New(env);
+  for (const Line& line : kTable) {
+    napi_value function;
+    napi_create_function(env, line.name, NAPI_AUTO_LENGTH, line.bind, nullptr, &function);
+    ops[line.name] = Napi::Value(env, function);
+  }
+  exports["ops"] = ops;
+  return exports;
+}
+
+}  // namespace
+}  // namespace moe
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) { return moe::init(env, exports); }
+NODE_API_MODULE(train_moe, Init)

@@ -1,0 +1,115 @@
+#include "memory.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace moe {
+
+namespace {
+
+/// The size class of a request: the next multiple of an eighth of its power of two, at least 64 bytes.
+size_t sizeClass(size_t bytes) {
+  if (bytes <= 64) return 64;
+  const size_t step = std::max<size_t>(64, std::bit_floor(bytes) / 8);
+  return (bytes + step - 1) / step * step;
+}
+
+std::string megabytes(size_t bytes) {
+  const double mb = static_cast<double>(bytes) / 1e6;
+  char text[32];
+  snprintf(text, sizeof text, mb < 10 ? "%.2f MB" : "%.0f MB", mb);
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string>& tagNames() {
+  static std::vector<std::string> names{"untagged"};
+  return names;
+}
+
+Allocator::TagUse& Allocator::tag(int index) {
+  if (static_cast<size_t>(index) >= use_.tags.size()) use_.tags.resize(index + 1);
+  return use_.tags[index];
+}
+
+void* Allocator::take(size_t bytes, size_t& capacity) {
+  capacity = sizeClass(bytes);
+  auto& list = free_[capacity];
+  if (!list.empty()) {
+    void* data = list.back();
+    list.pop_back();
+    use_.cached -= capacity;
+    return data;
+  }
+  if (limit_ && use_.live + capacity > limit_) return nullptr;
+  void* data = backend_->allocate(capacity);
+  if (!data) {
+    trim();
+    data = backend_->allocate(capacity);
+  }
+  return data;
+}
+
+void Allocator::give(void* data, size_t capacity) {
+  free_[capacity].push_back(data);
+  use_.cached += capacity;
+}
+
+Buffer* Allocator::create(size_t bytes, int tagIndex) {
+  size_t capacity = 0;
+  void* data = take(bytes, capacity);
+  if (!data) exhausted(bytes, tagIndex);
+  auto* buffer = new Buffer;
+  buffer->owner = this;
+  buffer->data = data;
+  buffer->bytes = bytes;
+  buffer->capacity = capacity;
+  buffer->views = 1;
+  buffer->tag = tagIndex;
+  use_.live += capacity;
+  use_.peak = std::max(use_.peak, use_.live);
+  TagUse& use = tag(tagIndex);
+  use.live += capacity;
+  use.peak = std::max(use.peak, use.live);
+  use.blocks++;
+  return buffer;
+}
+
+void Allocator::drop(Buffer* buffer) {
+  if (--buffer->views > 0) return;
+  for (Packed& packed : buffer->packed)
+    if (packed.data) give(packed.data, packed.bytes);
+  give(buffer->data, buffer->capacity);
+  use_.live -= buffer->capacity;
+  TagUse& use = tag(buffer->tag);
+  use.live -= buffer->capacity;
+  use.blocks--;
+  delete buffer;
+}
+
+void Allocator::trim() {
+  for (auto& [capacity, list] : free_)
+    for (void* data : list) backend_->release(data, capacity);
+  free_.clear();
+  use_.cached = 0;
+}
+
+void Allocator::resetPeak() {
+  use_.peak = use_.live;
+  for (TagUse& use : use_.tags) use.peak = use.live;
+}
+
+void Allocator::exhausted(size_t bytes, int tagIndex) {
+  std::vector<std::pair<size_t, int>> holders;
+  for (size_t i = 0; i < use_.tags.size(); i++)
+    if (use_.tags[i].live) holders.emplace_back(use_.tags[i].live, static_cast<int>(i));
+  std::sort(holders.rbegin(), holders.rend());
+  std::string held;
+  for (size_t i = 0; i < holders.size() && i < 5; i++)
+    held += (i ? ", " : "") + tagNames()[holders[i].second] + " " + megabytes(holders[i].first);
+  throw Error("out-of-memory", std::string(backend_->name) + " has no room for " + megabytes(bytes) + " of " +
+                                   tagNames()[tagIndex] + "; held now: " + (held.empty() ? "nothing" : held) + ".");
+}
+
+}  // namespace moe
