@@ -1,0 +1,79 @@
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { TrainMoeError } from './errors.js';
+
+/** What a native call needs to know of a tensor: its handle. Zero stands for "absent". */
+export interface Tensor {
+  readonly id: number;
+}
+
+/** An accumulator argument: dst = beta*dst + value; `id` 0 when the gradient is not wanted. */
+export interface Acc {
+  readonly id: number;
+  readonly beta: 0 | 1;
+}
+
+/** Live and peak bytes of one tag. */
+export interface TagUse {
+  readonly live: number;
+  readonly peak: number;
+  readonly blocks: number;
+}
+
+/** Memory of one backend, in bytes; `tensors` counts handles, views included. */
+export interface MemoryUse {
+  readonly live: number;
+  readonly peak: number;
+  readonly cached: number;
+  readonly tensors: number;
+  readonly tags: Readonly<Record<string, TagUse>>;
+}
+
+/** The addon's own functions; the ops of the table are typed in native.gen.ts. */
+export interface Addon {
+  readonly abi: number;
+  readonly ops: Readonly<Record<string, (...args: (number | boolean)[]) => void>>;
+  create(backend: number, dtype: number, weight: number, ...shape: number[]): number;
+  view(id: number, offset: number, rank: number, ...shapeThenStride: number[]): number;
+  release(ids: Float64Array, count: number): void;
+  write(id: number, data: ArrayBufferView): void;
+  read(id: number, data: ArrayBufferView): void;
+  setTag(name: string): string;
+  memory(backend: number, resetPeak: boolean): MemoryUse;
+  limitMemory(backend: number, bytes: number): void;
+  trimMemory(backend: number): void;
+  synchronize(backend: number): void;
+  openCpu(isa?: string): { index: number; name: string };
+  openLibrary(path: string): { index: number; name: string };
+  hostInfo(): { features: string[]; isas: string[]; threads: number };
+  setThreads(count: number): void;
+  setErrorClass(errorClass: new (code: never, message: string) => Error): void;
+  table(): { name: string; parameters: string; contract: string }[];
+}
+
+/** The package's root folder: where build/ and prebuilds/ are, both from src/ and from dist/. */
+export const packageRoot = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+function load(): Addon {
+  const require = createRequire(import.meta.url);
+  try {
+    const addon = require('node-gyp-build')(packageRoot) as Addon;
+    addon.setErrorClass(TrainMoeError);
+    return addon;
+  } catch (cause) {
+    throw new TrainMoeError(
+      'not-found',
+      `No native binary of train-moe works on ${process.platform}-${process.arch} (${firstLine(cause)}). ` +
+        'Prebuilt: linux-x64 with glibc; elsewhere run "npm rebuild train-moe" with cmake and g++ 12 installed. "train-moe doctor" says more.',
+      { cause },
+    );
+  }
+}
+
+function firstLine(cause: unknown): string {
+  return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!;
+}
+
+/** The loaded addon. Importing this module loads it; modules that must start fast import it lazily. */
+export const addon: Addon = load();

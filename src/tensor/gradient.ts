@@ -1,0 +1,168 @@
+import * as native from '../native.gen.js';
+import type { Acc } from '../native.js';
+import { tagged } from './device.js';
+import { permanent } from './scope.js';
+import { empty, type Shape, stridesOf, type Tensor, window } from './tensor.js';
+
+/** Where in its parent a slice lies: offset and strides in elements of the parent's own (dense) gradient. */
+interface Window {
+  readonly parent: GradientState;
+  readonly offset: number;
+  readonly shape: Shape;
+  readonly stride: Shape;
+}
+
+/** A gradient buffer; several states may share one until one of them writes. */
+interface Shared {
+  readonly tensor: Tensor;
+  owners: number;
+}
+
+/**
+ * The gradient of one tensor while a tape unwinds. Memory is taken at the first request and never zero-filled: the first
+ * writer gets beta 0, later ones beta 1. Slices made by split() write through to their parent's buffer.
+ */
+export class GradientState {
+  private shared: Shared | undefined;
+  private written = false;
+  private readonly parts: GradientState[] = [];
+
+  constructor(
+    readonly of: Tensor,
+    /** A parameter's gradient is f32 and survives the tape; zeroed by starting over. */
+    readonly leaf: boolean,
+    private readonly slice?: Window,
+  ) {
+    slice?.parent.parts.push(this);
+  }
+
+  /** True when something has been written. */
+  get present(): boolean {
+    return this.written || this.slice?.parent.written === true || this.parts.some((p) => p.present);
+  }
+
+  /** The buffer to add to, seen with `shape`, and whether it holds something already. */
+  accumulate(shape: Shape): Acc {
+    const { slice } = this;
+    if (slice) {
+      const whole = slice.parent.buffer();
+      const beta = this.written || slice.parent.written ? 1 : 0;
+      this.written = true;
+      return { id: reshaped(window(whole, slice.offset, slice.shape, slice.stride), shape).id, beta };
+    }
+    this.settle();
+    const buffer = this.buffer();
+    const beta = this.written ? 1 : 0;
+    this.written = true;
+    return { id: reshaped(buffer, shape).id, beta };
+  }
+
+  /** The finished gradient, seen with `shape`; undefined when nothing was written. */
+  value(shape: Shape): Tensor | undefined {
+    if (!this.present) return undefined;
+    const { slice } = this;
+    if (slice) {
+      if (!this.written && !slice.parent.written) return undefined;
+      return reshaped(window(slice.parent.buffer(), slice.offset, slice.shape, slice.stride), shape);
+    }
+    this.settle();
+    return reshaped(this.shared!.tensor, shape);
+  }
+
+  /** As value(), but no other state sees the buffer: for gradients that are changed in place. */
+  exclusive(shape: Shape): Tensor | undefined {
+    if (!this.present) return undefined;
+    (this.slice?.parent ?? this).buffer();
+    return this.value(shape);
+  }
+
+  /** @internal True for a part made by split(). */
+  get isPart(): boolean {
+    return this.slice !== undefined;
+  }
+
+  /** Adds `dy`, which nobody changes later: takes the same buffer when this gradient is still empty. */
+  share(dy: Tensor, source: GradientState | undefined): void {
+    const buffer = source && !source.slice && source.shared?.tensor;
+    if (
+      !this.slice &&
+      !this.leaf &&
+      !this.present &&
+      buffer &&
+      buffer.dtype === this.of.dtype &&
+      this.parts.length === 0
+    ) {
+      this.shared = source.shared!;
+      this.shared.owners++;
+      this.written = true;
+    } else native.axpy(this.accumulate(dy.shape), dy, 1);
+  }
+
+  /** Starts over: the next writer gets beta 0. The memory is kept. */
+  reset(): void {
+    this.written = false;
+  }
+
+  /** Gives the memory back. */
+  release(): void {
+    if (this.shared && --this.shared.owners === 0) this.shared.tensor.dispose();
+    this.shared = undefined;
+    this.written = false;
+  }
+
+  /** Before the whole is used, parts that got nothing become zero. */
+  private settle(): void {
+    if (this.written || this.parts.length === 0 || !this.parts.some((p) => p.written)) return;
+    for (const part of this.parts) if (!part.written) native.copy(part.windowOn(this.buffer()), zeroLike(part.of));
+    this.written = true;
+  }
+
+  private windowOn(whole: Tensor): Tensor {
+    const { offset, shape, stride } = this.slice!;
+    return window(whole, offset, shape, stride);
+  }
+
+  private buffer(): Tensor {
+    if (this.shared && this.shared.owners > 1) {
+      this.shared.owners--;
+      const copy = allocate(this.of, this.leaf);
+      native.copy(copy, this.shared.tensor);
+      this.shared = { tensor: copy, owners: 1 };
+    }
+    this.shared ??= { tensor: allocate(this.of, this.leaf), owners: 1 };
+    return this.shared.tensor;
+  }
+}
+
+function allocate(of: Tensor, leaf: boolean): Tensor {
+  return permanent(() =>
+    tagged('gradients', () => empty(of.shape, { dtype: leaf ? 'f32' : of.dtype, device: of.device })),
+  );
+}
+
+function zeroLike(of: Tensor): Tensor {
+  const zero = empty(of.shape, of);
+  native.fill(zero, 0);
+  return zero;
+}
+
+function reshaped(tensor: Tensor, shape: Shape): Tensor {
+  if (tensor.shape.length === shape.length && tensor.shape.every((d, i) => d === shape[i])) return tensor;
+  return window(tensor, 0, shape, tensor.contiguous ? stridesOf(shape) : regroup(tensor, shape));
+}
+
+/** Strides of a strided window seen with another shape, where leading dims are only split or merged. */
+function regroup(tensor: Tensor, shape: Shape): number[] {
+  const stride = new Array<number>(shape.length);
+  let from = tensor.shape.length - 1;
+  let inner = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    while (from > 0 && inner === tensor.shape[from]) {
+      from--;
+      inner = 1;
+    }
+    stride[i] = tensor.stride[from]! * inner;
+    inner *= shape[i]!;
+  }
+  return stride;
+}

@@ -1,0 +1,17 @@
+export { chooseDevice, type Device, type DeviceKind, device, memoryOf, synchronize, tagged } from './device.js';
+export { gradientOfParameter, parameter, resetGradients } from './parameter.js';
+export { keep, permanent, scope } from './scope.js';
+export {
+  checkpoint,
+  differentiate,
+  grad,
+  gradientInPlace,
+  gradientOf,
+  noGrad,
+  passGradient,
+  record,
+  recording,
+} from './tape.js';
+export { bytesOf, type DType, empty, from, type Shape, sizeOf, Tensor, type TensorOptions, zeros } from './tensor.js';
+export { namedTensors, type Tree, tensorsIn } from './tree.js';
+export { reshape, rows, split } from './view.js';

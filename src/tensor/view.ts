@@ -1,0 +1,58 @@
+import { TrainMoeError } from '../errors.js';
+import { GradientState } from './gradient.js';
+import { type Shape, sizeOf, stridesOf, type Tensor, window } from './tensor.js';
+
+/**
+ * The same values seen with another shape, without a copy; one dimension may be -1. Gradients of the view are the
+ * gradients of x.
+ * @throws TrainMoeError `bad-argument` when the sizes differ or x's rows lie apart.
+ */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const to = resolve(x, shape);
+  if (!x.contiguous)
+    throw new TrainMoeError('bad-argument', `reshape: the rows of [${x.shape}] lie apart; copy it first.`);
+  const y = window(x, 0, to, stridesOf(to));
+  y.gradient = x.gradient;
+  return y;
+}
+
+function resolve(x: Tensor, shape: Shape): Shape {
+  const known = sizeOf(shape.filter((d) => d !== -1));
+  const to = shape.map((d) => (d === -1 ? x.size / known : d));
+  if (sizeOf(to) !== x.size || !to.every(Number.isInteger))
+    throw new TrainMoeError('bad-argument', `reshape: [${x.shape}] has ${x.size} values and cannot become [${shape}].`);
+  return to;
+}
+
+/**
+ * Cuts x along a dimension (default: the last) into consecutive windows that share its memory, and whose gradients are
+ * written straight into x's gradient.
+ * @throws TrainMoeError `bad-argument` when the sizes do not add up, or x is itself a window made by split().
+ */
+export function split(x: Tensor, sizes: readonly number[], dim = x.shape.length - 1): Tensor[] {
+  const total = sizes.reduce((a, b) => a + b, 0);
+  if (total !== x.shape[dim])
+    throw new TrainMoeError(
+      'bad-argument',
+      `split: the sizes ${sizes.join(' + ')} do not add up to ${x.shape[dim]}, dimension ${dim} of [${x.shape}].`,
+    );
+  if (x.gradient?.isPart)
+    throw new TrainMoeError('bad-argument', 'split: x is a window made by split() itself; cut the whole at once.');
+  const parts: Tensor[] = [];
+  let at = 0;
+  for (const size of sizes) {
+    const shape = x.shape.map((d, i) => (i === dim ? size : d));
+    const offset = at * x.stride[dim]!;
+    const part = window(x, offset, shape, x.stride);
+    if (x.gradient)
+      part.gradient = new GradientState(part, false, { parent: x.gradient, offset, shape, stride: x.stride });
+    parts.push(part);
+    at += size;
+  }
+  return parts;
+}
+
+/** Rows from..to of the first dimension, as a window on the same memory. */
+export function rows(x: Tensor, start: number, end: number): Tensor {
+  return split(x, [start, end - start, x.shape[0]! - end], 0)[1]!;
+}
