@@ -11,6 +11,7 @@ export {
   passGradient,
   record,
   recording,
+  vectorJacobian,
 } from './tape.js';
 export { bytesOf, type DType, empty, from, type Shape, sizeOf, Tensor, type TensorOptions, zeros } from './tensor.js';
 export { namedTensors, type Tree, tensorsIn } from './tree.js';
