@@ -1,0 +1,7 @@
+export { readConfigFile } from './file.js';
+export { type FlagValues, flagLayers, shortFlags } from './flags.js';
+export { type ConfigKey, configKeys, jsonSchema } from './keys.js';
+export type { Layer, Settings } from './layers.js';
+export { presets } from './presets.js';
+export { type ConfigParts, defineConfig, type ResolvedConfig, resolveConfig } from './resolve.js';
+export { type RunConfig, type RunConfigInput, runConfigSchema } from './schema.js';

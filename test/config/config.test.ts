@@ -1,0 +1,185 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, describe, expect, it } from 'vitest';
+import { blankComments, parseConfigText } from '../../src/config/file.js';
+import {
+  configKeys,
+  defineConfig,
+  flagLayers,
+  jsonSchema,
+  presets,
+  resolveConfig,
+  runConfigSchema,
+} from '../../src/config/index.js';
+import { leaves, mergeLayers, nest } from '../../src/config/layers.js';
+import { TrainMoeError } from '../../src/errors.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'train-moe-config-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function file(text: string): string {
+  const path = join(folder, `${Math.random().toString(36).slice(2)}.json`);
+  writeFileSync(path, text);
+  return path;
+}
+
+function failure(run: () => unknown): TrainMoeError {
+  try {
+    run();
+  } catch (error) {
+    expect(error).toBeInstanceOf(TrainMoeError);
+    return error as TrainMoeError;
+  }
+  throw new Error('nothing was thrown');
+}
+
+describe('layers', () => {
+  it('merge preset < file < flags, and remember who set what', () => {
+    const path = file('{"preset": "mini", "train": {"steps": 7, "optimizer": {"lr": 0.5}}}');
+    const { config, sources } = resolveConfig({
+      file: path,
+      flags: flagLayers({ 'train.steps': '9', 'data.sources': ['a.txt', 'b'] }),
+    });
+    expect(config.train.steps).toBe(9);
+    expect(config.train.optimizer.lr).toBe(0.5);
+    expect(config.train.length).toBe(512);
+    expect(config.train.clip).toBe(1);
+    expect(config.out).toBe(join('runs', 'mini'));
+    expect(Object.fromEntries(sources)).toMatchObject({
+      preset: path,
+      'train.steps': '--train.steps',
+      'train.optimizer.lr': path,
+      'train.length': 'preset mini',
+      'train.clip': 'default',
+      'data.sources': '--data.sources',
+    });
+  });
+
+  it('name a source for every leaf of the result', () => {
+    const { config, sources } = resolveConfig({});
+    expect([...sources.keys()]).toEqual([...leaves(config)].map(([path]) => path));
+  });
+
+  it('take the last word of each leaf whatever the layers are', () => {
+    const value = fc.oneof(fc.integer(), fc.string(), fc.array(fc.integer()));
+    const path = fc.array(fc.constantFrom('a', 'b', 'c', '__proto__'), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(fc.array(fc.tuple(path, value), { maxLength: 12 }), (writes) => {
+        const layers = writes.map(([p, v], i) => ({ source: String(i), values: nest(p.join('.'), v) }));
+        const merged = mergeLayers(layers);
+        for (const [leaf, found] of leaves(merged.values)) {
+          const source = merged.sources.get(leaf);
+          expect(source).toBeDefined();
+          expect(writes[Number(source)]).toEqual([leaf.split('.'), found]);
+          const later = writes.slice(Number(source) + 1).map(([p]) => p.join('.'));
+          expect(later.filter((p) => p === leaf || leaf.startsWith(`${p}.`) || p.startsWith(`${leaf}.`))).toEqual([]);
+        }
+        expect(merged.sources.size).toBe([...leaves(merged.values)].length);
+      }),
+    );
+  });
+});
+
+describe('faults', () => {
+  it('are reported all at once, with path, value, source and what was probably meant', () => {
+    const path = file('{"train": {"stepz": 5, "optimizer": {"beta1": 2}}, "lr": 1}');
+    const { code, message } = failure(() => resolveConfig({ file: path, flags: flagLayers({ 'train.rows': 'many' }) }));
+    expect(code).toBe('bad-config');
+    expect(message).toContain('has 4 faults');
+    expect(message).toContain(`train.stepz (${path}): there is no such setting; did you mean train.steps?`);
+    expect(message).toContain(`lr (${path}): there is no such setting; did you mean train.optimizer.lr?`);
+    expect(message).toContain(`train.optimizer.beta1 = 2 (${path}): too big`);
+    expect(message).toMatch(/train\.rows = "many" \(--train\.rows\): .*expected number/);
+  });
+
+  it('name unknown sections with everything in them', () => {
+    const { message } = failure(() => defineConfig({ evaluation: { every: 3 } }));
+    expect(message).toMatch(/evaluation \(the object given\): there is no such setting; did you mean evaluate\?/);
+  });
+
+  it('offer nothing when nothing is near', () => {
+    expect(failure(() => defineConfig({ qqqqqqqqqq: 1 })).message).not.toContain('did you mean');
+  });
+
+  it('name an unknown preset and the ones there are', () => {
+    const { message } = failure(() => resolveConfig({ flags: flagLayers({ preset: 'nanno' }) }));
+    expect(message).toBe(
+      `The preset "nanno" (--preset) does not exist; did you mean "nano"? There are ${Object.keys(presets).join(', ')}.`,
+    );
+  });
+
+  it.each([
+    [{ data: { validation: 0.6, test: 0.4 } }, /data\.validation \+ data\.test = 1/],
+    [{ train: { rows: 8, accumulate: 3 } }, /train\.accumulate = 3: it must divide train\.rows = 8/],
+    [{ train: { schedule: { drops: [0.9, 0.6] } } }, /drops = \[0\.9,0\.6\]: the fractions must rise/],
+    [{ train: { rows: 8, rowsRamp: { from: 9, steps: 2 } } }, /rowsRamp\.from = 9: it must not exceed/],
+  ])('find settings that contradict each other: %j', (values, sentence) => {
+    expect(failure(() => defineConfig(values)).message).toMatch(sentence);
+  });
+
+  it('point into an array', () => {
+    expect(failure(() => defineConfig({ train: { schedule: { drops: [0.5, 7] } } })).message).toContain(
+      'train.schedule.drops.1 = 7 (the object given): too big',
+    );
+  });
+});
+
+describe('files', () => {
+  it('may hold comments and trailing commas, which strings keep', () => {
+    const text = '\uFEFF{ // run\n "out": "a//b /* c */ ,]", /* two\nlines */ "train": {"steps": 3, // last\n },\n}';
+    expect(parseConfigText(text, 'x')).toEqual({ out: 'a//b /* c */ ,]', train: { steps: 3 } });
+  });
+
+  it('are JSON otherwise: blanking changes neither JSON nor lengths', () => {
+    fc.assert(
+      fc.property(fc.json(), (text) => {
+        expect(JSON.parse(blankComments(text))).toEqual(JSON.parse(text));
+        expect(blankComments(text)).toHaveLength(text.length);
+      }),
+    );
+  });
+
+  it('that are broken or missing are named', () => {
+    expect(failure(() => resolveConfig({ file: file('{"train": ') })).message).toContain('is not JSON');
+    expect(failure(() => resolveConfig({ file: file('[1]') })).message).toContain('must be an object of settings');
+    expect(failure(() => resolveConfig({ file: join(folder, 'none.json') })).code).toBe('not-found');
+  });
+});
+
+describe('flags', () => {
+  it('read by what their setting needs', () => {
+    const layers = flagLayers({
+      'train.steps': ['5', '1_000'],
+      'train.recompute': 'true',
+      'train.schedule.drops': ['0.5', '0.75'],
+      out: '123',
+      'data.sources': '7',
+      'model.layers': '4',
+      'model.gate': 'sigmoid',
+    });
+    expect(mergeLayers(layers).values).toEqual({
+      train: { steps: 1000, recompute: true, schedule: { drops: [0.5, 0.75] } },
+      out: '123',
+      data: { sources: ['7'] },
+      model: { layers: 4, gate: 'sigmoid' },
+    });
+  });
+});
+
+describe('the schema', () => {
+  it('describes every setting', () => {
+    for (const key of configKeys()) expect(key.description, key.path).not.toBe('');
+  });
+
+  it('accepts every preset', () => {
+    for (const preset of Object.keys(presets)) expect(defineConfig({ preset }).preset).toBe(preset);
+  });
+
+  it('gives the same keys to editors as it accepts', () => {
+    expect(Object.keys((jsonSchema() as { properties: object }).properties)).toEqual(
+      Object.keys(runConfigSchema.shape),
+    );
+  });
+});
