@@ -237,7 +237,10 @@ describe('a hostile safetensors file', () => {
 
   it('never crashes the reader nor makes it read more than the file, however it was changed', () => {
     const change = fc.oneof(
-      fc.record({ kind: fc.constant('set' as const), at: fc.nat(), value: fc.nat(255) }),
+      {
+        arbitrary: fc.record({ kind: fc.constant('set' as const), at: fc.nat(), value: fc.nat(255) }),
+        weight: 8,
+      },
       fc.record({ kind: fc.constant('cut' as const), at: fc.nat(), value: fc.nat(40) }),
       fc.record({
         kind: fc.constant('insert' as const),
@@ -247,10 +250,10 @@ describe('a hostile safetensors file', () => {
     );
     const outcomes = { read: 0, refused: 0 };
     fc.assert(
-      fc.property(tensorsArbitrary, fc.array(change, { minLength: 1, maxLength: 4 }), (tensors, changes) => {
+      fc.property(tensorsArbitrary, fc.array(change, { minLength: 1, maxLength: 3 }), (tensors, changes) => {
         let bytes = encode(tensors, { format: 'pt' });
-        // Half of all changes fall into the header, where they matter.
         for (const { kind, at, value } of changes) {
+          // Half of all changes fall into the header, where they matter.
           const place = at % (at % 2 === 0 ? bytes.length : Math.min(bytes.length, 300));
           if (kind === 'set') bytes[place] = value;
           else if (kind === 'cut') bytes = Buffer.concat([bytes.subarray(0, place), bytes.subarray(place + 1 + value)]);
