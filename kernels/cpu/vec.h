@@ -49,7 +49,7 @@ inline bf16 narrow(float x) {
 inline void put(float* to, float x) { *to = x; }
 inline void put(bf16* to, float x) { *to = narrow(x); }
 
-inline vec splat(float x) { return vec{} + x; }
+inline vec splat(float x) { return x - vec{}; }  // minus: 0 + x would turn -0 into 0, and so cost an addition
 inline vec load(const float* p) { return *reinterpret_cast<const uvec*>(p); }
 inline vec load(const bf16* p) {
   const hvec h = *reinterpret_cast<const uhvec*>(p);
