@@ -43,6 +43,11 @@ export class JsonScanner {
   }
 
   string(): string {
+    return this.stringWithText().value;
+  }
+
+  /** A string with its spelling, quotes and escapes included. */
+  stringWithText(): { readonly value: string; readonly text: string } {
     const start = this.skipSpace();
     if (this.text.charCodeAt(start) !== QUOTE) throw this.unexpected('a string');
     let end = start + 1;
@@ -57,9 +62,10 @@ export class JsonScanner {
       }
     }
     this.at = end + 1;
-    if (plain) return this.text.slice(start + 1, end);
+    const text = this.text.slice(start, this.at);
+    if (plain) return { value: text.slice(1, -1), text };
     try {
-      return JSON.parse(this.text.slice(start, this.at)) as string;
+      return { value: JSON.parse(text) as string, text };
     } catch (cause) {
       throw this.error('a string holds a bad escape', start, cause);
     }
