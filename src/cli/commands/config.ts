@@ -1,0 +1,21 @@
+import { command, jsonOption } from '../command.js';
+import { printJson, printTable } from '../output.js';
+
+export const config = command({
+  command: 'config',
+  describe: 'print the merged configuration of a run and where each value came from',
+  builder: async (parser) =>
+    (await import('../config_flags.js'))
+      .declareConfigFlags(parser)
+      .option('json', jsonOption)
+      .option('schema', { type: 'boolean', default: false, describe: 'print the JSON Schema, for editors' }),
+  handler: async (args) => {
+    const { jsonSchema } = await import('../../config/index.js');
+    const { configOf } = await import('../config_flags.js');
+    if (args.schema) return printJson(jsonSchema());
+    const { config, sources } = configOf(args);
+    if (args.json) return printJson({ config, sources: Object.fromEntries(sources) });
+    const { leaves } = await import('../../config/layers.js');
+    printTable([...leaves(config)].map(([path, value]) => [path, JSON.stringify(value), sources.get(path) ?? '']));
+  },
+});

@@ -1,0 +1,6 @@
+import type { CommandModule } from 'yargs';
+import { config } from './config.js';
+import { doctor } from './doctor.js';
+
+/** The commands, in the order of `train-moe --help`. A new one is a file beside this one and a line here. */
+export const commands: readonly CommandModule[] = [config, doctor];

@@ -1,0 +1,12 @@
+#!/usr/bin/env node
+import { exitCodes } from './exit_codes.js';
+import { run } from './run.js';
+
+// The reader of a pipe went away (`train-moe ... | head`): there is nobody left to write for.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(exitCodes.ok);
+    throw error;
+  });
+
+process.exitCode = await run(process.argv.slice(2));
