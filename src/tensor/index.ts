@@ -11,8 +11,9 @@ export {
   passGradient,
   record,
   recording,
+  recordRoot,
   vectorJacobian,
 } from './tape.js';
 export { bytesOf, type DType, empty, from, type Shape, sizeOf, Tensor, type TensorOptions, zeros } from './tensor.js';
 export { namedTensors, type Tree, tensorsIn } from './tree.js';
-export { reshape, rows, split } from './view.js';
+export { insertDimension, reshape, rows, split } from './view.js';

@@ -67,6 +67,16 @@ export function record<Y extends Tensor | readonly Tensor[]>(
 }
 
 /**
+ * Records a root: an op whose result already is a loss with gradient 1, because it found its inputs' gradients on the way
+ * forward. `back` hands them on, unconditionally.
+ */
+export function recordRoot(name: string, inputs: readonly Tensor[], back: () => void): void {
+  if (!tape || !inputs.some((x) => x.requiresGrad)) return;
+  tape.steps.push({ name, outputs: [], back, made: tape.made });
+  tape.made = new Set();
+}
+
+/**
  * Runs `forward`, which returns scalar losses, then goes back from their sum (each has gradient 1). Gradients accumulate
  * in the leaves (parameter()); everything else that was made dies, except the tensors in what `forward` returned.
  * @throws TrainMoeError `bad-argument` when a loss is not a scalar, or inside another differentiate().

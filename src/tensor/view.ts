@@ -56,3 +56,12 @@ export function split(x: Tensor, sizes: readonly number[], dim = x.shape.length 
 export function rows(x: Tensor, start: number, end: number): Tensor {
   return split(x, [start, end - start, x.shape[0]! - end], 0)[1]!;
 }
+
+/** x with a dimension of size 1 inserted before `dim`; rows of x may lie apart. */
+export function insertDimension(x: Tensor, dim: number): Tensor {
+  const shape = x.shape.toSpliced(dim, 0, 1);
+  const stride = x.stride.toSpliced(dim, 0, dim < x.stride.length ? x.stride[dim]! * x.shape[dim]! : 1);
+  const y = window(x, 0, shape, stride);
+  y.gradient = x.gradient;
+  return y;
+}

@@ -1,0 +1,281 @@
+import { TrainMoeError } from '../errors.js';
+import type { Model } from '../models/family.js';
+import type { KvCache } from '../nn/cache.js';
+import type { Layout } from '../nn/layout.js';
+import { embedding } from '../ops/embedding.js';
+import { linear } from '../ops/linear.js';
+import { sample } from '../ops/sample.js';
+import { type Device, from, scope, type Tensor, tensorsIn } from '../tensor/index.js';
+import { type GenerateOptions, type ResolvedOptions, resolveOptions } from './options.js';
+import { PagePool } from './pool.js';
+import { type FinishReason, fork, lengthOf, pagesNeeded, type Sequence, slotsFor, tokenAt } from './sequence.js';
+
+export interface EngineOptions {
+  /** Tokens that the cache holds over all sequences. */
+  readonly cacheTokens?: number; // default 16384
+  readonly pageSize?: number; // default 32
+  /** Sequences that run at once. */
+  readonly maxBatch?: number; // default 64
+  /** Prompt tokens that one step may take in, so that running sequences are not held up long. */
+  readonly prefillTokens?: number; // default 1024
+}
+
+/** One more token of a completion, or its end. */
+export interface TokenEvent {
+  readonly request: number;
+  readonly index: number;
+  /** Absent when the completion was cancelled. */
+  readonly id?: number;
+  readonly logprob?: number;
+  readonly finish?: FinishReason;
+}
+
+export interface Completion {
+  readonly ids: readonly number[];
+  /** log softmax(logits / temperature) of each id, before any truncation. */
+  readonly logprobs: readonly number[];
+  readonly finish: FinishReason;
+}
+
+interface Waiting {
+  readonly request: number;
+  readonly prompt: readonly number[];
+  readonly options: ResolvedOptions;
+}
+
+/**
+ * Generates with a paged key cache and continuous batching: each step() takes one token further every sequence that runs
+ * and lets waiting prompts in as pages become free. Completions of one prompt share its cache.
+ * Yu et al., Orca, OSDI 2022; Kwon et al., arXiv:2309.06180.
+ */
+export class Engine {
+  private readonly pool: PagePool;
+  private readonly device: Device;
+  private readonly context: Required<EngineOptions>;
+  private waiting: Waiting[] = [];
+  private running: Sequence[] = [];
+  private nextRequest = 1;
+
+  constructor(
+    readonly model: Model,
+    options: EngineOptions = {},
+  ) {
+    this.context = { cacheTokens: 16_384, pageSize: 32, maxBatch: 64, prefillTokens: 1024, ...options };
+    this.device = tensorsIn(model.weights)[0]!.device;
+    const { cacheTokens, pageSize } = this.context;
+    this.pool = new PagePool(model, this.device, Math.ceil(cacheTokens / pageSize), pageSize);
+  }
+
+  /** True while step() has something to do. */
+  get busy(): boolean {
+    return this.running.length + this.waiting.length > 0;
+  }
+
+  /**
+   * Queues a prompt and returns the request's number, which step()'s events carry.
+   * @throws TrainMoeError `bad-argument` when an option or id is out of range, or the request can never fit the cache.
+   */
+  submit(prompt: readonly number[], options: GenerateOptions = {}): number {
+    const resolved = resolveOptions(options);
+    const vocabulary = this.model.family.vocabulary(this.model.config);
+    if (prompt.length === 0)
+      throw new TrainMoeError('bad-argument', 'The prompt is empty; give at least one token (a start token, say).');
+    for (const id of prompt)
+      if (!Number.isInteger(id) || id < 0 || id >= vocabulary)
+        throw new TrainMoeError(
+          'bad-argument',
+          `The prompt holds the id ${id}; this model's ids are 0 to ${vocabulary - 1}.`,
+        );
+    const needed = pagesNeeded(prompt.length, resolved, this.pool.pageSize);
+    if (needed > this.pool.pages || resolved.count > this.context.maxBatch)
+      throw new TrainMoeError(
+        'bad-argument',
+        `${resolved.count} completions of ${prompt.length} + ${resolved.maxTokens} tokens need ${needed * this.pool.pageSize} cache tokens and a batch of ${resolved.count}; ` +
+          `this engine has ${this.pool.pages * this.pool.pageSize} and ${this.context.maxBatch}. Raise cacheTokens or maxBatch, or lower maxTokens.`,
+      );
+    this.waiting.push({ request: this.nextRequest, prompt, options: resolved });
+    return this.nextRequest++;
+  }
+
+  /** Ends a request at once and frees its pages; unknown or finished requests are ignored. */
+  cancel(request: number): TokenEvent[] {
+    this.waiting = this.waiting.filter((w) => w.request !== request);
+    const gone = this.running.filter((s) => s.request === request);
+    for (const s of gone) s.finish = 'cancelled';
+    this.retire();
+    return gone.map((s) => ({ request, index: s.index, finish: 'cancelled' }));
+  }
+
+  /** Takes every running sequence one token further. */
+  step(): TokenEvent[] {
+    this.admit();
+    if (this.running.length === 0) return [];
+    const batch = [...this.running];
+    const first = batch.filter((s) => s.cached < s.prompt.length);
+    const { ids, logprobs } = scope(() => this.forward(batch));
+    const events: TokenEvent[] = [];
+    let at = 0;
+    for (const s of batch) {
+      const copies = first.includes(s) ? s.options.count : 1;
+      const family = [s, ...Array.from({ length: copies - 1 }, (_, i) => fork(s, i + 1, this.pool))];
+      this.running.push(...family.slice(1));
+      for (const one of family) {
+        events.push(advance(one, ids[at]!, logprobs[at]!));
+        at++;
+      }
+    }
+    this.retire();
+    return events;
+  }
+
+  /** Runs the prompts to their end; result[i] holds the completions of prompts[i]. */
+  generate(prompts: readonly (readonly number[])[], options: GenerateOptions = {}): Completion[][] {
+    const results = new Map<number, { ids: number[]; logprobs: number[]; finish: FinishReason }[]>();
+    const requests = prompts.map((prompt) => this.submit(prompt, options));
+    for (const r of requests)
+      results.set(
+        r,
+        Array.from({ length: options.count ?? 1 }, () => ({ ids: [], logprobs: [], finish: 'length' as FinishReason })),
+      );
+    while (this.busy)
+      for (const { request, index, id, logprob, finish } of this.step()) {
+        const completion = results.get(request)?.[index];
+        if (!completion) continue;
+        if (id !== undefined) {
+          completion.ids.push(id);
+          completion.logprobs.push(logprob!);
+        }
+        if (finish) completion.finish = finish;
+      }
+    return requests.map((r) => results.get(r)!);
+  }
+
+  dispose(): void {
+    this.pool.dispose();
+    this.running = [];
+    this.waiting = [];
+  }
+
+  private admit(): void {
+    let batch = this.running.length;
+    let prefill = 0;
+    let reserved = this.running.reduce((sum, s) => sum + this.outstanding(s), 0);
+    while (this.waiting.length > 0) {
+      const { request, prompt, options } = this.waiting[0]!;
+      const needed = pagesNeeded(prompt.length, options, this.pool.pageSize);
+      const fits = batch + options.count <= this.context.maxBatch && reserved + needed <= this.pool.available;
+      if (!fits || (prefill > 0 && prefill + prompt.length > this.context.prefillTokens)) return;
+      this.waiting.shift();
+      this.running.push({
+        request,
+        index: 0,
+        prompt,
+        options,
+        ids: [],
+        logprobs: [],
+        pages: [],
+        cached: 0,
+        finish: undefined,
+      });
+      batch += options.count;
+      prefill += prompt.length;
+      reserved += needed;
+    }
+  }
+
+  /** Pages that a running sequence may still ask for. */
+  private outstanding(s: Sequence): number {
+    return Math.max(Math.ceil((s.prompt.length + s.options.maxTokens) / this.pool.pageSize) - s.pages.length, 0);
+  }
+
+  /** One forward pass over all uncached tokens, and one sampled token per completion. */
+  private forward(batch: readonly Sequence[]): { ids: Int32Array; logprobs: Float32Array } {
+    const tokens: number[] = [];
+    const positions: number[] = [];
+    const slots: number[] = [];
+    const sequence: number[] = [];
+    const picks: Pick[] = [];
+    batch.forEach((s, b) => {
+      const length = lengthOf(s);
+      const isFirst = s.cached < s.prompt.length;
+      slots.push(...slotsFor(s, length - s.cached, this.pool));
+      for (let i = s.cached; i < length; i++) {
+        tokens.push(tokenAt(s, i));
+        positions.push(i);
+        sequence.push(b);
+      }
+      s.cached = length;
+      for (let copy = 0; copy < (isFirst ? s.options.count : 1); copy++)
+        picks.push({ s, row: tokens.length - 1, copy: s.index + copy });
+    });
+    const ints = (values: readonly number[], shape?: number[]): Tensor =>
+      from(Int32Array.from(values), shape, { device: this.device });
+    const width = Math.max(...batch.map((s) => s.pages.length));
+    const cache: KvCache = {
+      layer: this.pool.layer,
+      slots: ints(slots),
+      pages: ints(
+        batch.flatMap((s) => [...s.pages, ...new Array<number>(width - s.pages.length).fill(0)]),
+        [batch.length, width],
+      ),
+      sequence: ints(sequence),
+      lengths: ints(positions.map((p) => p + 1)),
+    };
+    const layout: Layout = {
+      rows: 1,
+      length: tokens.length,
+      positions: ints(positions),
+      ranges: undefined,
+      active: undefined,
+      segments: undefined,
+    };
+    const { family, config, weights } = this.model;
+    const hidden = family.forward(weights, config, ints(tokens), { layout, losses: [], cache }); // [T,C]
+    const last = tokens.length === picks.length ? hidden : embedding(hidden, ints(picks.map((p) => p.row)));
+    const logits = linear(last, family.head(weights), undefined, 'f32'); // [picks, V]
+    return sampleTokens(logits, picks);
+  }
+
+  private retire(): void {
+    for (const s of this.running) if (s.finish) for (const page of s.pages) this.pool.drop(page);
+    this.running = this.running.filter((s) => !s.finish);
+  }
+}
+
+interface Pick {
+  readonly s: Sequence;
+  readonly row: number;
+  readonly copy: number;
+}
+
+function sampleTokens(logits: Tensor, picks: readonly Pick[]): { ids: Int32Array; logprobs: Float32Array } {
+  const settings = picks.flatMap(({ s: { options: o } }) => [o.temperature, o.topP, o.minP, o.repetitionPenalty]);
+  const seeds = picks.flatMap(({ s, copy }) => [s.options.seed + copy, lengthOf(s)]);
+  const penalised = picks.some(({ s }) => s.options.repetitionPenalty !== 1);
+  const chosen = sample(logits, {
+    settings: Float32Array.from(settings),
+    topK: Int32Array.from(picks, ({ s }) => s.options.topK),
+    seeds: Int32Array.from(seeds),
+    history: penalised ? histories(picks) : undefined,
+  });
+  return { ids: chosen.ids.readInts(), logprobs: chosen.logprobs.read() };
+}
+
+/** Ids seen so far, one row per pick, padded with -1. */
+function histories(picks: readonly Pick[]): { ids: Int32Array; width: number } {
+  const width = Math.max(...picks.map(({ s }) => lengthOf(s)));
+  const ids = new Int32Array(picks.length * width).fill(-1);
+  picks.forEach(({ s }, r) => {
+    for (let i = 0; i < lengthOf(s); i++) ids[r * width + i] = tokenAt(s, i);
+  });
+  return { ids, width };
+}
+
+/** Appends a token and sees whether the completion ends with it. */
+function advance(s: Sequence, id: number, logprob: number): TokenEvent {
+  s.ids.push(id);
+  s.logprobs.push(logprob);
+  if (s.options.stopIds.includes(id)) s.finish = 'stop';
+  else if (s.ids.length >= s.options.maxTokens) s.finish = 'length';
+  return { request: s.request, index: s.index, id, logprob, ...(s.finish && { finish: s.finish }) };
+}

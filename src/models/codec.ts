@@ -1,0 +1,83 @@
+import { TrainMoeError } from '../errors.js';
+import { type InitOptions, initialize, namedParams, type Param } from '../nn/param.js';
+import { namedTensors, sizeOf, type Tensor } from '../tensor/index.js';
+import type { Family, Model } from './family.js';
+
+/** Values of one tensor on disk as floats; undefined when there is none of that name. */
+export type ReadTensor = (name: string) => Float32Array | undefined;
+
+/** A tensor to be written under its name on disk. */
+export interface NamedValues {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** The values, read from the device when asked for. */
+  values(): Float32Array;
+  /** Kept in f32 even in a bf16 checkpoint. */
+  readonly f32: boolean;
+}
+
+/** A model of that configuration with new random weights. */
+export function createModel<C, W>(family: Family<C, W>, config: C, options: InitOptions): Model<C, W> {
+  return { family, config, weights: initialize(family.specs(config), options) as W, dtype: options.dtype };
+}
+
+/**
+ * Fills a model's weights from tensors named as Hugging Face names them.
+ * @throws TrainMoeError `bad-data` naming every tensor that is missing, or one whose size is wrong.
+ */
+export function loadWeights(model: Model, read: ReadTensor): void {
+  const missing: string[] = [];
+  for (const { path, param, tensor } of parametersOf(model)) {
+    const values = new Float32Array(sizeOf(param.shape));
+    for (const piece of model.family.hubPieces(model.config, path, param)) {
+      const part = read(piece.name);
+      if (!part) missing.push(piece.name);
+      else if (part.length !== sizeOf(piece.shape))
+        throw new TrainMoeError(
+          'bad-data',
+          `The tensor ${piece.name} has ${part.length} values; config.json asks for [${piece.shape}].`,
+        );
+      else values.set(part, piece.offset);
+    }
+    if (missing.length === 0) tensor.write(values);
+  }
+  if (missing.length > 0) {
+    const shown = missing.slice(0, 5).join(', ') + (missing.length > 5 ? ` and ${missing.length - 5} more` : '');
+    throw new TrainMoeError('bad-data', `The checkpoint lacks ${shown}; is it complete and of this configuration?`);
+  }
+}
+
+/** Every parameter of a model with its path, specification and tensor. */
+export function parametersOf(
+  model: Model,
+): { readonly path: string; readonly param: Param; readonly tensor: Tensor }[] {
+  const params = new Map(namedParams(model.family.specs(model.config)));
+  return namedTensors(model.weights).map(([path, tensor]) => ({ path, param: params.get(path)!, tensor }));
+}
+
+/**
+ * The tensors of a model under their names on disk. `valuesOf` says which values: the weights (default), masters,
+ * gradients, averages.
+ */
+export function hubTensors(
+  model: Model,
+  valuesOf: (tensor: Tensor, path: string) => Float32Array = (t) => t.read(),
+): NamedValues[] {
+  return parametersOf(model).flatMap(({ path, param, tensor }) => {
+    let cached: Float32Array | undefined;
+    const pieces = model.family.hubPieces(model.config, path, param);
+    let left = pieces.length;
+    const values = () => {
+      cached ??= valuesOf(tensor, path);
+      const whole = cached;
+      if (--left === 0) cached = undefined; // pieces are read one after the other; then the copy is let go
+      return whole;
+    };
+    return pieces.map((piece) => ({
+      name: piece.name,
+      shape: piece.shape,
+      f32: param.buffer,
+      values: () => values().subarray(piece.offset, piece.offset + sizeOf(piece.shape)),
+    }));
+  });
+}

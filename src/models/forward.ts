@@ -1,0 +1,163 @@
+import { IGNORE } from '../data/types.js';
+import { TrainMoeError } from '../errors.js';
+import { makeLayout } from '../nn/layout.js';
+import type { Routing, Run } from '../nn/run.js';
+import { linearCrossEntropy } from '../ops/cross_entropy.js';
+import { linear } from '../ops/linear.js';
+import {
+  type Device,
+  differentiate,
+  from,
+  resetGradients,
+  scope,
+  type Tensor,
+  tensorsIn,
+  zeros,
+} from '../tensor/index.js';
+import { shiftOnce } from '../train/loss.js';
+import { hubTensors } from './codec.js';
+import type { Model } from './family.js';
+
+/** Arguments of a causal model as transformers takes them; [B,T] row-major, labels not shifted, -100 ignored. */
+export interface ForwardInputs {
+  readonly shape: readonly [number, number];
+  readonly inputIds: Int32Array;
+  readonly attentionMask?: Int32Array;
+  readonly positionIds?: Int32Array;
+  readonly labels?: Int32Array;
+  /** Weight of the multi-token-prediction loss in `loss`; absent: the module is left out. */
+  readonly mtpWeight?: number;
+}
+
+export interface ForwardResult {
+  readonly logits: Float32Array; // [B,T,V], rows of padding are zero
+  readonly hidden: readonly Float32Array[]; // [B,T,C] each, as transformers' hidden_states
+  readonly experts: ReadonlyMap<number, Int32Array>; // layer -> [B,T,K], in order of score
+  readonly expertWeights: ReadonlyMap<number, Float32Array>;
+  readonly loss?: number;
+  readonly mainLoss?: number;
+  readonly mtpLoss?: number;
+  readonly mtpLogits?: Float32Array; // [B,T,V]; the last position of each row has no meaning
+  /** Gradients of `loss` under the names on disk. */
+  readonly gradients?: ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;
+}
+
+/**
+ * Runs a model as transformers would on the same arguments, for comparing frameworks.
+ * @throws TrainMoeError `bad-argument` when gradients are asked for without labels or of a model loaded without them.
+ */
+export function forward(model: Model, inputs: ForwardInputs, device: Device, withGradients = false): ForwardResult {
+  if (withGradients && !inputs.labels)
+    throw new TrainMoeError('bad-argument', 'Gradients need labels; the inputs hold none.');
+  return scope(() => {
+    const seen: Seen = { hidden: [], experts: new Map(), expertWeights: new Map() };
+    const pass = () => runOnce(model, inputs, device, seen);
+    if (!withGradients) return { ...seen, ...valuesOf(pass(), inputs) };
+    resetGradients(tensorsIn(model.weights).filter((t) => t.requiresGrad));
+    const result = differentiate(() => {
+      const r = pass();
+      return { ...r, losses: r.mtp ? [r.main!, r.mtp] : [r.main!] };
+    });
+    return { ...seen, ...valuesOf(result, inputs), gradients: gradientsOf(model) };
+  });
+}
+
+interface Seen {
+  readonly hidden: Float32Array[];
+  readonly experts: Map<number, Int32Array>;
+  readonly expertWeights: Map<number, Float32Array>;
+}
+
+interface PassResult {
+  readonly logits: Tensor;
+  readonly main: Tensor | undefined;
+  readonly mtp: Tensor | undefined;
+  readonly mtpLogits: Tensor | undefined;
+}
+
+function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen): PassResult {
+  const { family, config, weights } = model;
+  const [rows, length] = inputs.shape;
+  const count = rows * length;
+  const layout = makeLayout({
+    rows,
+    length,
+    causal: true,
+    mask: inputs.attentionMask,
+    positions: inputs.positionIds,
+    device,
+  });
+  const mask = inputs.attentionMask;
+  const run: Run = {
+    layout,
+    losses: [],
+    onRouting: ({ layer, experts, weights: w }: Routing) => {
+      seen.experts.set(layer, experts.readInts());
+      seen.expertWeights.set(layer, w.read());
+    },
+    onHidden: (index, h) => {
+      seen.hidden[index] = zeroPadding(h.read(), mask, h.size / count);
+    },
+  };
+  const head = family.head(weights);
+  const hidden = family.forward(weights, config, from(inputs.inputIds, [count], { device }), run);
+  const logits = linear(hidden, head, undefined, 'f32');
+  const targets = shiftLabels(inputs);
+  const main = targets && meanLoss(hidden, head, targets, 1, device);
+  if (!inputs.mtpWeight || !family.predictNext) return { logits, main, mtp: undefined, mtpLogits: undefined };
+  const documentStart = new Int32Array(count);
+  const next = shiftOnce({
+    ids: inputs.inputIds,
+    targets: targets ?? new Int32Array(count).fill(IGNORE),
+    documentStart,
+    length,
+  });
+  const further = family.predictNext(weights, config, hidden, from(next.nextIds, [count], { device }), run);
+  return {
+    logits,
+    main,
+    mtp: targets && meanLoss(further, head, next.nextTargets, inputs.mtpWeight, device),
+    mtpLogits: linear(further, head, undefined, 'f32'),
+  };
+}
+
+function meanLoss(hidden: Tensor, head: Tensor, targets: Int32Array, weight: number, device: Device): Tensor {
+  const trained = targets.reduce((n, t) => n + (t === IGNORE ? 0 : 1), 0);
+  const weights = Float32Array.from(targets, (t) => (t === IGNORE ? 0 : weight / trained));
+  return linearCrossEntropy(hidden, head, from(targets, [targets.length], { device }), {
+    weights: from(weights, [weights.length], { device }),
+  });
+}
+
+/** The label of position i is that of token i+1. */
+function shiftLabels({ labels, shape: [, length] }: ForwardInputs): Int32Array | undefined {
+  return labels?.map((_, r) => ((r + 1) % length === 0 ? IGNORE : labels[r + 1]!));
+}
+
+function valuesOf(
+  r: PassResult,
+  inputs: ForwardInputs,
+): Pick<ForwardResult, 'logits' | 'loss' | 'mainLoss' | 'mtpLoss' | 'mtpLogits'> {
+  const count = inputs.shape[0] * inputs.shape[1];
+  const main = r.main?.item();
+  const mtp = r.mtp?.item();
+  return {
+    logits: zeroPadding(r.logits.read(), inputs.attentionMask, r.logits.size / count),
+    ...(main !== undefined && { mainLoss: main, loss: main + (mtp ?? 0) }),
+    ...(mtp !== undefined && { mtpLoss: mtp / inputs.mtpWeight! }),
+    ...(r.mtpLogits && { mtpLogits: r.mtpLogits.read() }),
+  };
+}
+
+function zeroPadding(values: Float32Array, mask: Int32Array | undefined, width: number): Float32Array {
+  mask?.forEach((m, r) => {
+    if (!m) values.fill(0, r * width, (r + 1) * width);
+  });
+  return values;
+}
+
+function gradientsOf(model: Model): Map<string, { shape: readonly number[]; values: Float32Array }> {
+  const none = (t: Tensor) => scope(() => zeros(t.shape, { device: t.device }).read());
+  const tensors = hubTensors(model, (t) => t.gradient?.value(t.shape)?.read() ?? none(t));
+  return new Map(tensors.filter((t) => !t.f32).map((t) => [t.name, { shape: t.shape, values: t.values() }]));
+}

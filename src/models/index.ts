@@ -1,0 +1,29 @@
+import { TrainMoeError } from '../errors.js';
+import { deepseekV2 } from './deepseek_v2.js';
+import { deepseekV3 } from './deepseek_v3.js';
+import type { Family } from './family.js';
+import { llama } from './llama.js';
+
+/** The table of models. A new family is a file and a line. */
+export const families: readonly Family[] = [llama, deepseekV2, deepseekV3] as unknown as readonly Family[];
+
+/** The family that a config.json belongs to. @throws TrainMoeError `bad-config` when none does. */
+export function familyOfHub(config: Readonly<Record<string, unknown>>): Family {
+  const type = String(config.model_type);
+  const found = families.find((f) => f.modelTypes.includes(type));
+  if (found) return found;
+  const known = families.flatMap((f) => f.modelTypes).join(', ');
+  throw new TrainMoeError('bad-config', `config.json has model_type "${type}"; known are ${known}.`);
+}
+
+/** A published or laptop-sized configuration by name. @throws TrainMoeError `bad-argument` listing the names. */
+export function presetNamed(name: string): { family: Family; config: unknown } {
+  for (const family of families) {
+    const config = family.presets[name];
+    if (config !== undefined) return { family, config };
+  }
+  const known = families.flatMap((f) => Object.keys(f.presets)).join(', ');
+  throw new TrainMoeError('bad-argument', `There is no preset "${name}"; known are ${known}.`);
+}
+
+export type { Family, HubPiece, Model } from './family.js';

@@ -1,0 +1,49 @@
+import { attention } from '../ops/attention.js';
+import { attentionDecode } from '../ops/attention_decode.js';
+import { linear } from '../ops/linear.js';
+import { rope } from '../ops/rope.js';
+import { reshape, split, type Tensor } from '../tensor/index.js';
+import { writeCache } from './cache.js';
+import { matrix, type Weights } from './param.js';
+import type { Run } from './run.js';
+
+/** Multi-head attention with grouped keys. Vaswani et al., arXiv:1706.03762; GQA: Ainslie et al., arXiv:2305.13245. */
+export interface AttendConfig {
+  readonly hidden: number;
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly headSize: number;
+  readonly scale: number; // of the scores, usually headSize^-1/2
+}
+
+export const attendSpec = (c: AttendConfig, deviation: number) => ({
+  qkv: matrix([(c.heads + 2 * c.keyHeads) * c.headSize, c.hidden], deviation, 'column'),
+  out: matrix([c.hidden, c.heads * c.headSize], deviation, 'row'),
+});
+
+export type AttendWeights = Weights<ReturnType<typeof attendSpec>>;
+
+/** x [T,C] -> [T,C]. `ropeTable` [positions, headSize] rotates halves (i, i + headSize/2), as Llama does. */
+export function attend(
+  w: AttendWeights,
+  c: AttendConfig,
+  x: Tensor,
+  ropeTable: Tensor,
+  layer: number,
+  run: Run,
+): Tensor {
+  const { heads, keyHeads, headSize } = c;
+  const { positions, ranges } = run.layout;
+  const qkv = reshape(linear(x, w.qkv), [-1, heads + 2 * keyHeads, headSize]); // [T, H+2G, D]
+  const [q, k, v] = split(qkv, [heads, keyHeads, keyHeads], 1) as [Tensor, Tensor, Tensor];
+  rope(q, ropeTable, positions, { interleaved: false });
+  rope(k, ropeTable, positions, { interleaved: false });
+  let o: Tensor; // [T,H,D]
+  if (run.cache) {
+    const store = run.cache.layer(layer);
+    writeCache(store.key, k, run.cache.slots);
+    writeCache(store.value!, v, run.cache.slots);
+    o = attentionDecode(q, store.key, store.value!, run.cache, c.scale);
+  } else o = attention(q, k, v, { ranges: ranges!, scale: c.scale });
+  return linear(reshape(o, [-1, heads * headSize]), w.out);
+}

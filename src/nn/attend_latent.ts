@@ -1,0 +1,103 @@
+import * as native from '../native.gen.js';
+import { attention } from '../ops/attention.js';
+import { mlaDecode } from '../ops/attention_decode.js';
+import { headsLinear, linear } from '../ops/linear.js';
+import { rmsnorm } from '../ops/rmsnorm.js';
+import { rope } from '../ops/rope.js';
+import { empty, insertDimension, reshape, split, type Tensor } from '../tensor/index.js';
+import { writeCache } from './cache.js';
+import { matrix, vector, type Weights } from './param.js';
+import type { Run } from './run.js';
+
+/** Multi-head latent attention. DeepSeek-V2, arXiv:2405.04434, section 2.1; V3, arXiv:2412.19437, section 2.1.1. */
+export interface LatentConfig {
+  readonly hidden: number;
+  readonly heads: number;
+  readonly queryRank: number | null; // rank of the compressed query; null: not compressed (V2-Lite)
+  readonly kvRank: number; // L, what is cached per token besides the rotary key
+  readonly nope: number; // channels of a head without position
+  readonly rope: number; // R, rotary channels; the key's are shared by all heads
+  readonly value: number; // channels of a head's value
+  readonly scale: number; // of the scores: (nope+rope)^-1/2, times YaRN's m^2
+}
+
+/** The latent norms' epsilon is 1e-6 in all releases, whatever rms_norm_eps says. */
+const LATENT_EPS = 1e-6;
+
+export const latentSpec = (c: LatentConfig, deviation: number) => ({
+  queryDown: c.queryRank ? matrix([c.queryRank, c.hidden], deviation) : undefined,
+  queryNorm: c.queryRank ? vector(c.queryRank, 1) : undefined,
+  query: matrix([c.heads * (c.nope + c.rope), c.queryRank ?? c.hidden], deviation, 'column'),
+  kvDown: matrix([c.kvRank + c.rope, c.hidden], deviation),
+  kvNorm: vector(c.kvRank, 1),
+  kvUp: matrix([c.heads * (c.nope + c.value), c.kvRank], deviation, 'column'),
+  out: matrix([c.hidden, c.heads * c.value], deviation, 'row'),
+});
+
+export type LatentWeights = Weights<ReturnType<typeof latentSpec>>;
+
+/** x [T,C] -> [T,C]. Trains and scores in the expanded form; with a cache, in the absorbed form over the latents. */
+export function attendLatent(
+  w: LatentWeights,
+  c: LatentConfig,
+  x: Tensor,
+  ropeTable: Tensor,
+  layer: number,
+  run: Run,
+): Tensor {
+  const { positions, ranges } = run.layout;
+  const compressed = w.queryDown ? rmsnorm(linear(x, w.queryDown), w.queryNorm!, LATENT_EPS) : x;
+  const q = reshape(linear(compressed, w.query), [-1, c.heads, c.nope + c.rope]); // [T,H,nope+R]
+  const kv = linear(x, w.kvDown); // [T, L+R]
+  const [latent, keyRope] = split(kv, [c.kvRank, c.rope]) as [Tensor, Tensor];
+  const qParts = split(q, [c.nope, c.rope]) as [Tensor, Tensor];
+  rope(qParts[1], ropeTable, positions, { interleaved: true });
+  rope(insertDimension(keyRope, 1), ropeTable, positions, { interleaved: true });
+  const normed = rmsnorm(latent, w.kvNorm, LATENT_EPS); // [T,L]
+  const o = run.cache ? decode(w, c, qParts, normed, keyRope, layer, run) : expanded(w, c, q, normed, keyRope, ranges!); // [T,H,value]
+  return linear(reshape(o, [-1, c.heads * c.value]), w.out);
+}
+
+function expanded(
+  w: LatentWeights,
+  c: LatentConfig,
+  q: Tensor,
+  latent: Tensor,
+  keyRope: Tensor,
+  ranges: Tensor,
+): Tensor {
+  const kv = reshape(linear(latent, w.kvUp), [-1, c.heads, c.nope + c.value]); // [T,H,nope+value]
+  const [k, v] = split(kv, [c.nope, c.value]) as [Tensor, Tensor];
+  return attention(q, k, v, { kShared: keyRope, ranges, scale: c.scale });
+}
+
+/**
+ * The absorbed form: q . (Wk latent) = (q Wk) . latent, so queries meet the cached latents directly, and the value
+ * projection is applied once to the attended latent. DeepSeek-V2, appendix C.
+ */
+function decode(
+  w: LatentWeights,
+  c: LatentConfig,
+  [qNope, qRope]: readonly [Tensor, Tensor],
+  latent: Tensor,
+  keyRope: Tensor,
+  layer: number,
+  run: Run,
+): Tensor {
+  const cache = run.cache!;
+  const store = cache.layer(layer).key; // [pages, page, L+R]
+  const tokens = latent.shape[0]!;
+  const entry = empty([tokens, c.kvRank + c.rope], latent);
+  const [entryLatent, entryRope] = split(entry, [c.kvRank, c.rope]) as [Tensor, Tensor];
+  native.copy(entryLatent, latent);
+  native.copy(entryRope, keyRope);
+  writeCache(store, entry, cache.slots);
+  const up = reshape(w.kvUp, [c.heads, c.nope + c.value, c.kvRank]);
+  const [keyUp, valueUp] = split(up, [c.nope, c.value], 1) as [Tensor, Tensor]; // [H,nope,L], [H,value,L]
+  const query = empty([tokens, c.heads, c.kvRank + c.rope], latent); // [T,H,L+R]
+  const [queryLatent, queryRope] = split(query, [c.kvRank, c.rope]) as [Tensor, Tensor];
+  native.headsLinear(queryLatent, qNope, keyUp, true);
+  native.copy(queryRope, qRope);
+  const attended = mlaDecode(query, store, cache, c.kvRank, c.scale); // [T,H,L]
+  return headsLinear(attended, valueUp); // [T,H,value]
+}

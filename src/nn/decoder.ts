@@ -1,0 +1,73 @@
+import { add } from '../ops/add.js';
+import { embedding } from '../ops/embedding.js';
+import { rmsnorm } from '../ops/rmsnorm.js';
+import { checkpoint, recording, type Tensor } from '../tensor/index.js';
+import type { Run } from './run.js';
+
+/** Weights of a pre-norm block: what its two norms and two layers need. */
+export interface BlockWeights<A, F> {
+  readonly attendNorm: Tensor;
+  readonly attend: A;
+  readonly feedNorm: Tensor;
+  readonly feed: F;
+}
+
+/** A layer as a function of its weights: x [T,C] -> [T,C]. */
+export type Layer<W> = (w: W, x: Tensor, index: number, run: Run) => Tensor;
+
+/**
+ * x += attend(norm(x)); x += feed(norm(x)). Pre-norm wiring with RMSNorm, as Llama and DeepSeek use.
+ */
+export function block<A, F>(
+  w: BlockWeights<A, F>,
+  eps: number,
+  attend: Layer<A>,
+  feed: Layer<F>,
+  x: Tensor,
+  index: number,
+  run: Run,
+): Tensor {
+  const attended = add(x, attend(w.attend, rmsnorm(x, w.attendNorm, eps), index, run));
+  return add(attended, feed(w.feed, rmsnorm(attended, w.feedNorm, eps), index, run));
+}
+
+/** As block(), recomputed in the backward pass when the run asks for it. */
+export function blockOrRecompute<A, F>(
+  w: BlockWeights<A, F>,
+  eps: number,
+  attend: Layer<A>,
+  feed: Layer<F>,
+  x: Tensor,
+  index: number,
+  run: Run,
+): Tensor {
+  if (!run.recompute || !recording()) return block(w, eps, attend, feed, x, index, run);
+  let passes = 0;
+  const [y] = checkpoint([x], (again) => {
+    // The first pass reports routing and losses; the second, in the backward pass, only counts for gradients.
+    const own: Run = passes++ === 0 ? run : { ...run, onRouting: undefined, losses: [] };
+    return [block(w, eps, attend, feed, again, index, own)];
+  }) as [Tensor];
+  return y;
+}
+
+/** Weights of a decoder around its blocks. `head` absent: tied to the embedding. */
+export interface DecoderWeights<B> {
+  readonly embed: Tensor; // [V,C]
+  readonly layers: readonly B[];
+  readonly norm: Tensor; // [C]
+  readonly head?: Tensor; // [V,C]
+}
+
+/** ids [T] -> the stream after the final norm [T,C]; the head turns it into logits. */
+export function decoder<B>(w: DecoderWeights<B>, eps: number, layer: Layer<B>, ids: Tensor, run: Run): Tensor {
+  let x = embedding(w.embed, ids); // [T,C]
+  run.onHidden?.(0, x);
+  w.layers.forEach((weights, i) => {
+    x = layer(weights, x, i, run);
+    if (i + 1 < w.layers.length) run.onHidden?.(i + 1, x);
+  });
+  x = rmsnorm(x, w.norm, eps);
+  run.onHidden?.(w.layers.length, x);
+  return x;
+}
