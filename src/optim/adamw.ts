@@ -1,0 +1,169 @@
+import { TrainMoeError } from '../errors.js';
+import * as native from '../native.gen.js';
+import {
+  type Device,
+  empty,
+  from,
+  keep,
+  permanent,
+  resetGradients,
+  scope,
+  type Tensor,
+  tagged,
+  zeros,
+} from '../tensor/index.js';
+
+export interface AdamWConfig {
+  readonly beta1: number; // 0.9
+  readonly beta2: number; // 0.95 in all DeepSeek reports
+  readonly eps: number; // 1e-8
+  readonly decay: number; // 0.1, decoupled, on matrices
+  readonly moments: 'f32' | 'bf16'; // DeepSeek-V3 stores both in bf16
+}
+
+/** A parameter to be trained; `decay` false leaves weight decay out (gains, biases). */
+export interface Trained {
+  readonly name: string;
+  readonly tensor: Tensor;
+  readonly decay: boolean;
+}
+
+interface Slot extends Trained {
+  /** f32 values that the updates go to; the parameter itself when it is f32. */
+  readonly master: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+}
+
+/** Norm of the whole gradient before clipping. */
+export interface Clipped {
+  readonly norm: number;
+}
+
+/**
+ * AdamW with decoupled weight decay (Loshchilov & Hutter, arXiv:1711.05101), f32 masters and bias correction. Gradients are
+ * read from the parameters; clip() comes between the backward pass and step().
+ */
+export class AdamW {
+  private readonly slots: readonly Slot[];
+  private readonly scale: Tensor; // [1] factor that clipping found
+  /** Updates made so far: t in the bias corrections. */
+  steps = 0;
+
+  constructor(
+    parameters: readonly Trained[],
+    readonly config: AdamWConfig,
+    private readonly device: Device,
+  ) {
+    this.slots = permanent(() => tagged('optimizer', () => parameters.map((p) => makeSlot(p, config))));
+    this.scale = keep(from(Float32Array.of(1), [1], { device }));
+  }
+
+  /** Forgets the gradients; the next backward pass starts over. */
+  resetGradients(): void {
+    resetGradients(this.slots.map((s) => s.tensor));
+  }
+
+  /**
+   * The global norm over all gradients, and the factor min(1, max / (norm + 1e-6)) that the next step applies. With max 0
+   * nothing is clipped. The sum of squares is taken in f64.
+   */
+  clip(max: number): Clipped {
+    return scope(() => {
+      const sum = zeros([1], { dtype: 'f64', device: this.device });
+      for (const g of this.gradients()) native.sumSquares({ id: sum.id, beta: 1 }, g);
+      const norm = empty([1], { device: this.device });
+      native.clipScale(this.scale, norm, sum, max);
+      return { norm: norm.item() };
+    });
+  }
+
+  /** One update with that learning rate. Parameters without a gradient since the last reset stay as they are. */
+  step(lr: number): void {
+    this.steps++;
+    const { beta1, beta2, eps, decay } = this.config;
+    const correction1 = 1 - beta1 ** this.steps;
+    const correction2 = 1 - beta2 ** this.steps;
+    scope(() => {
+      for (const { tensor, master, m, v, decay: decays } of this.slots) {
+        const g = tensor.gradient?.value(tensor.shape);
+        if (!g) continue;
+        const copy = master === tensor ? undefined : tensor;
+        native.adamw(
+          master,
+          copy,
+          g,
+          m,
+          v,
+          this.scale,
+          lr,
+          beta1,
+          beta2,
+          eps,
+          decays ? decay : 0,
+          correction1,
+          correction2,
+        );
+      }
+    });
+  }
+
+  /** f32 values of a parameter: its master. */
+  masterOf(tensor: Tensor): Tensor {
+    return this.slots.find((s) => s.tensor === tensor)?.master ?? tensor;
+  }
+
+  /** State to be saved, by name: masters of parameters that are not f32, and both moments. */
+  state(): [string, Tensor][] {
+    return this.slots.flatMap(({ name, tensor, master, m, v }) => [
+      ...(master === tensor ? [] : ([[`master.${name}`, master]] as [string, Tensor][])),
+      [`m.${name}`, m] as [string, Tensor],
+      [`v.${name}`, v] as [string, Tensor],
+    ]);
+  }
+
+  /**
+   * Restores what state() gave; `read` fills the tensor of that name.
+   * @throws TrainMoeError `bad-data` when something is missing.
+   */
+  restore(steps: number, read: (name: string, into: Tensor) => boolean): void {
+    for (const [name, tensor] of this.state())
+      if (!read(name, tensor))
+        throw new TrainMoeError(
+          'bad-data',
+          `The optimizer state lacks ${name}; the checkpoint belongs to another model or type.`,
+        );
+    for (const { tensor, master } of this.slots) if (master !== tensor) native.copy(tensor, master);
+    this.steps = steps;
+  }
+
+  /** Sets masters from the parameters' values, after weights were loaded. */
+  syncMasters(): void {
+    for (const { tensor, master } of this.slots) if (master !== tensor) native.copy(master, tensor);
+  }
+
+  dispose(): void {
+    for (const { tensor, master, m, v } of this.slots) {
+      if (master !== tensor) master.dispose();
+      m.dispose();
+      v.dispose();
+    }
+    this.scale.dispose();
+  }
+
+  private *gradients(): Generator<Tensor> {
+    for (const { tensor } of this.slots) {
+      const g = tensor.gradient?.value(tensor.shape);
+      if (g) yield g;
+    }
+  }
+}
+
+function makeSlot(p: Trained, { moments }: AdamWConfig): Slot {
+  const { tensor } = p;
+  const like = (dtype: 'f32' | 'bf16') => zeros(tensor.shape, { dtype, device: tensor.device });
+  if (tensor.dtype === 'f32') return { ...p, master: tensor, m: like(moments), v: like(moments) };
+  const master = empty(tensor.shape, { dtype: 'f32', device: tensor.device });
+  native.copy(master, tensor);
+  return { ...p, master, m: like(moments), v: like(moments) };
+}
