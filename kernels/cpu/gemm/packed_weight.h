@@ -1,0 +1,48 @@
+// Weights in the panels that forward products read, kept beside the buffer until it is next written.
+#pragma once
+#include "gemm.h"
+
+namespace moe::MOE_ISA::gemm {
+
+/// A stack of matrices [count][n][k] whose rows run along k, as forward products use them: y = x w^T.
+struct Weight {
+  const View* view;
+  int64_t count, n, k;
+  int64_t next;    ///< elements between matrices
+  int64_t stride;  ///< elements between rows
+};
+
+/// The panels of all matrices of a weight, packed [count][panel][k][kTileCols] in the weight's own dtype. A buffer made as a
+/// weight keeps them, one repacking per update; other buffers get a temporary copy, which ends with this object.
+class PackedWeight {
+ public:
+  explicit PackedWeight(const Weight& weight);
+  ~PackedWeight();
+  PackedWeight(const PackedWeight&) = delete;
+  PackedWeight& operator=(const PackedWeight&) = delete;
+
+  /// Matrix i, as the right operand of a product.
+  Right operator[](int64_t i) const;
+
+ private:
+  const Weight weight_;
+  void* data_;
+  size_t temporary_ = 0;  ///< bytes to give back; 0 when the buffer keeps them
+};
+
+/// Memory for the time of one op: bytes from the allocator that owns `near`.
+class Workspace {
+ public:
+  Workspace(const View& near, size_t bytes);
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  template <class T> T* as() const { return static_cast<T*>(data_); }
+
+ private:
+  Buffer* near_;
+  void* data_;
+  size_t capacity_ = 0;
+};
+
+}  // namespace moe::MOE_ISA::gemm
