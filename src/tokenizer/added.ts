@@ -1,0 +1,61 @@
+/** A token matched as a whole in the text, before cutting and merging; the fields are those of `tokenizer.json`. */
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  /** Left out by `decode` with `skipSpecial`. */
+  readonly special: boolean;
+  /** Matched in the normalised text, after those that are not. */
+  readonly normalized: boolean;
+  /** Only where no word character stands beside it. */
+  readonly single_word: boolean;
+  /** Takes the white space before it. */
+  readonly lstrip: boolean;
+  /** Takes the white space after it. */
+  readonly rstrip: boolean;
+}
+
+/** A stretch of text, or an added token that was found. */
+export type Segment = { readonly text: string } | { readonly token: AddedToken };
+
+const SPACE = /\p{White_Space}/u;
+const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]/u;
+
+/** Finds added tokens in text: leftmost first, the longest of those that begin at one place. */
+export class AddedMatcher {
+  readonly #byContent: ReadonlyMap<string, AddedToken>;
+  readonly #regex: RegExp | undefined;
+
+  constructor(tokens: readonly AddedToken[]) {
+    this.#byContent = new Map(tokens.map((token) => [token.content, token]));
+    const longestFirst = [...this.#byContent.keys()].filter((text) => text !== '').sort((a, b) => b.length - a.length);
+    this.#regex = longestFirst.length === 0 ? undefined : new RegExp(longestFirst.map(escapeRegex).join('|'), 'gu');
+  }
+
+  /** Cuts the text at the tokens in it. Stretches of text are never empty. */
+  segments(text: string): Segment[] {
+    if (!this.#regex) return text === '' ? [] : [{ text }];
+    const out: Segment[] = [];
+    let at = 0;
+    for (const match of text.matchAll(this.#regex)) {
+      const token = this.#byContent.get(match[0])!;
+      let start = match.index;
+      let end = start + match[0].length;
+      if (start < at || (token.single_word && besideWord(text, start, end))) continue;
+      if (token.lstrip) while (start > at && SPACE.test(text[start - 1]!)) start--;
+      if (token.rstrip) while (end < text.length && SPACE.test(text[end]!)) end++;
+      if (start > at) out.push({ text: text.slice(at, start) });
+      out.push({ token });
+      at = end;
+    }
+    if (at < text.length) out.push({ text: text.slice(at) });
+    return out;
+  }
+}
+
+function besideWord(text: string, start: number, end: number): boolean {
+  return WORD.test(text[start - 1] ?? ' ') || WORD.test(text[end] ?? ' ');
+}
+
+function escapeRegex(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
+}

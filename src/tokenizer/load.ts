@@ -1,0 +1,61 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { TrainMoeError } from '../errors.js';
+import { readGpt2 } from './gpt2files.js';
+import { readTiktoken, type TiktokenOptions } from './ranks.js';
+import { readTokenizerJson } from './read.js';
+import type { Tokenizer } from './tokenizer.js';
+
+/** GPT-2's pair of files under its two pairs of names. */
+const PAIRS: readonly (readonly [vocab: string, merges: string])[] = [
+  ['vocab.json', 'merges.txt'],
+  ['encoder.json', 'vocab.bpe'],
+];
+
+/**
+ * Loads a tokenizer from a file or folder: `tokenizer.json`, a `.tiktoken` file, or GPT-2's `vocab.json` and
+ * `merges.txt` (also as `encoder.json` and `vocab.bpe`). A `tokenizer_config.json` beside it tells the roles of tokens.
+ * `options` are for `.tiktoken` files. Throws a `TrainMoeError` with `not-found` or `bad-data`.
+ */
+export function loadTokenizer(path: string, options: TiktokenOptions = {}): Tokenizer {
+  if (!existsSync(path))
+    throw new TrainMoeError('not-found', `There is no tokenizer at ${path}: no such file or folder.`);
+  const file = statSync(path).isDirectory() ? fileInside(path) : path;
+  if (file.endsWith('.tiktoken')) return readTiktoken(readFileSync(file, 'utf8'), file, options);
+  const folder = dirname(file);
+  const config = readConfig(folder);
+  const pair = PAIRS.find((names) => names.includes(basename(file)));
+  if (!pair) return readTokenizerJson(readJson(file), file, config);
+  const [vocab, merges] = pair.map((name) => join(folder, name)) as [string, string];
+  for (const part of [vocab, merges]) {
+    if (!existsSync(part))
+      throw new TrainMoeError('not-found', `${file} needs ${basename(part)} beside it, which is missing.`);
+  }
+  return readGpt2(readJson(vocab), readFileSync(merges, 'utf8'), merges, config);
+}
+
+function fileInside(folder: string): string {
+  const candidates = ['tokenizer.json', ...PAIRS.flat()];
+  const found = candidates.find((name) => existsSync(join(folder, name)));
+  if (found) return join(folder, found);
+  throw new TrainMoeError(
+    'not-found',
+    `There is no tokenizer in ${folder}: none of ${candidates.join(', ')} is there.`,
+  );
+}
+
+function readConfig(folder: string): Readonly<Record<string, unknown>> | undefined {
+  const path = join(folder, 'tokenizer_config.json');
+  if (!existsSync(path)) return undefined;
+  const config = readJson(path);
+  if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config as Record<string, unknown>;
+  throw new TrainMoeError('bad-data', `${path} holds no JSON object.`);
+}
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw new TrainMoeError('bad-data', `${path} is no JSON: ${(cause as Error).message}.`, { cause });
+  }
+}

@@ -1,0 +1,243 @@
+import { createHash } from 'node:crypto';
+import { TrainMoeError } from '../errors.js';
+import { AddedMatcher, type AddedToken } from './added.js';
+import { Encoder, IdBuffer } from './encoder.js';
+import { lettersOf, tryBytesOf } from './letters.js';
+import type { MergeTable } from './merge.js';
+import type { PreTokenizer } from './split.js';
+import { StreamDecoder } from './stream.js';
+import { byteIdsOf, indexOf, tokenBytes, type Vocabulary } from './vocabulary.js';
+import { saveTokenizer, type TokenizerJson, toJson } from './write.js';
+
+/** The byte-level BPE model of a tokenizer. */
+export interface BpeModel {
+  readonly type: 'BPE';
+  readonly merges: MergeTable;
+  /** A piece that is a token is taken whole, without merging. */
+  readonly ignoreMerges: boolean;
+}
+
+/** The ids that models and data sets ask for by role. */
+export interface Roles {
+  readonly bos?: number;
+  readonly eos?: number;
+  readonly pad?: number;
+}
+
+/** A normal form that is applied to text before anything else; null leaves it as it is. */
+export type NormalForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD';
+
+/** All there is to a tokenizer. */
+export interface TokenizerParts {
+  readonly vocabulary: Vocabulary;
+  readonly model: BpeModel;
+  readonly preTokenizer: PreTokenizer;
+  readonly normalForms: readonly NormalForm[];
+  readonly added: readonly AddedToken[];
+  readonly roles: Roles;
+  /** Parts of a `tokenizer.json` that are only passed on. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+  /** What stood in `tokenizer_config.json`. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** Where it came from, for error sentences. */
+  readonly source: string;
+}
+
+export interface EncodeOptions {
+  /**
+   * Which added tokens (special ones, and others that are matched whole) count when they are spelled out in the text:
+   * none (the default, safe for text from outside), all, or those with these contents.
+   */
+  readonly allowSpecial?: boolean | 'all' | ReadonlySet<string>;
+}
+
+export interface DecodeOptions {
+  /** Leave special tokens out. */
+  readonly skipSpecial?: boolean;
+}
+
+/** Texts up to this many UTF-16 units share one buffer for their bytes. */
+const SHARED_UNITS = 1 << 20;
+
+/**
+ * A byte-level BPE tokenizer: any text to ids and back. Lone surrogates become U+FFFD, as in any UTF-8 encoder; all else
+ * comes back exactly unless a normal form is set. Not shared between threads.
+ */
+export class Tokenizer {
+  /** One more than the largest id: the rows an embedding needs. */
+  readonly vocabSize: number;
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+  readonly padId: number | undefined;
+  /** The tokens that are matched whole, by content. */
+  readonly addedTokens: ReadonlyMap<string, AddedToken>;
+
+  readonly #encoder: Encoder;
+  readonly #addedById: ReadonlyMap<number, AddedToken>;
+  readonly #out = new IdBuffer();
+  readonly #utf8 = new TextEncoder();
+  #bytes = new Uint8Array(1 << 14);
+  #matchers: { allow: EncodeOptions['allowSpecial']; raw: AddedMatcher; normalized: AddedMatcher } | undefined;
+  #index: ReturnType<typeof indexOf> | undefined;
+  #fingerprint: string | undefined;
+
+  constructor(readonly parts: TokenizerParts) {
+    const { vocabulary, model, preTokenizer, added, roles, source } = parts;
+    this.vocabSize = vocabulary.size;
+    this.bosId = roles.bos;
+    this.eosId = roles.eos;
+    this.padId = roles.pad;
+    this.addedTokens = new Map(added.map((token) => [token.content, token]));
+    this.#addedById = new Map(added.map((token) => [token.id, token]));
+    const ordinary = (id: number): boolean => !this.#addedById.has(id);
+    this.#encoder = new Encoder({
+      split: preTokenizer.split,
+      byteIds: byteIdsOf(vocabulary, ordinary, source),
+      merges: model.merges,
+      ...(model.ignoreMerges ? { whole: indexOf(vocabulary, ordinary) } : {}),
+    });
+  }
+
+  /** The ids of a text. No BOS or other token is added. */
+  encode(text: string, options: EncodeOptions = {}): Uint32Array {
+    const { allowSpecial } = options;
+    this.#out.length = 0;
+    if (!allowSpecial) this.#encodeText(this.#normalize(text));
+    else this.#encodeSpecial(text, allowSpecial);
+    return this.#out.take();
+  }
+
+  /** The ids of each text. */
+  encodeBatch(texts: readonly string[], options: EncodeOptions = {}): Uint32Array[] {
+    return texts.map((text) => this.encode(text, options));
+  }
+
+  /** The text of ids; bytes that are not UTF-8 become U+FFFD. Throws a `TrainMoeError` on an id that is no token. */
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    let length = 0;
+    for (let i = 0; i < ids.length; i++) length += this.byteLength(ids[i]!);
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (let i = 0; i < ids.length; i++) {
+      if (options.skipSpecial && this.isSpecial(ids[i]!)) continue;
+      const token = this.bytesOf(ids[i]!);
+      bytes.set(token, at);
+      at += token.length;
+    }
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(0, at));
+  }
+
+  /** A decoder that takes ids one by one and gives text as soon as its characters are complete. */
+  stream(options: DecodeOptions = {}): StreamDecoder {
+    return new StreamDecoder((id) =>
+      options.skipSpecial && this.isSpecial(id) ? new Uint8Array(0) : this.bytesOf(id),
+    );
+  }
+
+  /** The bytes of a token; a view. Throws a `TrainMoeError` if the id is no token. */
+  bytesOf(id: number): Uint8Array {
+    if (this.byteLength(id) > 0) return tokenBytes(this.parts.vocabulary, id);
+    throw new TrainMoeError('bad-argument', `Id ${id} is no token: this vocabulary leaves it empty.`);
+  }
+
+  /** How many bytes of text a token stands for; 0 for an id that the vocabulary leaves empty. */
+  byteLength(id: number): number {
+    if (!(Number.isInteger(id) && id >= 0 && id < this.vocabSize)) {
+      throw new TrainMoeError(
+        'bad-argument',
+        `Id ${id} is no token: ids of this vocabulary are 0 to ${this.vocabSize - 1}.`,
+      );
+    }
+    return this.parts.vocabulary.starts[id + 1]! - this.parts.vocabulary.starts[id]!;
+  }
+
+  /** The id of a token spelled as in `tokenizer.json` (byte letters: "Ġthe"; added tokens as they are), if there is one. */
+  idOf(token: string): number | undefined {
+    const added = this.addedTokens.get(token);
+    if (added) return added.id;
+    const bytes = tryBytesOf(token);
+    if (!bytes) return undefined;
+    this.#index ??= indexOf(this.parts.vocabulary, (id) => !this.#addedById.has(id));
+    const index = this.#index.pieces.find(bytes, 0, bytes.length);
+    return index < 0 ? undefined : this.#index.ids[index]!;
+  }
+
+  /** The spelling of a token as in `tokenizer.json`; the opposite of `idOf`. */
+  tokenOf(id: number): string {
+    return this.#addedById.get(id)?.content ?? lettersOf(this.bytesOf(id));
+  }
+
+  /** Is this a special token? Added tokens that are not special are text to `decode`. */
+  isSpecial(id: number): boolean {
+    return this.#addedById.get(id)?.special ?? false;
+  }
+
+  /** A hash of all that decides ids: tokenizers with equal fingerprints encode alike. */
+  get fingerprint(): string {
+    this.#fingerprint ??= fingerprintOf(this.parts);
+    return this.#fingerprint;
+  }
+
+  /** The content of a `tokenizer.json` (Hugging Face). */
+  toJson(): TokenizerJson {
+    return toJson(this.parts);
+  }
+
+  /** Writes `tokenizer.json` and `tokenizer_config.json` into a folder, or just the first if `path` ends in `.json`. */
+  save(path: string): void {
+    saveTokenizer(this.parts, path);
+  }
+
+  #encodeSpecial(text: string, allow: boolean | 'all' | ReadonlySet<string>): void {
+    if (this.#matchers?.allow !== allow) {
+      const wanted = this.parts.added.filter((token) => typeof allow !== 'object' || allow.has(token.content));
+      const raw = new AddedMatcher(wanted.filter((token) => !token.normalized));
+      const normalized = new AddedMatcher(wanted.filter((token) => token.normalized));
+      this.#matchers = { allow, raw, normalized };
+    }
+    const { raw, normalized } = this.#matchers;
+    for (const outer of raw.segments(text)) {
+      const inner = 'token' in outer ? [outer] : normalized.segments(this.#normalize(outer.text));
+      for (const segment of inner) {
+        if ('token' in segment) this.#out.push(segment.token.id);
+        else this.#encodeText(segment.text);
+      }
+    }
+  }
+
+  #normalize(text: string): string {
+    return this.parts.normalForms.reduce((out, form) => out.normalize(form), text);
+  }
+
+  #encodeText(text: string): void {
+    const prefixed = this.parts.preTokenizer.prefixSpace && text !== '' && text[0] !== ' ' ? ` ${text}` : text;
+    const bytes = this.#room(prefixed);
+    const { written } = this.#utf8.encodeInto(prefixed, bytes);
+    this.#encoder.encode(bytes, 0, written, this.#out);
+  }
+
+  /** A buffer that holds the UTF-8 of the text: 3 bytes for each UTF-16 unit are always enough. */
+  #room(text: string): Uint8Array<ArrayBuffer> {
+    if (text.length > SHARED_UNITS) return new Uint8Array(Buffer.byteLength(text));
+    if (text.length * 3 > this.#bytes.length) this.#bytes = new Uint8Array(text.length * 4);
+    return this.#bytes;
+  }
+}
+
+function fingerprintOf(parts: TokenizerParts): string {
+  const { vocabulary, model, preTokenizer, normalForms, added } = parts;
+  const { left, right, merged, rank } = model.merges;
+  const hash = createHash('sha256');
+  const rules = {
+    ignoreMerges: model.ignoreMerges,
+    prefixSpace: preTokenizer.prefixSpace,
+    pre: preTokenizer.json,
+    normalForms,
+    added,
+  };
+  hash.update(JSON.stringify(rules));
+  for (const table of [vocabulary.arena, vocabulary.starts, left, right, merged, rank]) {
+    hash.update(new Uint8Array(table.buffer, table.byteOffset, table.byteLength));
+  }
+  return hash.digest('hex');
+}

@@ -1,0 +1,99 @@
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { AddedToken } from './added.js';
+import { lettersOf } from './letters.js';
+import type { PreTokenizerJson } from './split.js';
+import type { TokenizerParts } from './tokenizer.js';
+import { tokenBytes } from './vocabulary.js';
+
+/** A `tokenizer.json` of Hugging Face with a byte-level BPE model. */
+export interface TokenizerJson {
+  readonly version: string;
+  readonly truncation: unknown;
+  readonly padding: unknown;
+  readonly added_tokens: readonly AddedToken[];
+  readonly normalizer: unknown;
+  readonly pre_tokenizer: PreTokenizerJson;
+  readonly post_processor: unknown;
+  readonly decoder: unknown;
+  readonly model: {
+    readonly type: 'BPE';
+    readonly vocab: Readonly<Record<string, number>>;
+    readonly merges: readonly string[];
+    readonly ignore_merges: boolean;
+    readonly [key: string]: unknown;
+  };
+}
+
+/** The `tokenizer.json` of a tokenizer. */
+export function toJson(parts: TokenizerParts): TokenizerJson {
+  const { added, preTokenizer, normalForms, extra = {}, model } = parts;
+  const normalizers = normalForms.map((type) => ({ type }));
+  return {
+    version: '1.0',
+    truncation: extra.truncation ?? null,
+    padding: extra.padding ?? null,
+    added_tokens: added,
+    normalizer: extra.normalizer ?? (normalizers.length === 0 ? null : { type: 'Sequence', normalizers }),
+    pre_tokenizer: preTokenizer.json,
+    post_processor: extra.post_processor ?? null,
+    decoder: extra.decoder ?? { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: model.ignoreMerges,
+      vocab: vocabOf(parts),
+      merges: mergesOf(parts),
+    },
+  };
+}
+
+/** Spelling to id of every token; added ones are in it as well, which readers take for the same token. */
+function vocabOf({ vocabulary, added }: TokenizerParts): Record<string, number> {
+  const spelled = new Map(added.map((token) => [token.id, token.content]));
+  const out: Record<string, number> = {};
+  for (let id = 0; id < vocabulary.size; id++) {
+    const bytes = tokenBytes(vocabulary, id);
+    if (bytes.length > 0) out[spelled.get(id) ?? lettersOf(bytes)] = id;
+  }
+  return out;
+}
+
+/** "left right" lines in order of rank. Byte letters hold no space. */
+function mergesOf({ vocabulary, model }: TokenizerParts): string[] {
+  const { left, right, rank } = model.merges;
+  const order = Array.from(rank.keys()).sort((a, b) => rank[a]! - rank[b]! || a - b);
+  const spell = (id: number): string => lettersOf(tokenBytes(vocabulary, id));
+  return order.map((m) => `${spell(left[m]!)} ${spell(right[m]!)}`);
+}
+
+/** Writes `tokenizer.json` (and, into a folder, `tokenizer_config.json`); each file appears whole or not at all. */
+export function saveTokenizer(parts: TokenizerParts, path: string): void {
+  const content = JSON.stringify(toJson(parts));
+  const single = path.endsWith('.json');
+  writeWhole(single ? path : join(path, 'tokenizer.json'), content);
+  if (!single) writeWhole(join(path, 'tokenizer_config.json'), `${JSON.stringify(configOf(parts), null, 2)}\n`);
+}
+
+function configOf({ config, roles, added }: TokenizerParts): Record<string, unknown> {
+  const contents = new Map(added.map((token) => [token.id, token.content]));
+  const named = Object.entries(roles).map(([role, id]) => [`${role}_token`, contents.get(id as number)]);
+  return {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    clean_up_tokenization_spaces: false,
+    ...Object.fromEntries(named),
+    ...config,
+  };
+}
+
+function writeWhole(path: string, content: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const draft = `${path}.${process.pid}.part`;
+  writeFileSync(draft, content);
+  renameSync(draft, path);
+}
