@@ -1,7 +1,11 @@
+import { TrainMoeError } from '../errors.js';
 import { contentHash } from './hash.js';
 import type { Stage } from './types.js';
 
 const KEY_WORDS = 4;
+
+/** Larger tables would need indices beyond 31 bits: 2^28 keys, 8 GiB. */
+const MAX_WORDS = 2 ** 31;
 
 /**
  * A set of 128-bit keys in one typed array: 16 bytes a key at a load of at most one half, where a `Set` of strings
@@ -50,6 +54,10 @@ export class KeySet {
 
   private grow(): void {
     const old = this.words;
+    if (old.length >= MAX_WORDS) {
+      const sentence = `Exact deduplication holds at most ${this.count} documents; split the corpus or turn dedup off.`;
+      throw new TrainMoeError('out-of-memory', sentence);
+    }
     this.words = new Uint32Array(old.length * 2);
     this.count = 0;
     for (let at = 0; at < old.length; at += KEY_WORDS) {

@@ -44,25 +44,26 @@ export function defaultCorpus(from?: string): DefaultCorpus {
 }
 
 function speeches(start: string): DefaultCorpus | undefined {
-  const folder = speechFolder(start);
-  if (folder === undefined) return undefined;
-  const names = readdirSync(folder).filter((name) => name.endsWith('.txt'));
-  const sources = names.sort(byCodeUnit).map((name) => path.join(folder, name));
+  const sources = speechFiles(start);
   if (sources.length === 0) return undefined;
-  const bytes = totalSize(sources);
-  const years = `${names[0]!.slice(0, 4)} to ${names[names.length - 1]!.slice(0, 4)}`;
+  const bytes = sources.reduce((sum, file) => sum + statSync(file).size, 0);
+  const year = (file: string) => path.basename(file).slice(0, 4);
+  const years = `${year(sources[0]!)} to ${year(sources[sources.length - 1]!)}`;
   const sentence =
     `No data was given, so the ${sources.length} State of the Union speeches of ${years} are taken ` +
     `(${megabytes(bytes)}, public domain, from the npm package ${SPEECHES}). ${OWN}`;
   return { sources, bytes, sentence };
 }
 
-function speechFolder(start: string): string | undefined {
+/** One text file per speech, named by year; none when the package cannot be found. */
+function speechFiles(start: string): string[] {
   try {
     const require = createRequire(path.join(path.resolve(start), 'any.js'));
-    return path.join(path.dirname(require.resolve(`${SPEECHES}/package.json`)), 'data');
+    const folder = path.join(path.dirname(require.resolve(`${SPEECHES}/package.json`)), 'data');
+    const names = readdirSync(folder).filter((name) => name.endsWith('.txt'));
+    return names.sort(byCodeUnit).map((name) => path.join(folder, name));
   } catch {
-    return undefined;
+    return [];
   }
 }
 
@@ -91,10 +92,6 @@ function nearestNodeModules(start: string): string | undefined {
     if (statSync(candidate, { throwIfNoEntry: false })?.isDirectory()) return candidate;
     if (folder === path.dirname(folder)) return undefined;
   }
-}
-
-function totalSize(files: readonly string[]): number {
-  return files.reduce((sum, file) => sum + statSync(file).size, 0);
 }
 
 function megabytes(bytes: number): string {

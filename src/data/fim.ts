@@ -23,14 +23,14 @@ const DEFAULT_RATE = 0.1;
 /** A document grows by its three marks. */
 const MARKS = 3;
 /** Documents per entry of the running count; finding a document walks through at most one such group. */
-const GROUP = 256;
+const GROUP = 32;
 
 /** A document's tokens in their new order: single marks and ranges of the base stream. */
 type Piece = { readonly mark: number } | { readonly from: number; readonly to: number };
 
 /**
  * The stream of an epoch with FIM applied: which documents and where they are cut depends on (seed, epoch, document)
- * alone. Positions are found through a running count of the chosen documents, one number per 256 documents, which is
+ * alone. Positions are found through a running count of the chosen documents, one number per 32 documents, which is
  * derived anew for each epoch.
  */
 export function fimStream(base: TokenStream, options: FimOptions, seed: number, epoch: number): EpochStream {

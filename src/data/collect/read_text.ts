@@ -1,3 +1,4 @@
+import { TrainMoeError } from '../../errors.js';
 import type { TextDocument } from '../types.js';
 import { type Chunk, MAX_TEXT_BYTES } from './bytes.js';
 import type { Reporter } from './report.js';
@@ -31,7 +32,11 @@ function cutRule(unit: TextUnit): CutRule {
   if (unit === 'file') return { least: Infinity, most: MAX_TEXT_BYTES, mark: 'blank line', keepEnds: true };
   if (unit === 'line') return { least: 0, most: HARD_PART_BYTES, mark: 'line end', keepEnds: false };
   if (unit === 'paragraph') return { least: 0, most: HARD_PART_BYTES, mark: 'blank line', keepEnds: false };
-  const most = Math.max(HARD_PART_BYTES, unit.bytes);
+  if (!(unit.bytes > 0 && unit.bytes <= MAX_TEXT_BYTES / 2)) {
+    const range = `more than 0 and at most ${Math.floor(MAX_TEXT_BYTES / 2)}`;
+    throw new TrainMoeError('bad-config', `textUnit asks for parts of ${unit.bytes} bytes, expected ${range}.`);
+  }
+  const most = Math.max(HARD_PART_BYTES, 2 * unit.bytes);
   return { least: unit.bytes, most, mark: 'blank line', keepEnds: true };
 }
 

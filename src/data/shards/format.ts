@@ -9,11 +9,11 @@ import type { CollectReport } from '../types.js';
  * - `manifest.json`: everything below, and how far the work got
  * - `<split>-<number>.ids`: the ids of the shard's documents end to end, uint16 or uint32, little endian
  * - `<split>-<number>.docs`: where each document starts in the shard and, last, where the last one ends: uint32 each
- * - `token_bytes.u16`: UTF-8 bytes of each id of the vocabulary, when the tokenizer tells
+ * - `token_bytes.u32`: UTF-8 bytes of each id of the vocabulary, when the tokenizer tells
  */
 export const FORMAT_VERSION = 1;
 export const MANIFEST = 'manifest.json';
-export const TOKEN_BYTES = 'token_bytes.u16';
+export const TOKEN_BYTES = 'token_bytes.u32';
 
 const count = z.number().int().nonnegative();
 const shard = z.object({

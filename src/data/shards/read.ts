@@ -16,7 +16,7 @@ export interface TokenStream {
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   /** [vocabSize] UTF-8 bytes of each id, when the tokenizer told. */
-  readonly tokenBytes: Uint16Array | undefined;
+  readonly tokenBytes: Uint32Array | undefined;
   /** Copies tokens `start` .. `start + count - 1` to `out` at `at`. Throws `bad-data` for an id outside the vocabulary. */
   read(start: number, count: number, out: Int32Array, at?: number): void;
   /** Position of the first token of a document; of `documents`, the end of the stream. */
@@ -54,6 +54,11 @@ export function openTokens(folder: string, options: OpenOptions = {}): TokenSet 
     const state = manifest === undefined ? 'holds no token shards' : 'holds token shards that were not finished';
     throw new TrainMoeError('not-found', `${folder} ${state}; tokenise the corpus (again) to make them.`);
   }
+  return openManifest(folder, manifest, options);
+}
+
+/** Opens the shards that a manifest names, whatever the manifest on disk says by now. */
+export function openManifest(folder: string, manifest: Manifest, options: OpenOptions = {}): TokenSet {
   const tokenBytes = manifest.hasTokenBytes ? readTokenBytes(folder, manifest) : undefined;
   for (const shard of Object.values(manifest.splits).flat())
     checkShard(folder, shard, manifest, options.verify === true);
@@ -67,10 +72,10 @@ export function openTokens(folder: string, options: OpenOptions = {}): TokenSet 
   };
 }
 
-function readTokenBytes(folder: string, { vocabSize }: Manifest): Uint16Array {
+function readTokenBytes(folder: string, { vocabSize }: Manifest): Uint32Array {
   const file = path.join(folder, TOKEN_BYTES);
-  checkSize(file, 2 * vocabSize);
-  return new Uint16Array(Uint8Array.from(readFileSync(file)).buffer);
+  checkSize(file, 4 * vocabSize);
+  return new Uint32Array(Uint8Array.from(readFileSync(file)).buffer);
 }
 
 const BYTES_PER_START = 4;
@@ -130,7 +135,7 @@ function openStream(
   folder: string,
   manifest: Manifest,
   shards: readonly ShardInfo[],
-  tokenBytes: Uint16Array | undefined,
+  tokenBytes: Uint32Array | undefined,
   cacheBytes: number | undefined,
 ): TokenStream {
   const placed = placeShards(folder, shards);

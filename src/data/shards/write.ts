@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { TrainMoeError } from '../../errors.js';
@@ -6,18 +5,11 @@ import type { Collection } from '../collect/index.js';
 import { emptyReport } from '../collect/report.js';
 import { contentHash } from '../hash.js';
 import { checkFractions, DEFAULT_FRACTIONS, type SplitFractions, splitAt, splitPosition } from '../split.js';
-import type { DataTokenizer, SplitName } from '../types.js';
-import {
-  FORMAT_VERSION,
-  type Manifest,
-  readManifest,
-  type ShardInfo,
-  TOKEN_BYTES,
-  writeManifest,
-  writeWhole,
-} from './format.js';
+import type { DataTokenizer } from '../types.js';
+import { newDrafts, SPLITS, writeDrafts } from './drafts.js';
+import { FORMAT_VERSION, type Manifest, readManifest, TOKEN_BYTES, writeManifest, writeWhole } from './format.js';
 import { cacheKey } from './key.js';
-import { openTokens, type TokenSet } from './read.js';
+import { openManifest, type TokenSet } from './read.js';
 
 export interface TokenizeProgress {
   /** Documents and UTF-8 bytes read so far, tokens made so far (without those of an earlier, interrupted run). */
@@ -43,7 +35,6 @@ export interface TokenizeOptions {
 
 const SHARD_TOKENS = 1 << 24;
 const PROGRESS_BYTES = 1 << 20;
-const SPLITS: readonly SplitName[] = ['train', 'validation', 'test'];
 
 /**
  * The corpus as token shards: opened from the cache when they are there, made otherwise. Interrupted work goes on after
@@ -89,9 +80,11 @@ export async function tokenize(
     if (moved.length > 0) {
       manifest = (await writeShards(job, { ...freshManifest(key, tokenizer, bosId, eosId), moved })).done;
     }
-    writeManifest(folder, { ...manifest, complete: true });
+    manifest = { ...manifest, complete: true };
+    writeManifest(folder, manifest);
   }
-  return openTokens(folder);
+  // Not read from disk again: another process may be making the same shards and stand at an earlier one.
+  return openManifest(folder, manifest);
 }
 
 /** Removes the temporary files of processes that are no more. */
@@ -137,8 +130,8 @@ function freshManifest(key: string, tokenizer: DataTokenizer, bosId: number | nu
 
 function writeTokenBytes(folder: string, tokenizer: DataTokenizer): void {
   if (tokenizer.byteLength === undefined) return;
-  const lengths = new Uint16Array(tokenizer.vocabSize);
-  for (let id = 0; id < lengths.length; id++) lengths[id] = Math.min(0xffff, tokenizer.byteLength(id));
+  const lengths = new Uint32Array(tokenizer.vocabSize);
+  for (let id = 0; id < lengths.length; id++) lengths[id] = tokenizer.byteLength(id);
   writeWhole(path.join(folder, TOKEN_BYTES), new Uint8Array(lengths.buffer));
 }
 
@@ -208,86 +201,4 @@ function documentsToMove(manifest: Manifest, fractions: SplitFractions, lowest: 
   });
   // At least one document stays for training.
   return wanting.slice(0, Math.max(0, lowest.length - 1)).map((name, i) => [lowest[i]!, name]);
-}
-
-type Ids = Uint16Array | Uint32Array;
-
-/** The documents of one split that are not yet on disk. */
-interface Draft {
-  /** Returns the number of ids added, 0 for a text without tokens. */
-  add(ids: Uint32Array, bytes: number, manifest: Manifest): number;
-  /** Hands over the content, or undefined when there is none, and starts anew. */
-  take(): { ids: Ids; starts: Uint32Array; bytes: number } | undefined;
-}
-
-function newDrafts(bytesPerId: 2 | 4): Record<SplitName, Draft> {
-  return { train: newDraft(bytesPerId), validation: newDraft(bytesPerId), test: newDraft(bytesPerId) };
-}
-
-const FIRST_CAPACITY = 1 << 16;
-
-function newDraft(bytesPerId: 2 | 4): Draft {
-  const allocate = (size: number): Ids => (bytesPerId === 2 ? new Uint16Array(size) : new Uint32Array(size));
-  let ids = allocate(FIRST_CAPACITY);
-  let used = 0;
-  let bytes = 0;
-  let starts: number[] = [0];
-  return {
-    add(added, size, { vocabSize, bosId, eosId }) {
-      if (added.length === 0) return 0;
-      const before = used;
-      const need = used + added.length + 2;
-      if (need > ids.length) {
-        const larger = allocate(Math.max(need, 2 * ids.length));
-        larger.set(ids.subarray(0, used));
-        ids = larger;
-      }
-      if (bosId !== null) ids[used++] = bosId;
-      for (let i = 0; i < added.length; i++) {
-        const id = added[i]!;
-        if (id >= vocabSize) throw idOutOfRange(id, vocabSize);
-        ids[used++] = id;
-      }
-      if (eosId !== null) ids[used++] = eosId;
-      starts.push(used);
-      bytes += size;
-      return used - before;
-    },
-    take() {
-      if (used === 0) return undefined;
-      const content = { ids: ids.slice(0, used), starts: Uint32Array.from(starts), bytes };
-      used = 0;
-      bytes = 0;
-      starts = [0];
-      return content;
-    },
-  };
-}
-
-function idOutOfRange(id: number, vocabSize: number): TrainMoeError {
-  return new TrainMoeError(
-    'bad-argument',
-    `The tokenizer gave the id ${id}, but says its vocabulary has ${vocabSize}.`,
-  );
-}
-
-function writeDrafts(
-  folder: string,
-  splits: Manifest['splits'],
-  drafts: Readonly<Record<SplitName, Draft>>,
-): Manifest['splits'] {
-  const next = { ...splits };
-  for (const split of SPLITS) {
-    const content = drafts[split].take();
-    if (content === undefined) continue;
-    const name = `${split}-${String(splits[split].length).padStart(5, '0')}`;
-    const { starts, bytes } = content;
-    const raw = new Uint8Array(content.ids.buffer, content.ids.byteOffset, content.ids.byteLength);
-    writeWhole(path.join(folder, `${name}.ids`), raw);
-    writeWhole(path.join(folder, `${name}.docs`), new Uint8Array(starts.buffer));
-    const sha256 = createHash('sha256').update(raw).digest('hex');
-    const info: ShardInfo = { name, documents: starts.length - 1, tokens: content.ids.length, bytes, sha256 };
-    next[split] = [...splits[split], info];
-  }
-  return next;
 }
