@@ -63,8 +63,10 @@ export interface DataTokenizer {
   readonly bosId?: number | undefined;
   /** Equal for tokenizers that give equal ids; goes into the cache key. */
   readonly fingerprint: string;
-  /** UTF-8 bytes that the token stands for; 0 for special tokens. */
+  /** UTF-8 bytes that the token stands for. */
   byteLength?(id: number): number;
+  /** Whether the token stands for no text of a document; its bytes then do not count. */
+  isSpecial?(id: number): boolean;
 }
 
 export type SplitName = 'train' | 'validation' | 'test';

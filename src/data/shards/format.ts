@@ -9,7 +9,7 @@ import type { CollectReport } from '../types.js';
  * - `manifest.json`: everything below, and how far the work got
  * - `<split>-<number>.ids`: the ids of the shard's documents end to end, uint16 or uint32, little endian
  * - `<split>-<number>.docs`: where each document starts in the shard and, last, where the last one ends: uint32 each
- * - `token_bytes.u32`: UTF-8 bytes of each id of the vocabulary, when the tokenizer tells
+ * - `token_bytes.u32`: UTF-8 bytes of each id of the vocabulary (0 for special tokens), when the tokenizer tells
  */
 export const FORMAT_VERSION = 1;
 export const MANIFEST = 'manifest.json';

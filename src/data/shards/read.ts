@@ -15,7 +15,7 @@ export interface TokenStream {
   readonly vocabSize: number;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
-  /** [vocabSize] UTF-8 bytes of each id, when the tokenizer told. */
+  /** [vocabSize] UTF-8 bytes of each id (0 for special tokens), when the tokenizer told. */
   readonly tokenBytes: Uint32Array | undefined;
   /** Copies tokens `start` .. `start + count - 1` to `out` at `at`. Throws `bad-data` for an id outside the vocabulary. */
   read(start: number, count: number, out: Int32Array, at?: number): void;

@@ -128,10 +128,14 @@ function freshManifest(key: string, tokenizer: DataTokenizer, bosId: number | nu
   };
 }
 
+/** Special tokens stand for no text: counting their spelling would flatter the bits per byte. */
 function writeTokenBytes(folder: string, tokenizer: DataTokenizer): void {
   if (tokenizer.byteLength === undefined) return;
   const lengths = new Uint32Array(tokenizer.vocabSize);
-  for (let id = 0; id < lengths.length; id++) lengths[id] = tokenizer.byteLength(id);
+  for (let id = 0; id < lengths.length; id++) {
+    const special = id === tokenizer.eosId || id === tokenizer.bosId || tokenizer.isSpecial?.(id);
+    lengths[id] = special ? 0 : tokenizer.byteLength(id);
+  }
   writeWhole(path.join(folder, TOKEN_BYTES), new Uint8Array(lengths.buffer));
 }
 
