@@ -1,5 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import { keyedHash, streamKey } from './order.js';
+import { lastNotAbove } from './search.js';
 import type { TokenStream } from './shards/read.js';
 import { type EpochStream, plainStream } from './stream.js';
 
@@ -36,38 +37,10 @@ type Piece = { readonly mark: number } | { readonly from: number; readonly to: n
 export function fimStream(base: TokenStream, options: FimOptions, seed: number, epoch: number): EpochStream {
   const { rate = DEFAULT_RATE } = options;
   checkOptions(base, options, rate);
-  const chooseKey = streamKey(seed, epoch, 1);
-  const threshold = rate * 2 ** 32;
-  const chosen = (document: number): boolean => keyedHash(chooseKey, document) < threshold;
-  const counts = countByGroup(base.documents, chosen);
-  const groupStart = (group: number): number => {
-    return base.documentStart(Math.min(base.documents, group * GROUP)) + MARKS * counts[group]!;
-  };
-  const groups = counts.length - 1;
-  const locate = (position: number): { document: number; start: number } => {
-    let low = 0;
-    let high = groups - 1;
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if (groupStart(middle) <= position) low = middle;
-      else high = middle - 1;
-    }
-    let document = low * GROUP;
-    let start = groupStart(low);
-    for (;;) {
-      const end = start + lengthOf(document);
-      if (position < end) return { document, start };
-      document++;
-      start = end;
-    }
-  };
-  const lengthOf = (document: number): number => {
-    const plain = base.documentStart(document + 1) - base.documentStart(document);
-    return plain + (chosen(document) ? MARKS : 0);
-  };
+  const { tokens, chosen, lengthOf, locate } = layOut(base, rate, streamKey(seed, epoch, 1));
   const piecesOf = documentPieces(base, options, seed, epoch);
   return {
-    tokens: groupStart(groups),
+    tokens,
     read(start, count, out, at) {
       let { document, start: documentStart } = locate(start);
       let done = 0;
@@ -89,6 +62,45 @@ export function fimStream(base: TokenStream, options: FimOptions, seed: number, 
         if (position >= start) yield position;
         position += lengthOf(document);
       }
+    },
+  };
+}
+
+interface Layout {
+  readonly tokens: number;
+  chosen(document: number): boolean;
+  /** Tokens of a document, its marks included. */
+  lengthOf(document: number): number;
+  /** The document that holds the token at `position`, and where it starts. */
+  locate(position: number): { document: number; start: number };
+}
+
+/** Where the documents lie in a stream in which those chosen under `key` have grown. */
+function layOut(base: TokenStream, rate: number, key: number): Layout {
+  const threshold = rate * 2 ** 32;
+  const chosen = (document: number): boolean => keyedHash(key, document) < threshold;
+  const counts = countByGroup(base.documents, chosen);
+  const groups = counts.length - 1;
+  const groupStart = (group: number): number => {
+    return base.documentStart(Math.min(base.documents, group * GROUP)) + MARKS * counts[group]!;
+  };
+  const lengthOf = (document: number): number => {
+    const plain = base.documentStart(document + 1) - base.documentStart(document);
+    return plain + (chosen(document) ? MARKS : 0);
+  };
+  return {
+    tokens: groupStart(groups),
+    chosen,
+    lengthOf,
+    locate(position) {
+      const group = lastNotAbove(groups, groupStart, position);
+      let document = group * GROUP;
+      let start = groupStart(group);
+      for (let length = lengthOf(document); start + length <= position; length = lengthOf(document)) {
+        document++;
+        start += length;
+      }
+      return { document, start };
     },
   };
 }

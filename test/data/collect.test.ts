@@ -72,6 +72,12 @@ describe('plain text', () => {
     expect(await texts(one('a\r\nb\r\n\r\n\r\nc\r\n', { textUnit }))).toEqual(expected);
   });
 
+  test.each([0, -1, Number.NaN, 2 ** 40])('parts of %s bytes are refused', async (bytes) => {
+    await expect(texts(one('a', { textUnit: { bytes } }))).rejects.toThrow(
+      /textUnit asks for parts of .* bytes, expected/,
+    );
+  });
+
   test('empty and blank files give no document', async () => {
     const collection = one(' \n\t\n');
     expect(await texts(collection)).toEqual([]);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { TrainMoeError } from '../../errors.js';
+import { lastNotAbove } from '../search.js';
 import type { CollectReport, SplitName } from '../types.js';
 import { type BlockReader, createBlockReader } from './blocks.js';
 import { type Manifest, readManifest, type ShardInfo, TOKEN_BYTES } from './format.js';
@@ -117,18 +118,6 @@ function placeShards(folder: string, shards: readonly ShardInfo[]): Placed[] {
     firstDocument += shard.documents;
     return placed;
   });
-}
-
-/** Index of the last item whose key is not above `wanted`; keys ascend and the first is not above it. */
-function lastNotAbove(count: number, keyOf: (index: number) => number, wanted: number): number {
-  let low = 0;
-  let high = count - 1;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (keyOf(middle) <= wanted) low = middle;
-    else high = middle - 1;
-  }
-  return low;
 }
 
 function openStream(
