@@ -24,7 +24,7 @@ export interface FileOps {
   readonly closeSync: typeof closeSync;
 }
 
-const NODE_OPS: FileOps = { mkdirSync, openSync, writeSync, fsyncSync, closeSync };
+export const NODE_FILE_OPS: FileOps = { mkdirSync, openSync, writeSync, fsyncSync, closeSync };
 
 /** One write call moves at most this much; Linux and Node both refuse more than 2 GiB. */
 const MAX_WRITE = 2 ** 30;
@@ -33,7 +33,7 @@ const MAX_WRITE = 2 ** 30;
  * Writes files below `root`, each forced to the disk before it is closed. Throws a sentence with the path when the
  * disk is full, a folder is missing or access is denied.
  */
-export function folderSink(root: string, ops: FileOps = NODE_OPS): FolderSink {
+export function folderSink(root: string, ops: FileOps = NODE_FILE_OPS): FolderSink {
   return {
     file(name, fill) {
       const path = join(root, checkedName(name));

@@ -166,10 +166,15 @@ function scalarSyntax(
 }
 
 function plainText(value: unknown): string | undefined {
-  // Non-finite numbers are spelled as Python spells them.
-  return typeof value === 'number' ? String(value) : JSON.stringify(value);
+  return typeof value === 'number' ? spelled(value) : JSON.stringify(value);
 }
 
 function floatText(value: unknown): string {
-  return Number.isInteger(value) && Math.abs(value as number) < 1e16 ? `${value}.0` : String(value);
+  const text = spelled(value as number);
+  return /^-?[0-9]+$/.test(text) ? `${text}.0` : text;
+}
+
+/** Non-finite numbers are spelled as Python spells them; `String` would drop the sign of -0. */
+function spelled(value: number): string {
+  return Object.is(value, -0) ? '-0' : String(value);
 }
