@@ -1,0 +1,239 @@
+// The loss over a vocabulary, on logits or straight from hidden states.
+//
+//   z = scale * logits        lse = log sum exp z        nll = lse - z[target]        entropy = lse - sum p z,  p = exp(z - lse)
+//   dlogits = scale * ((dnll + dlse) p - dnll onehot(target))
+//
+// A target below 0 marks a row without a loss: nll is 0 and dnll does not count; lse and its gradient exist.
+// linear_cross_entropy: logits = x W^T + b, never held all at once; dx = dlogits W, dW = dlogits^T x, db = column sums.
+//
+// How it runs: the fused ops take chunks of some hundred rows: logits of the chunk by one product (f32), statistics row by
+// row, dlogits in place, two products more. The sums over rows continue from chunk to chunk (gemm/gemm.h), so the chunk's
+// size shows in no bit. What bounds it: the three products, 6 R H V; on logits alone, reading them two or three times.
+#include "gemm/packed_weight.h"
+
+namespace moe::MOE_ISA {
+
+namespace {
+
+using gemm::Product;
+
+constexpr int64_t kTaskElements = 1 << 15;                        // logits that one task looks at, about
+constexpr int64_t kPiece = 2048;                                  // logits summed before the sum is added to the total
+constexpr int64_t kChunkBytes = 32 << 20;                         // logits held at once, unless the least chunk needs more
+constexpr int64_t kLeastChunk = 256, kMostChunk = 1024;           // rows
+
+// ---- one row of logits -------------------------------------------------------------------------------------------------
+
+struct Statistics {
+  float lse, entropy;
+};
+
+/// body(vector of z, count) over the row; the last vector may be part of one, its other lanes hold the lowest float.
+template <class T, class F> inline void scan(const T* logits, int64_t size, float scale, F&& body) {
+  int64_t j = 0;
+  for (; j + kLanes <= size; j += kLanes) body(load(logits + j) * scale);
+  if (j == size) return;
+  vec z = splat(-__FLT_MAX__);
+  for (int64_t i = 0; j + i < size; i++) z[i] = widen(logits[j + i]) * scale;
+  body(z);
+}
+
+template <class T> Statistics statistics(const T* logits, int64_t size, float scale, bool wantEntropy) {
+  vec highest = splat(-__builtin_inff());
+  scan(logits, size, scale, [&](vec z) { highest = vmax(highest, z); });
+  const float top = maximum(highest);
+  vec total = {}, weighted = {};
+  for (int64_t first = 0; first < size; first += kPiece) {  // sums of sums: the error grows with neither's length alone
+    const int64_t count = size - first < kPiece ? size - first : kPiece;
+    vec part = {}, weightedPart = {};
+    if (wantEntropy)
+      scan(logits + first, count, scale, [&](vec z) {
+        const vec e = exp(z - top);
+        part += e;
+        weightedPart += e > 0.f ? e * (z - top) : vec{};  // 0 * -inf of a masked logit is 0
+      });
+    else
+      scan(logits + first, count, scale, [&](vec z) { part += exp(z - top); });
+    total += part;
+    weighted += weightedPart;
+  }
+  const float sum = moe::MOE_ISA::sum(total), above = logf(sum);
+  return {top + above, above - moe::MOE_ISA::sum(weighted) / sum};
+}
+
+/// dst[j] = beta*dst[j] + scale * (p[j]*(dnll + dlse) - dnll*onehot[j]); dst may be the logits themselves.
+template <class T> void gradient(T* dst, float beta, const T* logits, int64_t size, int32_t target, float scale, float lse, float dnll, float dlse) {
+  const float weight = scale * (dnll + dlse);
+  const auto hit = [&](int64_t j) { return target - j >= 0 && target - j < kLanes; };
+  int64_t j = 0;
+  for (; j + kLanes <= size; j += kLanes) {
+    vec d = exp(load(logits + j) * scale - lse) * weight;
+    if (hit(j)) d[target - j] -= scale * dnll;
+    if (beta != 0) d += load(dst + j);
+    store(dst + j, d);
+  }
+  for (; j < size; j++) {
+    float d = exp(splat(widen(logits[j]) * scale - lse))[0] * weight;
+    if (target == j) d -= scale * dnll;
+    put(dst + j, beta != 0 ? d + widen(dst[j]) : d);
+  }
+}
+
+void checkTargets(const In& targets, int64_t vocabulary) {
+  for (int64_t r = 0; r < targets.shape[0]; r++)
+    if (targets.as<int32_t>()[r] >= vocabulary) throw Error("bad-argument", "cross_entropy: a target is not below the size of the vocabulary.");
+}
+
+/// body(row) for all rows, several to a task when they are short.
+template <class F> void eachRow(int64_t rows, int64_t size, F&& body) {
+  const int64_t each = size < kTaskElements ? kTaskElements / (size + 1) + 1 : 1;
+  parallel::loop(divideUp(rows, each), [&](int64_t task, int) {
+    for (int64_t r = task * each; r < rows && r < (task + 1) * each; r++) body(r);
+  });
+}
+
+/// The losses of `rows` rows of logits, the first of which is row `first` of the results.
+template <class T>
+void losses(Out& nll, Out& lse, const MaybeOut& entropy, const T* logits, int64_t stride, int64_t rows, int64_t size, const In& targets,
+            int64_t first, float scale) {
+  eachRow(rows, size, [&](int64_t r) {
+    const Statistics s = statistics(logits + r * stride, size, scale, static_cast<bool>(entropy));
+    const int32_t target = targets.as<int32_t>()[first + r];
+    lse.as<float>()[first + r] = s.lse;
+    nll.as<float>()[first + r] = target < 0 ? 0.f : s.lse - widen(logits[r * stride + target]) * scale;
+    if (entropy) entropy.as<float>()[first + r] = s.entropy;
+  });
+}
+
+// ---- chunks of rows, logits computed on the way -------------------------------------------------------------------------
+
+struct Head {
+  const In& x;
+  const In& weight;
+  const MaybeIn& bias;
+  int64_t rows() const { return x.shape[0]; }
+  int64_t hidden() const { return x.shape[1]; }
+  int64_t vocabulary() const { return weight.shape[0]; }
+};
+
+char* row(const View& v, int64_t r) { return static_cast<char*>(v.data) + r * v.stride[0] * bytes(v.dtype); }
+
+/// Runs body(logits [rows, V], first row, rows) for each chunk of rows.
+template <class F> void eachChunk(const Head& head, F&& body) {
+  const int64_t vocabulary = head.vocabulary();
+  int64_t most = kChunkBytes / (4 * vocabulary + 1);
+  most = most < kLeastChunk ? kLeastChunk : most > kMostChunk ? kMostChunk : most;
+  if (head.rows() == 0) return;
+  const int64_t chunk = divideUp(head.rows(), divideUp(head.rows(), most));
+  const gemm::PackedWeight packed({&head.weight, 1, vocabulary, head.hidden(), 0, head.weight.stride[0]});
+  const gemm::Workspace space(head.x, chunk * vocabulary * 4);
+  for (int64_t first = 0; first < head.rows(); first += chunk) {
+    const int64_t rows = head.rows() - first < chunk ? head.rows() - first : chunk;
+    compute(Product{.a = {row(head.x, first), head.x.dtype, head.x.stride[0]},
+                    .b = packed[0],
+                    .c = {space.as<float>(), DType::f32, vocabulary, false, head.bias ? &head.bias : nullptr},
+                    .m = rows, .n = vocabulary, .k = head.hidden()});
+    body(space.as<float>(), first, rows);
+  }
+}
+
+/// What flows on from the logits' gradients of one chunk.
+void backFromLogits(const Head& head, const Acc& dx, const Acc& dweight, const Acc& dbias, const float* dlogits, int64_t first, int64_t rows) {
+  const int64_t vocabulary = head.vocabulary(), hidden = head.hidden();
+  const bool more = first > 0;  // sums over rows continue
+  if (dx)
+    compute(Product{.a = {dlogits, DType::f32, vocabulary},
+                    .b = {head.weight.data, head.weight.dtype, head.weight.stride[0]},
+                    .c = {row(dx, first), dx.dtype, dx.stride[0], dx.beta != 0},
+                    .m = rows, .n = hidden, .k = vocabulary});
+  if (dweight)
+    compute(Product{.a = {dlogits, DType::f32, vocabulary, true},
+                    .b = {row(head.x, first), head.x.dtype, head.x.stride[0]},
+                    .c = {dweight.data, dweight.dtype, dweight.stride[0], more || dweight.beta != 0},
+                    .m = vocabulary, .n = hidden, .k = rows});
+  if (dbias) {
+    constexpr int64_t kCols = 1024;
+    parallel::loop(divideUp(vocabulary, kCols), [&](int64_t task, int) {
+      const int64_t end = (task + 1) * kCols < vocabulary ? (task + 1) * kCols : vocabulary;
+      float* to = dbias.as<float>();
+      if (!more && dbias.beta == 0) memset(to + task * kCols, 0, (end - task * kCols) * 4);
+      for (int64_t r = 0; r < rows; r++)
+        for (int64_t v = task * kCols; v < end; v++) to[v] += dlogits[r * vocabulary + v];
+    });
+  }
+}
+
+/// Without rows there is no chunk, but what was to be written must be.
+void clearIfEmpty(const Head& head, const Acc& dweight, const Acc& dbias) {
+  if (head.rows() > 0) return;
+  if (dweight && dweight.beta == 0) memset(dweight.data, 0, dweight.size() * 4);
+  if (dbias && dbias.beta == 0) memset(dbias.data, 0, dbias.size() * 4);
+}
+
+}  // namespace
+
+void cross_entropy_forward(Out nll, Out lse, MaybeOut entropy, In logits, In targets, float scale) {
+  const int64_t rows = logits.shape[0], size = logits.shape[1];
+  checkTargets(targets, size);
+  dispatch(logits.dtype, [&](auto t) {
+    losses(nll, lse, entropy, logits.as<decltype(t)>(), logits.stride[0], rows, size, targets, 0, scale);
+  });
+}
+
+void cross_entropy_backward(Acc dlogits, In dnll, MaybeIn dlse, In lse, In logits, In targets, float scale) {
+  if (!dlogits) return;
+  const int64_t rows = logits.shape[0], size = logits.shape[1];
+  checkTargets(targets, size);
+  dispatch(logits.dtype, [&](auto t) {
+    using T = decltype(t);
+    eachRow(rows, size, [&](int64_t r) {
+      const int32_t target = targets.as<int32_t>()[r];
+      gradient(dlogits.as<T>() + r * dlogits.stride[0], dlogits.beta, logits.as<T>() + r * logits.stride[0], size, target, scale,
+               lse.as<float>()[r], target < 0 ? 0.f : dnll.as<float>()[r], dlse ? dlse.as<float>()[r] : 0.f);
+    });
+  });
+}
+
+void linear_cross_entropy_forward(Out nll, Out lse, MaybeOut entropy, In x, In weight, MaybeIn bias, In targets, float scale) {
+  const Head head = {x, weight, bias};
+  checkTargets(targets, head.vocabulary());
+  eachChunk(head, [&](float* logits, int64_t first, int64_t rows) {
+    losses(nll, lse, entropy, logits, head.vocabulary(), rows, head.vocabulary(), targets, first, scale);
+  });
+}
+
+void linear_cross_entropy_backward(Acc dx, Acc dweight, Acc dbias, In dnll, MaybeIn dlse, In lse, In x, In weight, MaybeIn bias,
+                                   In targets, float scale) {
+  const Head head = {x, weight, bias};
+  const int64_t size = head.vocabulary();
+  checkTargets(targets, size);
+  clearIfEmpty(head, dweight, dbias);
+  eachChunk(head, [&](float* logits, int64_t first, int64_t rows) {
+    eachRow(rows, size, [&](int64_t r) {
+      const int32_t target = targets.as<int32_t>()[first + r];
+      gradient(logits + r * size, 0, logits + r * size, size, target, scale, lse.as<float>()[first + r],
+               target < 0 ? 0.f : dnll.as<float>()[first + r], dlse ? dlse.as<float>()[first + r] : 0.f);
+    });
+    backFromLogits(head, dx, dweight, dbias, logits, first, rows);
+  });
+}
+
+/// One pass forward and back: the loss is sum of dnll * (nll + z lse^2), so dlse = 2 z lse dnll.
+void linear_cross_entropy_train(Out nll, Out lse, Acc dx, Acc dweight, Acc dbias, In dnll, In x, In weight, MaybeIn bias, In targets,
+                                float z) {
+  const Head head = {x, weight, bias};
+  const int64_t size = head.vocabulary();
+  checkTargets(targets, size);
+  clearIfEmpty(head, dweight, dbias);
+  eachChunk(head, [&](float* logits, int64_t first, int64_t rows) {
+    losses(nll, lse, MaybeOut{}, logits, size, rows, size, targets, first, 1.f);
+    eachRow(rows, size, [&](int64_t r) {
+      const int32_t target = targets.as<int32_t>()[first + r];
+      const float rowLse = lse.as<float>()[first + r], upstream = target < 0 ? 0.f : dnll.as<float>()[first + r];
+      gradient(logits + r * size, 0, logits + r * size, size, target, 1.f, rowLse, upstream, 2 * z * rowLse * upstream);
+    });
+    backFromLogits(head, dx, dweight, dbias, logits, first, rows);
+  });
+}
+
+}  // namespace moe::MOE_ISA
