@@ -135,7 +135,7 @@ describe('the lock of a run folder', () => {
     onTestFinished(() => {
       for (const child of children) child.kill('SIGKILL');
     });
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < 5; round++) {
       const go = join(folder, `go-${round}`);
       const contenders = Array.from({ length: 4 }, () =>
         spawn(process.execPath, [program, run, go], { stdio: 'pipe' }),
