@@ -4,7 +4,7 @@
  */
 export class ByteMap {
   #arena = new Uint8Array(1 << 12);
-  #starts = new Float64Array(1 << 8); // [size + 1] where each key starts in the arena
+  #starts = new Uint32Array(1 << 8); // [size + 1] where each key starts in the arena
   #slots = new Int32Array(1 << 9); // 2 per slot: hash, index + 1 (0 = free)
   #mask = (1 << 8) - 1;
   #size = 0;
@@ -41,6 +41,19 @@ export class ByteMap {
     return this.#arena.subarray(this.#starts[index]!, this.#starts[index + 1]!);
   }
 
+  /** Copies the key with this index to `out` at `at` and returns where it ends there. */
+  copyKey(index: number, out: Uint8Array, at: number): number {
+    let to = at;
+    for (let i = this.#starts[index]!; i < this.#starts[index + 1]!; i++) out[to++] = this.#arena[i]!;
+    return to;
+  }
+
+  /** All keys side by side, and where each starts, [size + 1]. Views, as with `key`. */
+  keys(): { readonly bytes: Uint8Array; readonly starts: Uint32Array } {
+    const starts = this.#starts.subarray(0, this.#size + 1);
+    return { bytes: this.#arena.subarray(0, starts[this.#size]!), starts };
+  }
+
   /** Forgets all keys, keeps the memory. */
   clear(): void {
     this.#slots.fill(0);
@@ -75,7 +88,7 @@ export class ByteMap {
       this.#arena = larger;
     }
     if (index + 1 >= this.#starts.length) {
-      const larger = new Float64Array(this.#starts.length * 2);
+      const larger = new Uint32Array(this.#starts.length * 2);
       larger.set(this.#starts);
       this.#starts = larger;
     }

@@ -1,10 +1,10 @@
 import { TrainMoeError } from '../errors.js';
 import type { AddedToken } from './added.js';
 import { bytesOfLetters, tryBytesOf } from './letters.js';
+import { PATTERNS } from './patterns.js';
 import { specialToken } from './ranks.js';
 import { mergeTable } from './read.js';
 import { rolesOf } from './roles.js';
-import { PATTERNS } from './split.js';
 import { Tokenizer } from './tokenizer.js';
 import { vocabularyOf } from './vocabulary.js';
 

@@ -1,6 +1,7 @@
 export type { AddedToken } from './added.js';
+export { type TrainBpeOptions, type TrainProgress, trainBpe } from './learn/train.js';
 export { loadTokenizer } from './load.js';
+export { fromPatterns, PATTERNS, type PatternName, type PatternSpec, type PreTokenizer } from './patterns.js';
 export type { TiktokenOptions } from './ranks.js';
-export { fromPatterns, PATTERNS, type PatternName, type PreTokenizer } from './split.js';
 export type { StreamDecoder } from './stream.js';
 export { type DecodeOptions, type EncodeOptions, type Roles, Tokenizer } from './tokenizer.js';

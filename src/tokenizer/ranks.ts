@@ -1,15 +1,15 @@
 import { TrainMoeError } from '../errors.js';
 import type { AddedToken } from './added.js';
 import type { MergeTable } from './merge.js';
+import { type PatternSpec, resolvePattern } from './patterns.js';
 import { rolesOf } from './roles.js';
-import { fromPatterns, PATTERNS, type PatternName, type PreTokenizer } from './split.js';
 import { Tokenizer } from './tokenizer.js';
 import { indexOf, tokenBytes, type Vocabulary, vocabularyOf } from './vocabulary.js';
 
 /** What a `.tiktoken` file does not say itself. */
 export interface TiktokenOptions {
   /** A known pattern by name, or the pattern's text in Rust's dialect. Left out, the file's name must be a known one. */
-  readonly pattern?: PatternName | (string & {});
+  readonly pattern?: PatternSpec;
   /** Special tokens and their ids. Left out, those of the known file names. */
   readonly specialTokens?: Readonly<Record<string, number>>;
 }
@@ -46,16 +46,12 @@ export function readTiktoken(content: string, where: string, options: TiktokenOp
   return new Tokenizer({
     vocabulary,
     model: { type: 'BPE', merges: mergesOfRanks(vocabulary, (id) => !ids.has(id)), ignoreMerges: true },
-    preTokenizer: patternOf(pattern),
+    preTokenizer: resolvePattern(pattern, 'rust'),
     normalForms: [],
     added,
     roles: rolesOf(added),
     source: where,
   });
-}
-
-function patternOf(pattern: string): PreTokenizer {
-  return Object.hasOwn(PATTERNS, pattern) ? PATTERNS[pattern as PatternName] : fromPatterns(pattern, 'rust');
 }
 
 /** A special token with the plainest options. */

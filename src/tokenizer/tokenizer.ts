@@ -4,7 +4,7 @@ import { AddedMatcher, type AddedToken } from './added.js';
 import { Encoder, IdBuffer } from './encoder.js';
 import { lettersOf, tryBytesOf } from './letters.js';
 import type { MergeTable } from './merge.js';
-import type { PreTokenizer } from './split.js';
+import type { PreTokenizer } from './patterns.js';
 import { StreamDecoder } from './stream.js';
 import { byteIdsOf, indexOf, tokenBytes, type Vocabulary } from './vocabulary.js';
 import { saveTokenizer, type TokenizerJson, toJson } from './write.js';

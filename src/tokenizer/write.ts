@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { AddedToken } from './added.js';
 import { lettersOf } from './letters.js';
-import type { PreTokenizerJson } from './split.js';
+import type { PreTokenizerJson } from './patterns.js';
 import type { TokenizerParts } from './tokenizer.js';
 import { tokenBytes } from './vocabulary.js';
 

@@ -1,0 +1,147 @@
+import { availableParallelism, totalmem } from 'node:os';
+import { setImmediate as turn } from 'node:timers/promises';
+import { TrainMoeError } from '../../errors.js';
+import { ALPHABET } from '../letters.js';
+import { type PatternSpec, resolvePattern } from '../patterns.js';
+import { specialToken } from '../ranks.js';
+import { rolesOf } from '../roles.js';
+import { Tokenizer } from '../tokenizer.js';
+import { vocabularyOf } from '../vocabulary.js';
+import { ChunkWriter } from './chunks.js';
+import type { Counts } from './count.js';
+import { MergeLearner } from './merges.js';
+import { CounterPool } from './pool.js';
+
+/** How far training has come. */
+export type TrainProgress =
+  | { readonly stage: 'count'; readonly texts: number; readonly bytes: number }
+  | {
+      readonly stage: 'merge';
+      readonly merges: number;
+      /** Merges until the vocabulary is full; there may be fewer if the text runs out of frequent pairs. */
+      readonly of: number;
+      /** Different pieces that are learned from. */
+      readonly pieces: number;
+      /** Occurrences of rare pieces that were forgotten to stay under the memory limit. */
+      readonly dropped: number;
+    };
+
+export interface TrainBpeOptions {
+  /** Tokens in all: special ones, 256 bytes, and merges. */
+  readonly vocabSize: number;
+  /** They get the first ids, in this order. Their roles (bos, eos, pad) are told by the names released models use. */
+  readonly specialTokens?: readonly string[];
+  /** How text is cut before merging; DeepSeek-V3's three splits by default. */
+  readonly pattern?: PatternSpec;
+  /** Pairs that occur less often are not merged; 2 by default. */
+  readonly minFrequency?: number;
+  /** Longer pieces are cut there, in bytes; 1024 by default. Keeps one endless line from filling the memory. */
+  readonly maxPieceLength?: number;
+  /** Bytes that counting may hold; a quarter of the machine's memory by default. Beyond it the rarest pieces go first. */
+  readonly memoryLimit?: number;
+  /** Threads that count; all cores by default. The outcome does not depend on it unless the memory limit is met. */
+  readonly threads?: number;
+  readonly onProgress?: (progress: TrainProgress) => void;
+}
+
+/** Merges between two looks at the event loop. */
+const MERGES_A_TURN = 256;
+
+/**
+ * Learns a byte-level BPE vocabulary. Every text is one document: nothing is merged across texts. Equal texts and options
+ * give equal vocabularies. Throws a `TrainMoeError` (`bad-argument`) on options that make no sense.
+ */
+export async function trainBpe(
+  texts: Iterable<string> | AsyncIterable<string>,
+  options: TrainBpeOptions,
+): Promise<Tokenizer> {
+  const { specialTokens = [], pattern = 'deepseek-v3', minFrequency = 2, vocabSize, onProgress } = options;
+  const firstMerge = specialTokens.length + 256;
+  checkOptions(options, firstMerge);
+  const byteIds = new Int32Array(256);
+  ALPHABET.forEach((byte, i) => {
+    byteIds[byte] = specialTokens.length + i;
+  });
+  const counts = await countPieces(texts, pattern, options);
+  const learner = new MergeLearner(counts, byteIds, firstMerge, vocabSize, minFrequency);
+  for (let more = true; more; await turn()) {
+    more = learner.run(MERGES_A_TURN);
+    const { dropped } = counts;
+    onProgress?.({
+      stage: 'merge',
+      merges: learner.size,
+      of: vocabSize - firstMerge,
+      pieces: counts.counts.length,
+      dropped,
+    });
+  }
+  const { table, tokens } = learner.take();
+  const added = specialTokens.map(specialToken);
+  const utf8 = new TextEncoder();
+  const source = 'the vocabulary just learned';
+  return new Tokenizer({
+    vocabulary: vocabularyOf(
+      [...added.map(({ id, content }) => [id, utf8.encode(content)] as const), ...tokens],
+      source,
+    ),
+    model: { type: 'BPE', merges: table, ignoreMerges: false },
+    preTokenizer: resolvePattern(pattern),
+    normalForms: [],
+    added,
+    roles: rolesOf(added),
+    source,
+  });
+}
+
+async function countPieces(
+  texts: Iterable<string> | AsyncIterable<string>,
+  pattern: PatternSpec,
+  {
+    threads = availableParallelism(),
+    maxPieceLength = 1024,
+    memoryLimit = totalmem() / 4,
+    onProgress,
+  }: TrainBpeOptions,
+): Promise<Counts> {
+  const share = memoryLimit / (threads + 1); // the merged counts need room beside those of the threads
+  const pool = new CounterPool({ pattern, maxPiece: maxPieceLength, memoryLimit: share }, threads);
+  const writer = new ChunkWriter();
+  let bytes = 0;
+  let seen = 0;
+  const send = async (chunk: ReturnType<ChunkWriter['take']>): Promise<void> => {
+    bytes += chunk.bytes.length;
+    await pool.count(chunk);
+    onProgress?.({ stage: 'count', texts: seen, bytes });
+  };
+  try {
+    for await (const text of texts) {
+      seen++;
+      const chunk = writer.add(text);
+      if (chunk) await send(chunk);
+    }
+    await send(writer.take());
+    return await pool.finish();
+  } finally {
+    await pool[Symbol.asyncDispose]();
+  }
+}
+
+function checkOptions(options: TrainBpeOptions, least: number): void {
+  const { vocabSize, specialTokens = [] } = options;
+  const refuse = (sentence: string): never => {
+    throw new TrainMoeError('bad-argument', sentence);
+  };
+  if (!Number.isInteger(vocabSize) || vocabSize < least) {
+    refuse(
+      `vocabSize is ${vocabSize}, expected a whole number of at least ${least}: 256 bytes and ${specialTokens.length} special tokens.`,
+    );
+  }
+  const twice = specialTokens.find((token, i) => token === '' || specialTokens.indexOf(token) !== i);
+  if (twice !== undefined)
+    refuse(`specialTokens has ${JSON.stringify(twice)}; its entries must differ and not be empty.`);
+  const least1 = { minFrequency: 1, maxPieceLength: 4, threads: 1, memoryLimit: 1 } as const;
+  for (const [name, smallest] of Object.entries(least1)) {
+    const value = options[name as keyof typeof least1];
+    if (value !== undefined && !(value >= smallest)) refuse(`${name} is ${value}, expected at least ${smallest}.`);
+  }
+}
