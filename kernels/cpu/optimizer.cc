@@ -1,0 +1,159 @@
+// AdamW, the gradient's norm, and averages: passes over memory.
+//
+//   adamw   p -= lr*decay*p;  m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g^2
+//           p -= lr * (m/c1) / (sqrt(v/c2) + eps),  g = scale[0] * grad        (Loshchilov & Hutter, arXiv:1711.05101)
+//   clip    norm = sqrt(sum), scale = min(1, max/(norm + 1e-6))
+//   lerp    y += t*(x - y)
+//
+// How it runs: blocks of kBlock elements are the tasks; each reads and writes every stream once, so memory bandwidth is
+// the bound (28 bytes a parameter in f32). Sums are taken per block in f64 and added in the order of the blocks.
+#include "cpu.h"
+
+namespace moe::MOE_ISA {
+
+namespace {
+
+constexpr int64_t kBlock = 16384;
+
+/// Runs body(begin, end) over blocks of [0, n).
+template <class F> void blocks(int64_t n, F&& body) {
+  parallel::loop(divideUp(n, kBlock), [&](int64_t task, int) {
+    const int64_t begin = task * kBlock;
+    body(begin, begin + kBlock < n ? begin + kBlock : n);
+  });
+}
+
+struct Adam {
+  float lr, beta1, beta2, eps, decay, inverse1, inverse2, scale;
+};
+
+/// Lane by lane; the compiler makes it one instruction.
+inline vec squareRoot(vec x) {
+  float lane[kLanes];
+  store(lane, x);
+  for (float& value : lane) value = __builtin_sqrtf(value);
+  return load(lane);
+}
+
+/// One vector of parameters. Returns the new values; m and v are updated in place.
+inline vec update(const Adam& a, vec p, vec g, vec& m, vec& v) {
+  g = g * a.scale;
+  p = p - (a.lr * a.decay) * p;
+  m = a.beta1 * m + (1.f - a.beta1) * g;
+  v = a.beta2 * v + (1.f - a.beta2) * (g * g);
+  return p - a.lr * (m * a.inverse1) / (squareRoot(v * a.inverse2) + a.eps);
+}
+
+template <class G, class S> void adamwBlock(const Adam& a, float* p, bf16* copy, const G* g, S* m, S* v, int64_t begin, int64_t end) {
+  int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) {
+    vec first = load(m + i), second = load(v + i);
+    const vec next = update(a, load(p + i), load(g + i), first, second);
+    store(m + i, first);
+    store(v + i, second);
+    store(p + i, next);
+    if (copy) store(copy + i, next);
+  }
+  if (const int left = static_cast<int>(end - i)) {
+    vec first = loadPart(m + i, left), second = loadPart(v + i, left);
+    const vec next = update(a, loadPart(p + i, left), loadPart(g + i, left), first, second);
+    storePart(m + i, first, left);
+    storePart(v + i, second, left);
+    storePart(p + i, next, left);
+    if (copy) storePart(copy + i, next, left);
+  }
+}
+
+/// f64 sum of squares of a block, in kLanes/2-wide strips whose order is fixed.
+template <class T> double squares(const T* x, int64_t begin, int64_t end) {
+  double lane[4] = {};
+  int64_t i = begin;
+  for (; i + 4 <= end; i += 4)
+    for (int j = 0; j < 4; j++) {
+      const double value = widen(x[i + j]);
+      lane[j] += value * value;
+    }
+  for (; i < end; i++) {
+    const double value = widen(x[i]);
+    lane[0] += value * value;
+  }
+  return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+}
+
+double products(const float* a, const float* b, int64_t begin, int64_t end) {
+  double lane[4] = {};
+  int64_t i = begin;
+  for (; i + 4 <= end; i += 4)
+    for (int j = 0; j < 4; j++) lane[j] += static_cast<double>(a[i + j]) * b[i + j];
+  for (; i < end; i++) lane[0] += static_cast<double>(a[i]) * b[i];
+  return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+}
+
+/// Adds block(begin, end) over all blocks of [0, n) in their order.
+template <class F> double sumOfBlocks(int64_t n, F&& block) {
+  const int64_t count = divideUp(n, kBlock);
+  auto* partial = static_cast<double*>(parallel::scratch(0, 3, count * static_cast<int64_t>(sizeof(double))));
+  blocks(n, [&](int64_t begin, int64_t end) { partial[begin / kBlock] = block(begin, end); });
+  double sum = 0;
+  for (int64_t i = 0; i < count; i++) sum += partial[i];
+  return sum;
+}
+
+void addTo(const Acc& sum, double value) {
+  double* to = sum.as<double>();
+  *to = sum.beta == 0 ? value : *to + value;
+}
+
+}  // namespace
+
+void adamw(Mut master, MaybeOut copy, In grad, Mut m, Mut v, In scale, float lr, float beta1, float beta2, float eps, float decay,
+           float correction1, float correction2) {
+  if (m.dtype != v.dtype) throw Error("bad-argument", std::string("adamw: m is ") + name(m.dtype) + " and v is " + name(v.dtype) + "; both must be the same.");
+  const Adam a{lr, beta1, beta2, eps, decay, 1 / correction1, 1 / correction2, *scale.as<float>()};
+  dispatch(grad.dtype, [&](auto g) {
+    dispatch(m.dtype, [&](auto s) {
+      using G = decltype(g);
+      using S = decltype(s);
+      blocks(master.size(), [&](int64_t begin, int64_t end) {
+        adamwBlock(a, master.as<float>(), copy ? copy.as<bf16>() : nullptr, grad.as<G>(), m.as<S>(), v.as<S>(), begin, end);
+      });
+    });
+  });
+}
+
+void sum_squares(Acc sum, In x) {
+  if (!sum) return;
+  dispatch(x.dtype, [&](auto t) {
+    using T = decltype(t);
+    addTo(sum, sumOfBlocks(x.size(), [&](int64_t begin, int64_t end) { return squares(x.as<T>(), begin, end); }));
+  });
+}
+
+void dot(Acc sum, In a, In b) {
+  if (!sum) return;
+  addTo(sum, sumOfBlocks(a.size(), [&](int64_t begin, int64_t end) { return products(a.as<float>(), b.as<float>(), begin, end); }));
+}
+
+void clip_scale(Out scale, Out norm, In sum, float max_norm) {
+  const double length = std::sqrt(*sum.as<double>());
+  *norm.as<float>() = static_cast<float>(length);
+  const double factor = max_norm > 0 ? max_norm / (length + 1e-6) : 1;
+  *scale.as<float>() = static_cast<float>(factor < 1 ? factor : 1);
+}
+
+void lerp(Mut y, In x, float t) {
+  dispatch(y.dtype, [&](auto a) {
+    dispatch(x.dtype, [&](auto b) {
+      using A = decltype(a);
+      using B = decltype(b);
+      blocks(y.size(), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) {
+          const float from = widen(y.as<A>()[i]);
+          put(y.as<A>() + i, from + t * (widen(x.as<B>()[i]) - from));
+        }
+      });
+    });
+  });
+}
+
+}  // namespace moe::MOE_ISA
