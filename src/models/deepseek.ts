@@ -195,21 +195,33 @@ const ATTEND: Readonly<Record<string, string>> = {
 
 /** Names on disk of a parameter of one block, whose own path is `rest` and whose layer is called `at`. */
 export function blockPieces(c: DeepseekConfig, at: string, rest: string, p: Param): readonly HubPiece[] {
-  const feedPieces = (prefix: string, part: string, inner: number): readonly HubPiece[] =>
-    part === 'gateUp'
-      ? [rowsPiece(`${prefix}.gate_proj.weight`, p, 0, inner), rowsPiece(`${prefix}.up_proj.weight`, p, inner, inner)]
-      : wholePiece(`${prefix}.down_proj.weight`, p);
-  const [part, name, inside] = rest.split('.') as [string, string | undefined, string | undefined];
+  const [part, name] = rest.split('.') as [string, string];
   if (part === 'attendNorm') return wholePiece(`${at}.input_layernorm.weight`, p);
   if (part === 'feedNorm') return wholePiece(`${at}.post_attention_layernorm.weight`, p);
-  if (part === 'attend') {
-    const hub = name === 'query' ? (c.queryRank ? 'q_b_proj' : 'q_proj') : ATTEND[name!]!;
-    return wholePiece(`${at}.self_attn.${hub}.weight`, p);
-  }
+  if (part === 'feed') return feedPieces(c, at, rest.slice('feed.'.length), p);
+  const hub = name === 'query' ? (c.queryRank ? 'q_b_proj' : 'q_proj') : ATTEND[name]!;
+  return wholePiece(`${at}.self_attn.${hub}.weight`, p);
+}
+
+/** The widths that feed-forward layers have, dense and routed. */
+interface FeedWidths {
+  readonly inner: number;
+  readonly expertInner: number;
+  readonly shared: number;
+}
+
+/** Names on disk of a parameter of a feed-forward layer, dense or routed: the same in all DeepSeek generations. */
+export function feedPieces(c: FeedWidths, at: string, path: string, p: Param): readonly HubPiece[] {
+  const [name, inside] = path.split('.') as [string, string | undefined];
   if (name === 'router') return wholePiece(`${at}.mlp.gate.weight`, p);
   if (name === 'bias') return wholePiece(`${at}.mlp.gate.e_score_correction_bias`, p);
-  if (name === 'shared') return feedPieces(`${at}.mlp.shared_experts`, inside!, c.shared * c.expertInner);
+  if (name === 'shared') return swigluPieces(`${at}.mlp.shared_experts`, inside!, c.shared * c.expertInner, p);
   if (p.shape.length === 3)
     return expertPieces(`${at}.mlp.experts`, name === 'gateUp' ? ['gate_proj', 'up_proj'] : ['down_proj'], p);
-  return feedPieces(`${at}.mlp`, name!, c.inner);
+  return swigluPieces(`${at}.mlp`, name, c.inner, p);
+}
+
+function swigluPieces(prefix: string, part: string, inner: number, p: Param): readonly HubPiece[] {
+  if (part === 'down') return wholePiece(`${prefix}.down_proj.weight`, p);
+  return [rowsPiece(`${prefix}.gate_proj.weight`, p, 0, inner), rowsPiece(`${prefix}.up_proj.weight`, p, inner, inner)];
 }

@@ -1,11 +1,12 @@
 import { TrainMoeError } from '../errors.js';
+import { deepseekMoe } from './deepseek_moe.js';
 import { deepseekV2 } from './deepseek_v2.js';
 import { deepseekV3 } from './deepseek_v3.js';
 import type { Family } from './family.js';
 import { llama } from './llama.js';
 
 /** The table of models. A new family is a file and a line. */
-export const families: readonly Family[] = [llama, deepseekV2, deepseekV3] as unknown as readonly Family[];
+export const families: readonly Family[] = [llama, deepseekMoe, deepseekV2, deepseekV3] as unknown as readonly Family[];
 
 /** The family that a config.json belongs to. @throws TrainMoeError `bad-config` when none does. */
 export function familyOfHub(config: Readonly<Record<string, unknown>>): Family {

@@ -110,6 +110,12 @@ export class Tensor {
     return this;
   }
 
+  /** Replaces the raw bytes of a contiguous tensor, from files. */
+  writeBytes(bytes: Uint8Array): this {
+    addon.write(this.id, bytes);
+    return this;
+  }
+
   /** Releases the handle now; the memory goes when its last view does. Twice is harmless. */
   dispose(): void {
     if (this.id === 0) return;

@@ -1,0 +1,70 @@
+import { TrainMoeError } from '../errors.js';
+import { type Config, EMPTY_CONFIG, withValues } from '../hub/config_json.js';
+import type { TensorSpec } from '../hub/dtype.js';
+import { type ModelContent, openModelFolder } from '../hub/folder.js';
+import { f32ToBf16 } from '../hub/numbers.js';
+import type { Device, Tensor } from '../tensor/index.js';
+import { createModel, hubTensors, loadWeights } from './codec.js';
+import type { Model } from './family.js';
+import { familyOfHub } from './index.js';
+
+export interface LoadOptions {
+  readonly device: Device;
+  readonly dtype?: 'f32' | 'bf16';
+  /** Gradients will be taken. */
+  readonly train?: boolean;
+}
+
+/** A model with the config.json it came with, whose unknown keys are kept for writing it back. */
+export interface LoadedModel extends Model {
+  readonly hubConfig: Config;
+}
+
+/**
+ * Loads a Hugging Face folder of a family we know.
+ * @throws TrainMoeError `not-found`, `bad-config` or `bad-data` with the file's name.
+ */
+export function loadModel(path: string, options: LoadOptions): LoadedModel {
+  const folder = openModelFolder(path);
+  try {
+    if (!folder.config) throw new TrainMoeError('not-found', `${path} has no config.json; give the folder of a model.`);
+    const family = familyOfHub(folder.config.values);
+    const config = family.fromHub(folder.config.values);
+    const model = createModel(family, config, {
+      device: options.device,
+      dtype: options.dtype ?? 'f32',
+      train: options.train ?? false,
+    });
+    const { tensors } = folder;
+    loadWeights(model, (name) => (tensors.has(name) ? tensors.read(name) : undefined));
+    return { ...model, hubConfig: folder.config };
+  } finally {
+    folder.close();
+  }
+}
+
+/** What a Hugging Face folder of this model holds; see writeModelFolder(). Correction biases stay f32. */
+export function modelContent(
+  model: Model,
+  options: {
+    readonly dtype: 'f32' | 'bf16' /** The config.json it came with: keys we do not know are kept. */;
+    readonly base?: Config;
+    readonly valuesOf?: (tensor: Tensor) => Float32Array;
+  },
+): ModelContent {
+  const tensors = hubTensors(model, options.valuesOf);
+  const byName = new Map(tensors.map((t) => [t.name, t]));
+  const narrow = (name: string) => options.dtype === 'bf16' && !byName.get(name)!.f32;
+  return {
+    config: withValues(options.base ?? EMPTY_CONFIG, {
+      ...model.family.toHub(model.config),
+      torch_dtype: options.dtype === 'bf16' ? 'bfloat16' : 'float32',
+    }),
+    tensors: tensors.map(({ name, shape }): TensorSpec => ({ name, shape, dtype: narrow(name) ? 'BF16' : 'F32' })),
+    data: ({ name }) => {
+      const values = byName.get(name)!.values();
+      const stored = narrow(name) ? f32ToBf16(values) : values;
+      return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+    },
+  };
+}

@@ -1,0 +1,61 @@
+import type { Model } from '../models/family.js';
+import * as native from '../native.gen.js';
+import { namedParams } from '../nn/param.js';
+import { type Device, empty, scope, synchronize } from '../tensor/index.js';
+
+/** FLOPs that one trained token costs: 6 per active parameter, and causal attention over half the window three times. */
+export function flopsPerToken({ family, config }: Model, length: number): number {
+  return 6 * family.activeParameters(config) + 3 * family.attentionWidth(config) * length;
+}
+
+export interface MemoryEstimate {
+  readonly parameters: number; // count
+  readonly weights: number; // bytes, gradients included
+  readonly optimizer: number;
+  readonly activations: number; // of one micro-batch
+  readonly total: number;
+}
+
+/** Bytes that training will take, before anything is allocated. */
+export function estimateMemory(
+  { family, config }: Pick<Model, 'family' | 'config'>,
+  o: {
+    readonly dtype: 'f32' | 'bf16';
+    readonly tokens: number;
+    readonly moments: 'f32' | 'bf16';
+    readonly recompute: boolean;
+  },
+): MemoryEstimate {
+  const params = namedParams(family.specs(config)).map(([, p]) => ({
+    size: p.shape.reduce((a, b) => a * b, 1),
+    f32: p.f32,
+  }));
+  const parameters = params.reduce((n, p) => n + p.size, 0);
+  const narrow = o.dtype === 'bf16' ? 2 : 4;
+  const weights = params.reduce((n, p) => n + p.size * ((p.f32 ? 4 : narrow) + 4), 0) + 2 * 4 * parameters; // and packed copies
+  const optimizer = parameters * (2 * (o.moments === 'bf16' ? 2 : 4) + (o.dtype === 'bf16' ? 4 : 0));
+  const layers = family.layers(config);
+  const perToken = (family.activeParameters(config) / Math.max(layers, 1)) ** 0.5 * 24 * narrow; // saved activations of a block
+  const activations = o.tokens * perToken * (o.recompute ? 2 : layers);
+  return { parameters, weights, optimizer, activations, total: weights + optimizer + activations };
+}
+
+/**
+ * FLOP/s of the device's own matrix product at a comfortable size: what MFU is measured against. Takes about 0.2 s on a
+ * laptop.
+ */
+export function measurePeak(device: Device, dtype: 'f32' | 'bf16', size = 768): number {
+  return scope(() => {
+    const make = (weight: boolean) => empty([size, size], { dtype, device, weight });
+    const [x, w, y] = [make(false), make(true), make(false)];
+    for (const t of [x, w]) native.fill(t, 0.5);
+    let best = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 5; i++) {
+      const start = performance.now();
+      native.linearForward(y, x, w, undefined);
+      synchronize(device);
+      best = Math.min(best, performance.now() - start);
+    }
+    return (2 * size ** 3) / (best / 1000);
+  });
+}

@@ -1,0 +1,45 @@
+import { batches, type TokenStream } from '../data/index.js';
+import type { Model } from '../models/family.js';
+import { type Device, noGrad } from '../tensor/index.js';
+import { languageModelLoss } from './loss.js';
+
+export interface Evaluation {
+  /** Mean next-token loss in nats. */
+  readonly loss: number;
+  /** log2 of the likelihood per byte of text, which compares across vocabularies; undefined when bytes are not known. */
+  readonly bitsPerByte: number | undefined;
+  readonly tokens: number;
+}
+
+export interface EvaluateOptions {
+  readonly device: Device;
+  readonly rows: number;
+  readonly length: number;
+  readonly windows: number; // at most
+  readonly packing: 'stream' | 'documents';
+}
+
+/** Loss on the first windows of a split, always the same ones. Undefined when the split holds no window. */
+export function evaluate(model: Model, split: TokenStream, o: EvaluateOptions): Evaluation | undefined {
+  if (split.tokens < 2) return undefined;
+  const source = batches({
+    shards: split,
+    rows: o.rows,
+    length: o.length,
+    packing: o.packing,
+    order: 'sequential',
+    epochs: 1,
+  });
+  let loss = 0;
+  let tokens = 0;
+  let bytes = 0;
+  for (let done = 0; done < o.windows; ) {
+    const { value: batch } = source.next(Math.min(o.rows, o.windows - done));
+    if (!batch) break;
+    loss += noGrad(() => languageModelLoss(model, batch, { device: o.device, trainedTokens: 1 }).main.item());
+    tokens += batch.trainedTokens;
+    bytes += batch.bytes;
+    done += batch.rows;
+  }
+  return { loss: loss / tokens, bitsPerByte: bytes > 0 ? loss / Math.LN2 / bytes : undefined, tokens };
+}

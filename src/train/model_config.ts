@@ -1,0 +1,23 @@
+import { z } from 'zod';
+import type { RunConfig } from '../config/index.js';
+import { TrainMoeError } from '../errors.js';
+import { presetNamed } from '../models/index.js';
+
+/**
+ * The model of a run: the preset's, the run's overrides, and the tokenizer's vocabulary.
+ * @throws TrainMoeError `bad-config` with every fault and its path.
+ */
+export function modelConfigFor({ preset, model, train }: RunConfig, vocabulary: number): unknown {
+  const { family, config } = presetNamed(preset);
+  const base = config as { readonly context: number };
+  const merged = { ...base, vocabulary, context: Math.max(base.context, train.length), ...model };
+  const parsed = family.schema.safeParse(merged);
+  if (!parsed.success)
+    throw new TrainMoeError('bad-config', `The model configuration is wrong:\n${z.prettifyError(parsed.error)}`);
+  if ((parsed.data as { vocabulary: number }).vocabulary < vocabulary)
+    throw new TrainMoeError(
+      'bad-config',
+      `model.vocabulary is smaller than the tokenizer's ${vocabulary} tokens; leave it out to take the tokenizer's.`,
+    );
+  return parsed.data;
+}

@@ -1,0 +1,271 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RunConfig } from '../config/index.js';
+import { TrainMoeError } from '../errors.js';
+import { createModel } from '../models/codec.js';
+import type { Model } from '../models/family.js';
+import { presetNamed } from '../models/index.js';
+import { addon } from '../native.js';
+import { chooseDevice, type Device, memoryOf } from '../tensor/index.js';
+import { type Corpus, prepareCorpus } from './corpus.js';
+import { estimateMemory, flopsPerToken, measurePeak } from './estimate.js';
+import { type Evaluation, evaluate } from './evaluate.js';
+import type { RunEnd, StepRecord, TrainEvent } from './events.js';
+import { modelConfigFor } from './model_config.js';
+import { openRecorder } from './recorder.js';
+import { saveReplay } from './replay.js';
+import { findLatest } from './run/checkpoint.js';
+import { lockRun } from './run/lock.js';
+import type { StepResult } from './step.js';
+import { Trainer } from './trainer.js';
+
+export interface PretrainHooks {
+  /** Told everything that happens. */
+  readonly onEvent?: (event: TrainEvent) => void;
+  /** Asked after every step; true saves and ends the run. */
+  readonly shouldStop?: () => boolean;
+}
+
+/**
+ * Pre-trains a model as the configuration says: collect, vocabulary, tokens, steps, checkpoints. Run again on the same
+ * folder, it goes on where it stopped, bit for bit.
+ * @throws TrainMoeError `busy` when another process trains in the folder, `not-finite` when a loss or gradient is not a
+ *   number (a replay bundle is saved), and whatever reading the data and the folder may bring.
+ */
+export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Promise<RunEnd> {
+  const tell = hooks.onEvent ?? (() => {});
+  if (config.threads) addon.setThreads(config.threads);
+  const { device, reason } = chooseDevice(config.device);
+  mkdirSync(config.out, { recursive: true });
+  const lock = lockRun(config.out);
+  try {
+    const corpus = await prepareCorpus(config, {
+      note: (sentence) => tell({ kind: 'note', sentence }),
+      progress: (phase, done, total, unit) => tell({ kind: 'progress', phase, done, total, unit }),
+    });
+    const model = newModel(config, corpus, device);
+    const trainer = new Trainer(model, corpus, config, device);
+    try {
+      resume(trainer, config.out, tell);
+      return run(trainer, { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false) });
+    } finally {
+      trainer.dispose();
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+interface Context {
+  readonly config: RunConfig;
+  readonly corpus: Corpus;
+  readonly device: Device;
+  readonly reason: string | undefined;
+  readonly tell: (event: TrainEvent) => void;
+  readonly shouldStop: () => boolean;
+}
+
+function newModel(config: RunConfig, corpus: Corpus, device: Device): Model {
+  const { family } = presetNamed(config.preset);
+  return createModel(family, modelConfigFor(config, corpus.tokenizer.vocabSize), {
+    device,
+    dtype: computeType(config, device),
+    seed: config.train.seed,
+    train: true,
+  });
+}
+
+/** "auto": bf16 where the device has a matrix unit for it, else f32. */
+function computeType({ train }: RunConfig, device: Device): 'f32' | 'bf16' {
+  if (train.dtype !== 'auto') return train.dtype;
+  const fast = device.kind === 'cuda' || (device.kind === 'cpu' && addon.hostInfo().features.includes('amx_bf16'));
+  return fast ? 'bf16' : 'f32';
+}
+
+function resume(trainer: Trainer, out: string, tell: Context['tell']): void {
+  const { checkpoint, damaged } = findLatest(out);
+  for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
+  if (!checkpoint) return;
+  trainer.restore(checkpoint.path);
+  tell({ kind: 'note', sentence: `Going on from step ${checkpoint.step} (${checkpoint.path}).` });
+}
+
+/** Steps until the end, a stop, or an error; with evaluations and checkpoints on the way. */
+function run(trainer: Trainer, c: Context): RunEnd {
+  const { config, tell } = c;
+  const { steps, length } = config.train;
+  const started = performance.now();
+  const flops = flopsPerToken(trainer.model, length);
+  const peak = measurePeak(c.device, trainer.model.dtype);
+  tell({ kind: 'start', run: factsOf(trainer, c, peak) });
+  const recorder = openRecorder(config.out, trainer.step, config.log.tensorboard);
+  const losses: [number, number][] = [];
+  const loads = new RecentLoads();
+  let evaluation: Evaluation | undefined;
+  let saved: { path: string; step: number } | undefined;
+  let stopped = false;
+  const save = () => {
+    if (saved?.step === trainer.step) return;
+    recorder.sync();
+    saved = trainer.save();
+    tell({ kind: 'saved', at: trainer.step, path: saved.path });
+  };
+  const judge = () => {
+    evaluation = evaluateNow(trainer, c);
+    if (!evaluation) return;
+    recorder.write(trainer.step, {
+      'validation/loss': evaluation.loss,
+      ...(evaluation.bitsPerByte && { 'validation/bits_per_byte': evaluation.bitsPerByte }),
+    });
+    tell({ kind: 'evaluation', at: trainer.step, evaluation });
+  };
+  try {
+    while (trainer.step < steps && !stopped) {
+      const record = oneStep(trainer, flops, peak, config, loads);
+      losses.push([record.step, record.loss]);
+      recorder.write(record.step, metricsOf(record));
+      tell({ kind: 'step', step: record });
+      stopped = c.shouldStop();
+      const last = trainer.step === steps;
+      if (last || due(config.evaluate.every, trainer.step)) judge();
+      if (last || stopped || due(config.save.every, trainer.step)) save();
+    }
+    const end: RunEnd = {
+      step: trainer.step,
+      stopped: stopped && trainer.step < steps,
+      checkpoint: saved?.path ?? findLatest(config.out).checkpoint?.path,
+      evaluation: evaluation ?? (stopped ? undefined : evaluateNow(trainer, c)),
+      seconds: (performance.now() - started) / 1000,
+      losses,
+      loads: loads.shares(),
+      peakMemory: memoryOf(c.device).peak,
+    };
+    tell({ kind: 'end', end });
+    return end;
+  } finally {
+    recorder.close();
+  }
+}
+
+const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
+
+function oneStep(trainer: Trainer, flops: number, peak: number, config: RunConfig, loads: RecentLoads): StepRecord {
+  const start = performance.now();
+  const { lr, tokens: before } = trainer;
+  let result: StepResult;
+  try {
+    result = trainer.next();
+  } catch (error) {
+    if (!(error instanceof TrainMoeError) || error.code !== 'not-finite') throw error;
+    const path = saveReplay(join(config.out, `replay-step-${trainer.step + 1}`), trainer, config);
+    throw new TrainMoeError(
+      'not-finite',
+      `Step ${trainer.step + 1}: ${error.message} The batch is in ${path}; run again to go on from the last checkpoint.`,
+      { cause: error },
+    );
+  }
+  loads.add(result.loads);
+  const seconds = (performance.now() - start) / 1000;
+  const tokensPerSecond = (trainer.tokens - before) / seconds;
+  return {
+    step: trainer.step,
+    steps: config.train.steps,
+    loss: result.loss,
+    mtpLoss: result.mtpLoss,
+    balanceLoss: result.balanceLoss,
+    gradNorm: result.gradNorm,
+    lr,
+    tokens: trainer.tokens,
+    tokensPerSecond,
+    mfu: (tokensPerSecond * flops) / peak,
+    seconds,
+    imbalance: worstImbalance(result.loads),
+  };
+}
+
+function metricsOf(r: StepRecord): Record<string, number> {
+  const all: Record<string, number | undefined> = {
+    'train/loss': r.loss,
+    'train/mtp_loss': r.mtpLoss,
+    'train/balance_loss': r.balanceLoss,
+    'train/grad_norm': r.gradNorm,
+    'train/lr': r.lr,
+    'train/tokens': r.tokens,
+    'train/imbalance': r.imbalance,
+    'speed/tokens_per_second': r.tokensPerSecond,
+    'speed/mfu': r.mfu,
+    'speed/step_seconds': r.seconds,
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) as Record<string, number>;
+}
+
+function evaluateNow({ model }: Trainer, { config, corpus, device }: Context): Evaluation | undefined {
+  const { rows, length } = config.train;
+  return evaluate(model, corpus.tokens.split('validation'), {
+    device,
+    rows,
+    length,
+    windows: config.evaluate.windows,
+    packing: config.data.packing,
+  });
+}
+
+function factsOf(trainer: Trainer, { config, corpus, device, reason }: Context, peakFlops: number) {
+  const { model } = trainer;
+  const { train } = config;
+  return {
+    out: config.out,
+    device: device.name,
+    deviceReason: reason,
+    threads: addon.hostInfo().threads,
+    dtype: model.dtype,
+    memory: estimateMemory(model, {
+      dtype: model.dtype,
+      tokens: Math.ceil(train.rows / train.accumulate) * train.length,
+      moments: train.optimizer.moments,
+      recompute: train.recompute,
+    }),
+    activeParameters: model.family.activeParameters(model.config),
+    trainTokens: corpus.tokens.split('train').tokens,
+    validationTokens: corpus.tokens.split('validation').tokens,
+    firstStep: trainer.step,
+    steps: train.steps,
+    peakFlops,
+  };
+}
+
+function worstImbalance(loads: StepResult['loads']): number | undefined {
+  if (loads.size === 0) return undefined;
+  return Math.max(
+    ...[...loads.values()].map(
+      (l) =>
+        (Math.max(...l) * l.length) /
+        Math.max(
+          l.reduce((a, b) => a + b, 0),
+          1,
+        ),
+    ),
+  );
+}
+
+/** Expert loads with older steps fading out (half-life about 35 steps). */
+class RecentLoads {
+  private readonly sums = new Map<number, Float64Array>();
+
+  add(loads: StepResult['loads']): void {
+    for (const [layer, load] of loads) {
+      const sum = this.sums.get(layer) ?? new Float64Array(load.length);
+      this.sums.set(
+        layer,
+        sum.map((s, e) => 0.98 * s + load[e]!),
+      );
+    }
+  }
+
+  shares(): [number, number[]][] {
+    return [...this.sums].map(([layer, sum]) => {
+      const total = sum.reduce((a, b) => a + b, 0);
+      return [layer, [...sum].map((s) => s / total)];
+    });
+  }
+}

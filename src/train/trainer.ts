@@ -1,0 +1,202 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RunConfig } from '../config/index.js';
+import { type Batch, type BatchIterator, batches, type DataState } from '../data/index.js';
+import { TrainMoeError } from '../errors.js';
+import { writeText } from '../hub/byte_sink.js';
+import { writeModelFolder } from '../hub/folder.js';
+import { openSafetensors, writeSafetensors } from '../hub/safetensors.js';
+import { parametersOf } from '../models/codec.js';
+import type { Model } from '../models/family.js';
+import { modelContent } from '../models/folder.js';
+import { AdamW } from '../optim/adamw.js';
+import { Ema } from '../optim/ema.js';
+import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
+import { bytesOf, type Device, type Tensor } from '../tensor/index.js';
+import type { Corpus } from './corpus.js';
+import { tokenizerPath } from './corpus.js';
+import { type Saved, saveCheckpoint } from './run/checkpoint.js';
+import { type StepResult, trainStep } from './step.js';
+
+/** What a checkpoint keeps besides weights and moments. */
+interface TrainerState {
+  readonly step: number;
+  readonly updates: number;
+  readonly tokens: number;
+  readonly data: DataState;
+}
+
+/** Values that a family's configuration may carry for training; 0 where it has none. */
+interface FamilyTraining {
+  readonly mtpWeight?: number;
+  readonly mtpLayers?: number;
+  readonly biasSpeed?: number;
+}
+
+/** A run in progress: model, optimizer, averages and the place in the data. One step at a time. */
+export class Trainer {
+  private readonly optimizer: AdamW;
+  private readonly ema: Ema | undefined;
+  private source: BatchIterator;
+  step = 0;
+  tokens = 0;
+  /** The batch of the step that is running or ran last, for a replay bundle. */
+  lastBatch: Batch | undefined;
+
+  constructor(
+    readonly model: Model,
+    private readonly corpus: Corpus,
+    private readonly config: RunConfig,
+    private readonly device: Device,
+  ) {
+    const { optimizer, ema } = config.train;
+    const trained = parametersOf(model)
+      .filter(({ param }) => !param.buffer)
+      .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
+    this.optimizer = new AdamW(trained, optimizer, device);
+    this.ema = ema
+      ? new Ema(
+          trained.map(({ name, tensor }) => ({ name, values: this.optimizer.masterOf(tensor) })),
+          ema,
+        )
+      : undefined;
+    this.source = this.openData();
+  }
+
+  /** Learning rate of the coming step. */
+  get lr(): number {
+    const { optimizer, schedule, steps } = this.config.train;
+    return optimizer.lr * scheduleFactor(schedule as Schedule, this.step, steps);
+  }
+
+  /** Makes one step. @throws TrainMoeError `not-finite`, with weights and optimizer as they were before it. */
+  next(): StepResult {
+    const { train } = this.config;
+    const family = this.model.config as FamilyTraining;
+    const batch = this.source.next(rampedRows(this.step, train.rows, train.rowsRamp)).value!;
+    this.lastBatch = batch;
+    const result = trainStep(this.model, this.optimizer, batch, {
+      device: this.device,
+      lr: this.lr,
+      clip: train.clip,
+      accumulate: train.accumulate,
+      mtpWeight: family.mtpLayers ? mtpWeightAt(family.mtpWeight ?? 0, this.step, train.steps) : 0,
+      balance: true,
+      recompute: train.recompute,
+      biasSpeed: biasSpeedAt(family.biasSpeed ?? 0, this.step, train.steps),
+    });
+    this.ema?.update();
+    this.step++;
+    this.tokens += batch.rows * batch.length;
+    return result;
+  }
+
+  /** Saves everything that the run needs to go on bit for bit; the folder also loads as a Hugging Face model. */
+  save(): Saved {
+    const { out, save } = this.config;
+    return saveCheckpoint(
+      out,
+      this.step,
+      (folder) => {
+        const master = (t: Tensor) => this.optimizer.masterOf(t).read();
+        writeModelFolder(folder, modelContent(this.model, { dtype: 'f32', valuesOf: master }));
+        writeText(folder, 'tokenizer.json', readFileSync(this.config.tokenizer.path ?? tokenizerPath(out), 'utf8'));
+        if (this.ema) {
+          const { ema } = this;
+          writeModelFolder(
+            { file: (name, fill) => folder.file(`ema/${name}`, fill) },
+            modelContent(this.model, { dtype: 'f32', valuesOf: (t) => ema.of(this.optimizer.masterOf(t)).read() }),
+          );
+        }
+        const state: TrainerState = {
+          step: this.step,
+          updates: this.optimizer.steps,
+          tokens: this.tokens,
+          data: this.source.state,
+        };
+        writeText(folder, 'trainer/state.json', JSON.stringify(state, null, 2));
+        folder.file('trainer/state.safetensors', (sink) => this.writeTensors(sink));
+      },
+      { keep: save.keep },
+    );
+  }
+
+  /** Goes on from a checkpoint of the same configuration. @throws TrainMoeError when it belongs to another one. */
+  restore(path: string): void {
+    const state = JSON.parse(readFileSync(join(path, 'trainer', 'state.json'), 'utf8')) as TrainerState;
+    const file = openSafetensors(join(path, 'trainer', 'state.safetensors'));
+    const read = (name: string, into: Tensor): boolean => {
+      const stored = file.tensors.get(name);
+      if (!stored) return false;
+      if (stored.byteLength !== into.size * bytesOf(into.dtype))
+        throw new TrainMoeError(
+          'bad-data',
+          `${name} in ${path} has the shape [${stored.shape}]; this run's is [${into.shape}]. Use another run folder for another model.`,
+        );
+      into.writeBytes(stored.read());
+      return true;
+    };
+    try {
+      for (const [name, tensor] of this.weights())
+        if (!read(name, tensor))
+          throw new TrainMoeError(
+            'bad-data',
+            `${path} lacks ${name}; it belongs to another model. Use another run folder.`,
+          );
+      this.optimizer.restore(state.updates, read);
+      for (const [name, tensor] of this.ema?.state() ?? []) read(name, tensor);
+    } finally {
+      file.close();
+    }
+    this.step = state.step;
+    this.tokens = state.tokens;
+    this.source = this.openData(state.data);
+  }
+
+  dispose(): void {
+    this.optimizer.dispose();
+    this.ema?.dispose();
+    for (const { tensor } of parametersOf(this.model)) tensor.dispose();
+  }
+
+  /** Parameters and buffers as the model holds them. */
+  private weights(): [string, Tensor][] {
+    return parametersOf(this.model).map(({ path, tensor }) => [`weight.${path}`, tensor]);
+  }
+
+  private writeTensors(sink: Parameters<typeof writeSafetensors>[0]): void {
+    const tensors = new Map([...this.weights(), ...this.optimizer.state(), ...(this.ema?.state() ?? [])]);
+    const specs = [...tensors].map(([name, t]) => ({
+      name,
+      shape: t.shape,
+      dtype: t.dtype === 'bf16' ? ('BF16' as const) : ('F32' as const),
+    }));
+    writeSafetensors(sink, specs, ({ name }) => tensors.get(name)!.readBytes());
+  }
+
+  private openData(state?: DataState): BatchIterator {
+    const { train, data } = this.config;
+    return batches({
+      shards: this.corpus.tokens.split('train'),
+      rows: train.rows,
+      length: train.length,
+      packing: data.packing,
+      fim: fimOptions(this.corpus, data.fim),
+      ...(state ? { state } : { seed: train.seed }),
+    });
+  }
+}
+
+function fimOptions({ tokenizer }: Corpus, rate: number) {
+  if (rate === 0) return undefined;
+  const id = (token: string): number => {
+    const found = tokenizer.idOf(token);
+    if (found === undefined)
+      throw new TrainMoeError(
+        'bad-config',
+        `data.fim is on, but the tokenizer has no token ${token}; set data.fim to 0 or use a vocabulary with it.`,
+      );
+    return found;
+  };
+  return { rate, beginId: id('<｜fim▁begin｜>'), holeId: id('<｜fim▁hole｜>'), endId: id('<｜fim▁end｜>') };
+}

@@ -1,0 +1,111 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { Engine } from '../../src/generate/index.js';
+import { parametersOf } from '../../src/models/codec.js';
+import { loadModel } from '../../src/models/folder.js';
+import { type ForwardResult, forward } from '../../src/models/forward.js';
+import type { Model } from '../../src/models/index.js';
+import { device } from '../../src/tensor/index.js';
+import { sharedPath } from '../shared.js';
+import { type Golden, goldenCases, maxError, openGolden } from './golden.js';
+
+// Fixtures computed with Hugging Face transformers in float64; tolerances of their README, never looser.
+const root = sharedPath('golden');
+const LOGITS = 2e-5;
+const LOSS = 1e-5;
+const GRADIENTS = 3e-4;
+
+const dispose = (model: Model) => {
+  for (const { tensor } of parametersOf(model)) tensor.dispose();
+};
+
+function run(folder: string, golden: Golden): { model: Model; result: ForwardResult } {
+  const cpu = device('cpu');
+  const model = loadModel(folder, { device: cpu, train: true });
+  const optional = (name: string) => (golden.has(name) ? golden.ints(name) : undefined);
+  const [rows, length] = golden.shape('input_ids') as [number, number];
+  const result = forward(
+    model,
+    {
+      shape: [rows, length],
+      inputIds: golden.ints('input_ids'),
+      attentionMask: optional('attention_mask'),
+      positionIds: optional('position_ids'),
+      labels: optional('labels'),
+      mtpWeight: golden.has('mtp_weight') ? golden.floats('mtp_weight')[0] : undefined,
+    },
+    cpu,
+    true,
+  );
+  return { model, result };
+}
+
+/** Experts in ascending order with their weights, as the goldens store them. */
+function ascending(experts: Int32Array, weights: Float32Array, k: number): { experts: number[]; weights: number[] } {
+  const out = { experts: [] as number[], weights: [] as number[] };
+  for (let t = 0; t < experts.length; t += k) {
+    const order = Array.from({ length: k }, (_, i) => t + i).sort((a, b) => experts[a]! - experts[b]!);
+    for (const i of order) {
+      out.experts.push(experts[i]!);
+      out.weights.push(weights[i]!);
+    }
+  }
+  return out;
+}
+
+describe.skipIf(!root)('parity with transformers (skipped where the shared goldens are not laid out)', () => {
+  for (const name of root ? goldenCases(root, ['llama', 'deepseek']) : []) {
+    describe(name, () => {
+      const folder = join(root!, name);
+      const golden = openGolden(folder);
+      const { model, result } = run(folder, golden);
+
+      it('gives the same logits, hidden states and loss', () => {
+        expect(maxError(result.logits, golden.floats('logits'))).toBeLessThan(LOGITS);
+        for (const [i, hidden] of result.hidden.entries())
+          expect(maxError(hidden, golden.floats(`hidden.${i}`)), `hidden ${i}`).toBeLessThan(LOGITS);
+        expect(Math.abs(result.loss! - golden.floats('loss')[0]!)).toBeLessThan(LOSS);
+      });
+
+      it('chooses the same experts with the same weights', () => {
+        for (const stored of golden.names().filter((n) => n.startsWith('experts.'))) {
+          const layer = Number(stored.split('.')[1]);
+          const [rows, length, k] = golden.shape(stored) as [number, number, number];
+          const full = result.experts.get(layer)!.length / rows / k;
+          const mine = ascending(result.experts.get(layer)!, result.expertWeights.get(layer)!, k);
+          const keep = <T>(values: T[]) => values.filter((_, i) => Math.floor(i / k) % full < length);
+          expect(keep(mine.experts)).toEqual([...golden.ints(stored)]);
+          expect(maxError(keep(mine.weights), golden.floats(`expert_weights.${layer}`))).toBeLessThan(LOGITS);
+        }
+      });
+
+      it('gives every parameter the same gradient', () => {
+        const names = golden.names().filter((n) => n.startsWith('grad.'));
+        const largest = Math.max(...names.map((n) => golden.floats(n).reduce((m, v) => Math.max(m, Math.abs(v)), 0)));
+        for (const stored of names) {
+          const mine = result.gradients!.get(stored.slice('grad.'.length));
+          expect(mine, stored).toBeDefined();
+          expect(maxError(mine!.values, golden.floats(stored), 1e-3 * largest), stored).toBeLessThan(GRADIENTS);
+        }
+      });
+
+      it('continues greedily with the same tokens through the cache', () => {
+        const engine = new Engine(model, { cacheTokens: 256, pageSize: 4, maxBatch: 4 });
+        const completions = engine.generate([[...golden.ints('greedy_prompt')]], { temperature: 0, maxTokens: 24 });
+        expect(completions[0]![0]!.ids).toEqual([...golden.ints('greedy')]);
+        engine.dispose();
+        dispose(model);
+      });
+
+      if (golden.has('mtp_logits'))
+        it('predicts the token after next', () => {
+          const [rows, kept, v] = golden.shape('mtp_logits') as [number, number, number];
+          const full = result.mtpLogits!.length / rows / v;
+          const mine = result.mtpLogits!.filter((_, i) => Math.floor(i / v) % full < kept);
+          expect(maxError(mine, golden.floats('mtp_logits'))).toBeLessThan(LOGITS);
+          expect(Math.abs(result.mainLoss! - golden.floats('main_loss')[0]!)).toBeLessThan(LOSS);
+          expect(Math.abs(result.mtpLoss! - golden.floats('mtp_loss')[0]!)).toBeLessThan(LOSS);
+        });
+    });
+  }
+});
