@@ -58,8 +58,11 @@ export function writeText(folder: FolderSink, name: string, text: string): void 
   folder.file(name, (sink) => sink(Buffer.from(text), 'text'));
 }
 
-/** A short write (a signal, a nearly full disk) is not an error, only a reason to go on with the rest. */
-function writeAll(descriptor: number, bytes: Uint8Array, ops: FileOps): void {
+/**
+ * Writes all of `bytes` where the file stands. A short write (a signal, a nearly full disk) is not an error, only a
+ * reason to go on with the rest.
+ */
+export function writeAll(descriptor: number, bytes: Uint8Array, ops: FileOps = NODE_FILE_OPS): void {
   for (let done = 0; done < bytes.length; ) {
     done += ops.writeSync(descriptor, bytes, done, Math.min(bytes.length - done, MAX_WRITE));
   }

@@ -1,6 +1,7 @@
-import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { TrainMoeError } from '../../errors.js';
+import { writeAll } from '../../hub/byte_sink.js';
 import { ioError } from '../../hub/io_error.js';
 import { NODE_DISK_OPS, syncFolder } from './disk.js';
 
@@ -56,7 +57,7 @@ function writer(path: string, descriptor: number): MetricsWriter {
   };
   return {
     path,
-    write: (record) => guarded(() => writeFully(descriptor, Buffer.from(`${formatRecord(record)}\n`))),
+    write: (record) => guarded(() => writeAll(descriptor, Buffer.from(`${formatRecord(record)}\n`))),
     sync: () => guarded(() => fsyncSync(descriptor)),
     close: () => {
       if (!open) return;
@@ -65,10 +66,6 @@ function writer(path: string, descriptor: number): MetricsWriter {
       open = false;
     },
   };
-}
-
-function writeFully(descriptor: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done);
 }
 
 function formatRecord(record: MetricsRecord): string {
@@ -82,7 +79,7 @@ function keepUntil(path: string, step: number): void {
   const temporary = `${path}.rewriting`;
   const target = openSync(temporary, 'w');
   try {
-    for (const line of linesOf(path)) if (isKept(line, step)) writeFully(target, line);
+    for (const line of linesOf(path)) if (isKept(line, step)) writeAll(target, line);
     fsyncSync(target);
   } finally {
     closeSync(target);

@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { TrainMoeError } from '../../errors.js';
+import { writeAll } from '../../hub/byte_sink.js';
 import { ioError } from '../../hub/io_error.js';
 import { crc32c } from './crc32c.js';
 import { bytesField, doubleField, floatField, message, varintField } from './protobuf.js';
@@ -110,10 +111,7 @@ function openRecords(folder: string, path: string) {
   });
   let open = true;
   return {
-    append: (bytes: Uint8Array) =>
-      guarded(() => {
-        for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done);
-      }),
+    append: (bytes: Uint8Array) => guarded(() => writeAll(descriptor, bytes)),
     sync: () => guarded(() => fsyncSync(descriptor)),
     close: () => {
       if (open) guarded(() => closeSync(descriptor));
