@@ -1,8 +1,57 @@
 import type { RunConfigInput } from './schema.js';
 
+/** Sequences of 4096 tokens; DeepSeek's optimizer settings are the schema's defaults. */
+const LENGTH = 4096;
+
+const v1Schedule = { kind: 'v2', warmup: 2000, drops: [0.8, 0.9] } as const;
+
+/** How DeepSeek trained its own: as published, for reference and for machines that could. */
+const published = {
+  // DeepSeek LLM, arXiv:2401.02954, table 2 and section 2.3: 2T tokens.
+  'deepseek-llm-7b': paper({ tokens: 2e12, rows: 2304, lr: 4.2e-4, vocabSize: 100_015, schedule: v1Schedule }),
+  'deepseek-llm-67b': paper({ tokens: 2e12, rows: 4608, lr: 3.2e-4, vocabSize: 100_015, schedule: v1Schedule }),
+  // DeepSeekMoE, arXiv:2401.06066, sections 4.1.3 and 5.1.2.
+  'deepseek-moe-2b': paper({
+    tokens: 1e11,
+    rows: 2048,
+    length: 2048,
+    lr: 1.08e-3,
+    vocabSize: 8192,
+    schedule: v1Schedule,
+  }),
+  'deepseek-moe-16b': paper({ tokens: 2e12, rows: 4608, lr: 4.2e-4, vocabSize: 100_015, schedule: v1Schedule }),
+  // DeepSeek-V2, arXiv:2405.04434, section 3.1.2 and appendix B; the batch grows over the first 225B tokens.
+  'deepseek-v2-lite': paper({ tokens: 5.7e12, rows: 4608, lr: 4.2e-4, vocabSize: 100_015, schedule: v1Schedule }),
+  'deepseek-v2': paper({
+    tokens: 8.1e12,
+    rows: 9216,
+    ramp: { from: 2304, tokens: 225e9 },
+    lr: 2.4e-4,
+    vocabSize: 100_015,
+    schedule: { kind: 'v2', warmup: 2000, drops: [0.6, 0.9] },
+  }),
+  // DeepSeek-V3, arXiv:2412.19437, sections 4.1 and 4.2; the batch grows over the first 469B tokens.
+  'deepseek-v3': {
+    ...paper({
+      tokens: 14.8e12,
+      rows: 15_360,
+      ramp: { from: 3072, tokens: 469e9 },
+      lr: 2.2e-4,
+      vocabSize: 128_815,
+      schedule: { kind: 'v3', warmup: 2000 },
+    }),
+    data: { fim: 0.1 },
+  },
+} satisfies Record<string, RunConfigInput>;
+
+const nano: RunConfigInput = {
+  tokenizer: { vocabSize: 4096 },
+  train: { steps: 1000, rows: 8, length: 256, optimizer: { lr: 2e-3 }, schedule: { warmup: 50 } },
+};
+
 /**
- * Runs that fit a laptop, by the size of their model. A preset is the lowest layer: a config file and flags override it
- * key by key. The `model` part of each is the preset of that name in src/models.
+ * The settings of a run by the size of its model. A preset is the lowest layer: a config file and flags override it key
+ * by key. The model itself is the preset of the same name in src/models.
  */
 export const presets: Readonly<Record<string, RunConfigInput>> = {
   micro: {
@@ -10,12 +59,38 @@ export const presets: Readonly<Record<string, RunConfigInput>> = {
     train: { steps: 400, rows: 8, length: 256, optimizer: { lr: 3e-3 } },
     evaluate: { every: 100, windows: 32 },
   },
-  nano: {
-    tokenizer: { vocabSize: 4096 },
-    train: { steps: 1000, rows: 8, length: 256, optimizer: { lr: 2e-3 }, schedule: { warmup: 50 } },
-  },
+  nano,
+  'dense-nano': nano,
   mini: {
     tokenizer: { vocabSize: 8192 },
     train: { steps: 2000, rows: 4, length: 512, optimizer: { lr: 1e-3 }, schedule: { warmup: 100 } },
   },
+  ...published,
 };
+
+interface Paper {
+  readonly tokens: number;
+  readonly rows: number;
+  readonly length?: number;
+  /** The batch grows from `from` rows to `rows` over the first `tokens`; its shape is not published, so linearly. */
+  readonly ramp?: { readonly from: number; readonly tokens: number };
+  readonly lr: number;
+  readonly vocabSize: number;
+  readonly schedule: NonNullable<NonNullable<RunConfigInput['train']>['schedule']>;
+}
+
+function paper({ tokens, rows, length = LENGTH, ramp, lr, vocabSize, schedule }: Paper): RunConfigInput {
+  const rampSteps = ramp ? Math.round(ramp.tokens / (((ramp.from + rows) / 2) * length)) : 0;
+  const steps = rampSteps + Math.round((tokens - (ramp?.tokens ?? 0)) / (rows * length));
+  return {
+    tokenizer: { vocabSize },
+    train: {
+      steps,
+      rows,
+      length,
+      optimizer: { lr },
+      schedule,
+      ...(ramp && { rowsRamp: { from: ramp.from, steps: rampSteps } }),
+    },
+  };
+}

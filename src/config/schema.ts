@@ -120,4 +120,4 @@ type Frozen<T> = T extends readonly (infer E)[]
 export type RunConfig = Frozen<z.output<typeof runConfigSchema>> & { readonly out: string };
 
 /** What a person writes: any part of it. */
-export type RunConfigInput = z.input<typeof runConfigSchema>;
+export type RunConfigInput = Frozen<z.input<typeof runConfigSchema>>;

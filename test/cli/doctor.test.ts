@@ -126,16 +126,16 @@ describe('the verdict', () => {
       'an old glibc without a binary',
       { system: { glibc: '2.31' }, binaries: [] },
       'none',
-      'the prebuilt binary needs glibc 2.34 or newer, found 2.31',
+      `the prebuilt binary needs glibc ${requirements.glibc} or newer, found 2.31`,
     ],
     [
       'an old glibc with a prebuilt binary',
       {
         system: { glibc: '2.31' },
-        binaries: [{ ...addon, load: { state: 'refused', reason: "libc.so.6: version `GLIBC_2.34' not found" } }],
+        binaries: [{ ...addon, load: { state: 'refused', reason: "libc.so.6: version `GLIBC_2.36' not found" } }],
       },
       'none',
-      'the prebuilt binary needs glibc 2.34 or newer, found 2.31',
+      `the prebuilt binary needs glibc ${requirements.glibc} or newer, found 2.31`,
     ],
     [
       'no binary at all',

@@ -78,6 +78,28 @@ describe('train-moe tokenizer', () => {
     expect(wrong.err).toBe('train-moe: the command line: 999999 is no id; ids go from 0 to 50256.\n');
   });
 
+  it('learns a vocabulary that encodes what it learnt from', async () => {
+    const out = join(folder, 'new', 'tokenizer.json');
+    const corpus = file('corpus.txt', 'the cat sat on the mat, the cat sat on the hat\n'.repeat(50));
+    const words = ['tokenizer', 'train', corpus, '--vocab', '270', '--out', out, '--special', '<a>', '<b>', '--json'];
+    const learnt = await commandLine(words);
+    expect(JSON.parse(learnt.out)).toMatchObject({ tokens: 270, documents: 1, bytes: 2350, out });
+    const encoded = await commandLine(['tokenizer', 'encode', '--tokenizer', out, '--json', 'the cat<b>']);
+    const { ids } = JSON.parse(encoded.out) as { ids: number[] };
+    expect(ids.length).toBeLessThan('the cat'.length);
+    expect(ids.at(-1)).toBe(1);
+    expect((await commandLine(['tokenizer', 'decode', '--tokenizer', out, ...ids.map(String)])).out).toBe(
+      'the cat<b>\n',
+    );
+  });
+
+  it('refuses sizes that are no numbers or leave no room', async () => {
+    const words = ['tokenizer', 'train', file('small.txt', 'a'), '--out', join(folder, 'none.json')];
+    expect(await commandLine([...words, '--vocab', 'big'])).toMatchObject({ code: exitCodes.usage, out: '' });
+    expect(await commandLine([...words, '--vocab', '100'])).toMatchObject({ code: exitCodes.usage, out: '' });
+    expect(existsSync(join(folder, 'none.json'))).toBe(false);
+  });
+
   for (const [name, tokenizer] of Object.entries({ gpt2, 'deepseek-v3': deepseek })) {
     const golden = sharedPath(`golden/tokenizers/${name}/encode.jsonl`);
     it.skipIf(!golden)(`gives the ids of the ${name} reference (needs ../shared)`, async () => {

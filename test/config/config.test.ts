@@ -15,6 +15,7 @@ import {
 } from '../../src/config/index.js';
 import { leaves, mergeLayers, nest } from '../../src/config/layers.js';
 import { TrainMoeError } from '../../src/errors.js';
+import { builtAddon } from '../package/installed.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-config-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -175,6 +176,26 @@ describe('the schema', () => {
 
   it('accepts every preset', () => {
     for (const preset of Object.keys(presets)) expect(defineConfig({ preset }).preset).toBe(preset);
+  });
+
+  it('has the token counts of the papers', () => {
+    const tokens = (preset: string) => {
+      const { steps, rows, length, rowsRamp } = defineConfig({ preset }).train;
+      let sum = steps * rows * length;
+      const missing = (rows - (rowsRamp?.from ?? rows)) / 2; // rows that the ramp leaves out, on average
+      sum -= (rowsRamp?.steps ?? 0) * missing * length;
+      return sum;
+    };
+    const papers = { 'deepseek-llm-7b': 2e12, 'deepseek-moe-2b': 1e11, 'deepseek-v2': 8.1e12, 'deepseek-v3': 14.8e12 };
+    for (const [preset, expected] of Object.entries(papers)) {
+      expect(tokens(preset) / expected, preset).toBeCloseTo(1, 3);
+    }
+  });
+
+  it.skipIf(!builtAddon)('has a preset for every model that has one (needs a build)', async () => {
+    const { families } = await import('../../src/models/index.js');
+    const models = families.flatMap((family) => Object.keys(family.presets));
+    expect(Object.keys(presets).sort()).toEqual(models.sort());
   });
 
   it('gives the same keys to editors as it accepts', () => {

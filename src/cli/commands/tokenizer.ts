@@ -1,10 +1,12 @@
 import { command } from '../command.js';
 import { decode } from '../tokenizer/decode.js';
 import { encode } from '../tokenizer/encode.js';
+import { train } from '../tokenizer/train.js';
 
 export const tokenizer = command({
   command: 'tokenizer <action>',
   describe: 'learn a vocabulary, or turn text into ids and back',
-  builder: (parser) => parser.command(encode).command(decode).demandCommand(1, 'Name what to do: encode or decode.'),
+  builder: (parser) =>
+    parser.command(train).command(encode).command(decode).demandCommand(1, 'Name what to do: train, encode or decode.'),
   handler: () => {},
 });

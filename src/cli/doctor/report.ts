@@ -1,4 +1,5 @@
 import { relative } from 'node:path';
+import { formatBytes } from '../../terminal/format.js';
 import type { Facts, Load } from './facts.js';
 import type { Verdict } from './verdict.js';
 
@@ -12,7 +13,7 @@ export function reportRows(facts: Facts, verdict: Verdict): (readonly [subject: 
       'cpu',
       `${system.cpu}, ${system.cores} usable cores; ${system.features.join(' ') || 'no vector extension we use'}`,
     ],
-    ['memory', `${gibibytes(system.available)} free of ${gibibytes(system.memory)}`],
+    ['memory', `${formatBytes(system.available)} free of ${formatBytes(system.memory)}`],
     ['node', `${node.version}, Node-API ${node.napi}${node.packageManager ? `, under ${node.packageManager}` : ''}`],
     ['package', `${install.version ?? 'not found'} in ${install.root}`],
     ...facts.binaries.map(
@@ -21,7 +22,7 @@ export function reportRows(facts: Facts, verdict: Verdict): (readonly [subject: 
     ),
     ['driver', `${gpu.driver ?? 'none'}; libcuda.so.1 ${gpu.libcuda ?? 'not found'}`],
     ...gpu.devices.map(
-      ({ name, capability, memory }) => ['gpu', `${name}, compute ${capability}, ${gibibytes(memory)}`] as const,
+      ({ name, capability, memory }) => ['gpu', `${name}, compute ${capability}, ${formatBytes(memory)}`] as const,
     ),
     ...(gpu.devices.length === 0 ? [['gpu', `none listed${gpu.listError ? ` (${gpu.listError})` : ''}`] as const] : []),
     ...(verdict.cudaFault ? [['cuda', `not used: ${verdict.cudaFault}`] as const] : []),
@@ -41,5 +42,3 @@ function loadText(load: Load): string {
       return `did not answer within ${load.seconds} s`;
   }
 }
-
-const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;

