@@ -127,6 +127,22 @@ describe('the lock of a run folder', () => {
     expect(thrown(() => lockRun(run)).message).toContain(`Cannot lock the run folder ${run}`);
   });
 
+  it('of a process that has ended, though its parent has not asked for its status, may be taken', async () => {
+    const folder = temporaryFolder();
+    // The shell starts a child that ends at once, then becomes a program that never waits for it: a zombie.
+    const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 30'], { stdio: 'pipe' });
+    onTestFinished(() => void parent.kill('SIGKILL'));
+    const pid = Number(await linesOf(parent)());
+    const stat = () => readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ');
+    await expect.poll(() => stat()[2]).toBe('Z');
+    const other = lockRun(join(folder, 'other'));
+    const zombie = { ...other.holder, pid, processStart: stat()[21] };
+    mkdirSync(join(folder, 'run', '.lock'), { recursive: true });
+    writeFileSync(join(folder, 'run', '.lock', '00000001.json'), JSON.stringify(zombie));
+    expect(lockRun(join(folder, 'run')).holder.pid).toBe(process.pid);
+    other.release();
+  });
+
   it('left by a killed trainer goes to exactly one of several that want it at once', async () => {
     const folder = temporaryFolder();
     const program = compileProgram('test/train/run/locker.program.ts', join(folder, 'js'));
