@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { commands } from '../../src/cli/commands/index.js';
+import { exitCodes } from '../../src/cli/exit_codes.js';
+import { packageRoot } from '../../src/cli/package.js';
+import { configKeys, presets } from '../../src/config/index.js';
+
+const readme = readFileSync(join(packageRoot, 'README.md'), 'utf8');
+
+/** First cells of the table below a heading of two columns. */
+function firstCells(heading: string): string[] {
+  const table = readme.slice(readme.indexOf(heading)).split('\n\n')[0]!;
+  return table
+    .split('\n')
+    .slice(2)
+    .map((row) => row.split('|')[1]!.trim());
+}
+
+describe('the README', () => {
+  it('lists the exit codes there are', () => {
+    expect(firstCells('| code | meaning |').map(Number)).toEqual(Object.values(exitCodes));
+  });
+
+  it('lists the commands there are', () => {
+    const listed = firstCells('| command | what it does |').map((cell) => /^`(\S+?)[ `]/.exec(cell)![1]);
+    const known = commands.map(({ command }) => String(command).split(' ')[0]).filter((name) => name !== '$0');
+    expect(listed.sort()).toEqual(known.sort());
+  });
+
+  it('names presets and settings that exist', () => {
+    const named = /Presets: ([^.]*)\./
+      .exec(readme)![1]!
+      .match(/`[^`]+`/g)!
+      .map((name) => name.slice(1, -1));
+    expect(named.filter((name) => !Object.hasOwn(presets, name))).toEqual([]);
+    const paths = new Set(configKeys().map(({ path }) => path));
+    const flags = [...readme.matchAll(/--((?:train|data|tokenizer|log|save|evaluate)\.[a-zA-Z.]+)/g)].map(
+      ([, path]) => path!,
+    );
+    expect(flags.length).toBeGreaterThan(0);
+    expect(flags.filter((path) => !paths.has(path))).toEqual([]);
+  });
+});
