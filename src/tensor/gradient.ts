@@ -103,8 +103,9 @@ export class GradientState {
     this.written = false;
   }
 
-  /** Gives the memory back. */
+  /** Gives the memory back. A part owns none, and its parent still has to know that it was written. */
   release(): void {
+    if (this.slice) return;
     if (this.shared && --this.shared.owners === 0) this.shared.tensor.dispose();
     this.shared = undefined;
     this.written = false;

@@ -1,0 +1,30 @@
+import { command } from '../command.js';
+import { modelOptions } from '../model/options.js';
+
+export const forward = command({
+  command: 'forward',
+  describe: 'run a model on given tensors and write what it computes, to compare with other frameworks',
+  builder: (parser) =>
+    modelOptions(parser)
+      .option('inputs', {
+        type: 'string',
+        demandOption: true,
+        requiresArg: true,
+        describe: 'a .safetensors file with input_ids, attention_mask, position_ids, labels',
+      })
+      .option('out', {
+        type: 'string',
+        demandOption: true,
+        requiresArg: true,
+        describe: 'the .safetensors file to write: logits, loss, grad.*',
+      })
+      .option('grads', {
+        type: 'boolean',
+        default: false,
+        describe: 'also write the gradient of the loss for every parameter',
+      }),
+  handler: async (args) => {
+    const { runForward } = await import('../model/forward.js');
+    runForward(args);
+  },
+});

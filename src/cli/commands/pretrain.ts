@@ -1,0 +1,17 @@
+import { command, jsonOption } from '../command.js';
+import { printJson } from '../output.js';
+
+export const pretrain = command({
+  command: 'pretrain',
+  describe: 'train a model from text; run again on the same --out, it goes on where it stopped',
+  builder: async (parser) => (await import('../config_flags.js')).declareConfigFlags(parser).option('json', jsonOption),
+  handler: async (args) => {
+    const { configOf } = await import('../config_flags.js');
+    const { runTraining } = await import('../train/run.js');
+    const end = await runTraining(configOf(args).config, { json: args.json });
+    if (args.json) {
+      const { losses, loads, ...figures } = end;
+      printJson({ ...figures, finalLoss: losses.at(-1)?.[1] });
+    }
+  },
+});

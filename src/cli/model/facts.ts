@@ -1,0 +1,43 @@
+import { existsSync } from 'node:fs';
+import { TrainMoeError } from '../../errors.js';
+import { openModelFolder } from '../../hub/folder.js';
+import { familyOfHub, presetNamed } from '../../models/index.js';
+import { countParameters } from '../../nn/param.js';
+import { modelFolder } from './open.js';
+
+/** What can be said of a model without loading its weights. */
+export interface ModelFacts {
+  readonly family: string;
+  readonly parameters: number;
+  readonly activeParameters: number; // in one token's forward pass, without the embedding
+  readonly cachePerToken: number; // numbers kept per token over all layers
+  readonly bf16Bytes: number;
+  readonly config: unknown;
+}
+
+/** @throws TrainMoeError when the name is neither a folder with a config.json nor a preset. */
+export function modelFacts(name: string): ModelFacts {
+  const { family, config } = existsSync(name) ? configOfFolder(name) : presetNamed(name);
+  const { key, value = [] } = family.cacheShape(config);
+  const product = (shape: readonly number[]) => (shape.length === 0 ? 0 : shape.reduce((a, b) => a * b, 1));
+  const parameters = countParameters(family.specs(config));
+  return {
+    family: family.name,
+    parameters,
+    activeParameters: family.activeParameters(config),
+    cachePerToken: family.layers(config) * (product(key) + product(value)),
+    bf16Bytes: 2 * parameters,
+    config,
+  };
+}
+
+function configOfFolder(path: string) {
+  const folder = openModelFolder(modelFolder(path));
+  try {
+    if (!folder.config) throw new TrainMoeError('not-found', `${path} has no config.json; give the folder of a model.`);
+    const family = familyOfHub(folder.config.values);
+    return { family, config: family.fromHub(folder.config.values) };
+  } finally {
+    folder.close();
+  }
+}

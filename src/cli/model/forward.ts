@@ -1,0 +1,89 @@
+import { basename, dirname } from 'node:path';
+import { TrainMoeError } from '../../errors.js';
+import { folderSink } from '../../hub/byte_sink.js';
+import type { TensorSpec } from '../../hub/dtype.js';
+import { openSafetensors, type SafetensorsFile, writeSafetensors } from '../../hub/safetensors.js';
+import { type ForwardInputs, type ForwardResult, forward } from '../../models/forward.js';
+import { type ModelOptions, openModel } from './open.js';
+
+/** Reads the arguments of a forward pass, runs it, and writes its results under the names of the goldens. */
+export function runForward(
+  options: Omit<ModelOptions, 'tokenizer'> & { readonly inputs: string; readonly out: string; readonly grads: boolean },
+): void {
+  const file = openSafetensors(options.inputs);
+  let inputs: ForwardInputs;
+  try {
+    inputs = readInputs(file);
+  } finally {
+    file.close();
+  }
+  const { model, device } = openModel(options, options.grads);
+  const result = forward(model, inputs, device, options.grads);
+  writeResult(options.out, result, inputs.shape, model.family.vocabulary(model.config));
+}
+
+const KNOWN = ['input_ids', 'attention_mask', 'position_ids', 'labels', 'mtp_weight'];
+
+function readInputs(file: SafetensorsFile): ForwardInputs {
+  const shape = file.tensors.get('input_ids')?.shape;
+  if (shape?.length !== 2)
+    throw new TrainMoeError(
+      'bad-data',
+      `${file.path} has no input_ids of shape [batch, length]; it holds ${[...file.tensors.keys()].slice(0, 5).join(', ') || 'nothing'}.`,
+    );
+  const optional = (name: string) => (file.tensors.has(name) ? integers(file, name) : undefined);
+  const weight = file.tensors.has('mtp_weight') ? numbers(file, 'mtp_weight')[0] : undefined;
+  const [mask, positions, labels] = [optional('attention_mask'), optional('position_ids'), optional('labels')];
+  return {
+    shape: shape as [number, number],
+    inputIds: integers(file, 'input_ids'),
+    ...(mask && { attentionMask: mask }),
+    ...(positions && { positionIds: positions }),
+    ...(labels && { labels }),
+    ...(weight !== undefined && { mtpWeight: weight }),
+  };
+}
+
+/** Integers of any width as 32-bit ones. */
+function integers(file: SafetensorsFile, name: string): Int32Array {
+  const tensor = file.tensors.get(name)!;
+  const bytes = tensor.read().slice().buffer;
+  if (tensor.dtype === 'I32') return new Int32Array(bytes);
+  if (tensor.dtype === 'I64') return Int32Array.from(new BigInt64Array(bytes), Number);
+  throw new TrainMoeError(
+    'bad-data',
+    `${name} in ${file.path} is ${tensor.dtype}; I32 or I64 is expected (known inputs: ${KNOWN.join(', ')}).`,
+  );
+}
+
+function numbers(file: SafetensorsFile, name: string): ArrayLike<number> {
+  const tensor = file.tensors.get(name)!;
+  const bytes = tensor.read().slice().buffer;
+  return tensor.dtype === 'F64' ? new Float64Array(bytes) : new Float32Array(bytes);
+}
+
+function writeResult(
+  out: string,
+  r: ForwardResult,
+  [rows, length]: readonly [number, number],
+  vocabulary: number,
+): void {
+  const values = new Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>();
+  values.set('logits', { shape: [rows, length, vocabulary], data: r.logits });
+  for (const [i, h] of r.hidden.entries())
+    values.set(`hidden.${i}`, { shape: [rows, length, h.length / rows / length], data: h });
+  for (const [name, value] of [
+    ['loss', r.loss],
+    ['main_loss', r.mtpLoss === undefined ? undefined : r.mainLoss],
+    ['mtp_loss', r.mtpLoss],
+  ] as const)
+    if (value !== undefined) values.set(name, { shape: [], data: Float32Array.of(value) });
+  for (const [name, { shape, values: data }] of r.gradients ?? []) values.set(`grad.${name}`, { shape, data });
+  const specs = [...values].map(([name, { shape }]): TensorSpec => ({ name, shape, dtype: 'F32' }));
+  folderSink(dirname(out)).file(basename(out), (sink) =>
+    writeSafetensors(sink, specs, ({ name }) => {
+      const { data } = values.get(name)!;
+      return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    }),
+  );
+}

@@ -1,0 +1,70 @@
+import { decodeCompletion, Engine, endIds, type GenerateOptions, streamText } from '../../generate/index.js';
+import type { Tokenizer } from '../../tokenizer/index.js';
+import type { OpenedModel } from './open.js';
+
+export interface Generated {
+  readonly prompt: string;
+  readonly text: string;
+  readonly finish: string;
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+}
+
+/** Ids of a prompt: its text after the start token, where the tokenizer has one. */
+export function promptIds(tokenizer: Tokenizer, text: string): number[] {
+  const ids = [...tokenizer.encode(text)];
+  if (ids.length > 0) return ids;
+  const start = tokenizer.bosId ?? tokenizer.eosId;
+  return start === undefined ? [0] : [start];
+}
+
+/** `count` completions of a prompt, all at once. */
+export function generateTexts(
+  { model }: OpenedModel,
+  tokenizer: Tokenizer,
+  prompt: string,
+  options: GenerateOptions,
+): Generated[] {
+  const ids = promptIds(tokenizer, prompt);
+  const count = options.count ?? 1;
+  const engine = new Engine(model, {
+    cacheTokens: (ids.length + (options.maxTokens ?? 256) + 64) * count,
+    maxBatch: Math.max(count, 1),
+  });
+  try {
+    const start = performance.now();
+    const [completions] = engine.generate([ids], { ...options, stopIds: endIds(tokenizer) });
+    const seconds = (performance.now() - start) / 1000;
+    const total = completions!.reduce((n, c) => n + c.ids.length, 0);
+    return completions!.map((c) => ({
+      prompt,
+      text: decodeCompletion(tokenizer, c.ids, options.stop),
+      finish: c.finish,
+      tokens: c.ids.length,
+      tokensPerSecond: total / seconds,
+    }));
+  } finally {
+    engine.dispose();
+  }
+}
+
+/** Writes a completion as it is generated; returns its text. */
+export async function writeStream(
+  { model }: OpenedModel,
+  tokenizer: Tokenizer,
+  ids: readonly number[],
+  options: GenerateOptions,
+  write: (text: string) => void,
+): Promise<string> {
+  const engine = new Engine(model, { cacheTokens: ids.length + (options.maxTokens ?? 256) + 64, maxBatch: 1 });
+  let all = '';
+  try {
+    for await (const { text } of streamText(engine, tokenizer, ids, options)) {
+      all += text;
+      write(text);
+    }
+    return all;
+  } finally {
+    engine.dispose();
+  }
+}
