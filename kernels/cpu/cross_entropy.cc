@@ -62,7 +62,7 @@ template <class T> Statistics statistics(const T* logits, int64_t size, float sc
 }
 
 /// dst[j] = beta*dst[j] + scale * (p[j]*(dnll + dlse) - dnll*onehot[j]); dst may be the logits themselves.
-template <class T> void gradient(T* dst, float beta, const T* logits, int64_t size, int32_t target, float scale, float lse, float dnll, float dlse) {
+template <class D, class T> void gradient(D* dst, float beta, const T* logits, int64_t size, int32_t target, float scale, float lse, float dnll, float dlse) {
   const float weight = scale * (dnll + dlse);
   const auto hit = [&](int64_t j) { return target - j >= 0 && target - j < kLanes; };
   int64_t j = 0;
@@ -185,11 +185,12 @@ void cross_entropy_backward(Acc dlogits, In dnll, MaybeIn dlse, In lse, In logit
   const int64_t rows = logits.shape[0], size = logits.shape[1];
   checkTargets(targets, size);
   dispatch(logits.dtype, [&](auto t) {
-    using T = decltype(t);
-    eachRow(rows, size, [&](int64_t r) {
-      const int32_t target = targets.as<int32_t>()[r];
-      gradient(dlogits.as<T>() + r * dlogits.stride[0], dlogits.beta, logits.as<T>() + r * logits.stride[0], size, target, scale,
-               lse.as<float>()[r], target < 0 ? 0.f : dnll.as<float>()[r], dlse ? dlse.as<float>()[r] : 0.f);
+    dispatch(dlogits.dtype, [&](auto d) {
+      eachRow(rows, size, [&](int64_t r) {
+        const int32_t target = targets.as<int32_t>()[r];
+        gradient(dlogits.as<decltype(d)>() + r * dlogits.stride[0], dlogits.beta, logits.as<decltype(t)>() + r * logits.stride[0], size,
+                 target, scale, lse.as<float>()[r], target < 0 ? 0.f : dnll.as<float>()[r], dlse ? dlse.as<float>()[r] : 0.f);
+      });
     });
   });
 }

@@ -1,0 +1,197 @@
+import { describe, expect, it } from 'vitest';
+import * as native from '../../src/native.gen.js';
+import { type Device, type DType, empty, from, type Shape, scope, type Tensor } from '../../src/tensor/index.js';
+import { window } from '../../src/tensor/tensor.js';
+import { devices, randomValues, relativeError } from './harness.js';
+
+/*
+ * What matrix products promise beyond being right: bits that depend on a row alone, gradients that add up over part
+ * batches, packed weights that follow every write.
+ */
+
+const draw = (shape: Shape, seed: number, device: Device, dtype: DType = 'f32', weight = false): Tensor =>
+  from(Float32Array.from(randomValues(shape, seed)), shape, { dtype, device, weight });
+
+/** Rows first .. first+count of a matrix, without gradient bookkeeping. */
+const part = (x: Tensor, first: number, count: number): Tensor =>
+  window(x, first * x.shape[1]!, [count, x.shape[1]!], x.stride);
+
+const absent = { id: 0, beta: 0 } as const;
+
+for (const device of devices()) {
+  describe(`products (${device.name})`, () => {
+    for (const dtype of ['f32', 'bf16'] as const)
+      it(`give a row the same bits alone, in a small batch and in a large one (${dtype})`, () => {
+        scope(() => {
+          const [rows, depth, cols] = [211, 601, 131];
+          const x = draw([rows, depth], 1, device, dtype);
+          const weight = draw([cols, depth], 2, device, dtype, true);
+          const bias = draw([cols], 3, device);
+          const whole = empty([rows, cols], { device });
+          native.linearForward(whole, x, weight, bias);
+          const all = whole.read();
+          for (const [first, count] of [
+            [0, 1],
+            [210, 1],
+            [100, 2],
+            [17, 3],
+            [40, 5],
+            [3, 16],
+            [57, 100],
+          ] as const) {
+            const y = empty([count, cols], { device });
+            native.linearForward(y, part(x, first, count), weight, bias);
+            expect(y.read()).toEqual(all.subarray(first * cols, (first + count) * cols));
+          }
+        });
+      });
+
+    it('give an expert row the bits of a plain product with its weight', () => {
+      scope(() => {
+        const [rows, depth, cols] = [90, 300, 50];
+        const x = draw([rows, depth], 1, device);
+        const weights = draw([3, cols, depth], 2, device, 'f32', true);
+        const grouped = empty([rows, cols], { device });
+        native.groupedLinearForward(grouped, x, weights, from(Int32Array.of(0, 2, 2, 90), [4], { device }), undefined);
+        const last = from(weights.read().subarray(2 * cols * depth), [cols, depth], { device });
+        const plain = empty([1, cols], { device });
+        native.linearForward(plain, part(x, 77, 1), last, undefined);
+        expect(plain.read()).toEqual(grouped.read().subarray(77 * cols, 78 * cols));
+      });
+    });
+
+    it('add up to the same bits over part batches as over the whole', () => {
+      scope(() => {
+        const [rows, depth, cols] = [150, 40, 33];
+        const x = draw([rows, depth], 1, device);
+        const dy = draw([rows, cols], 2, device);
+        const weight = draw([cols, depth], 3, device);
+        const whole = empty([cols, depth], { device });
+        const parts = empty([cols, depth], { device });
+        native.linearBackward(absent, { id: whole.id, beta: 0 }, absent, dy, x, weight);
+        native.linearBackward(absent, { id: parts.id, beta: 0 }, absent, part(dy, 0, 61), part(x, 0, 61), weight);
+        native.linearBackward(absent, { id: parts.id, beta: 1 }, absent, part(dy, 61, 89), part(x, 61, 89), weight);
+        expect(parts.read()).toEqual(whole.read());
+      });
+    });
+
+    it('see a weight that was written since it was packed, and views of it apart from each other', () => {
+      scope(() => {
+        const x = draw([3, 8], 1, device);
+        const weight = draw([12, 8], 2, device, 'f32', true);
+        const plain = (rows: Tensor) => {
+          const y = empty([3, rows.shape[0]!], { device });
+          native.linearForward(y, x, from(rows.read(), rows.shape, { device }), undefined);
+          return y.read();
+        };
+        const packed = (rows: Tensor) => {
+          const y = empty([3, rows.shape[0]!], { device });
+          native.linearForward(y, x, rows, undefined);
+          return y.read();
+        };
+        for (let round = 0; round < 3; round++) {
+          // Six layouts in four slots: the oldest must give way without being mistaken for another.
+          for (const [first, count] of [
+            [0, 12],
+            [0, 6],
+            [6, 6],
+            [2, 3],
+            [3, 3],
+            [4, 1],
+            [0, 12],
+          ] as const)
+            expect(packed(part(weight, first, count))).toEqual(plain(part(weight, first, count)));
+          weight.write(Float32Array.from(randomValues([12, 8], 10 + round)));
+        }
+      });
+    });
+
+    it('take per-head matrices either way round', () => {
+      scope(() => {
+        const [rows, heads, depth, cols] = [5, 2, 7, 40];
+        const x = draw([rows, heads, depth], 1, device);
+        const weight = draw([heads, depth, cols], 2, device);
+        const flipped = new Float32Array(heads * cols * depth);
+        weight.read().forEach((v, i) => {
+          const [h, k, n] = [Math.floor(i / (depth * cols)), Math.floor(i / cols) % depth, i % cols];
+          flipped[(h * cols + n) * depth + k] = v;
+        });
+        const results = [true, false].map((transposed) => {
+          const y = empty([rows, heads, cols], { device });
+          const w = transposed ? weight : from(flipped, [heads, cols, depth], { device });
+          native.headsLinear(y, x, w, transposed);
+          return y.read();
+        });
+        expect(results[0]).toEqual(results[1]);
+      });
+    });
+  });
+
+  it(`cross_entropy_backward adds to a bf16 gradient what it adds to an f32 one (${device.name})`, () => {
+    scope(() => {
+      const [rows, size] = [6, 45];
+      const logits = draw([rows, size], 1, device, 'bf16');
+      const wide = from(logits.read(), [rows, size], { device });
+      const targets = from(Int32Array.of(0, 44, -1, 31, 32, 7), [rows], { device });
+      const [nll, lse, dnll] = [empty([rows], { device }), empty([rows], { device }), draw([rows], 2, device)];
+      native.crossEntropyForward(nll, lse, undefined, logits, targets, 1.5);
+      const before = draw([rows, size], 3, device, 'bf16');
+      const after = [before, from(before.read(), [rows, size], { device })].map((dlogits, i) => {
+        native.crossEntropyBackward({ id: dlogits.id, beta: 1 }, dnll, lse, lse, i ? wide : logits, targets, 1.5);
+        return dlogits.read();
+      });
+      expect(relativeError(after[0]!, after[1]!)).toBeLessThan(4e-3);
+    });
+  });
+
+  describe(`linear_cross_entropy_train (${device.name})`, () => {
+    for (const dtype of ['f32', 'bf16'] as const)
+      it(`equals forward and backward with dlse = 2 z lse dnll (${dtype})`, () => {
+        scope(() => {
+          const [rows, hidden, vocabulary, z] = [300, 12, 33, 0.25]; // two chunks of rows
+          const x = draw([rows, hidden], 1, device, dtype);
+          const weight = draw([vocabulary, hidden], 2, device, dtype);
+          const bias = draw([vocabulary], 3, device);
+          const dnll = draw([rows], 4, device);
+          const ids = Int32Array.from({ length: rows }, (_, r) => (r % 7 === 3 ? -1 : (r * 5) % vocabulary));
+          const targets = from(ids, [rows], { device });
+          const make = () => ({
+            nll: empty([rows], { device }),
+            lse: empty([rows], { device }),
+            dx: empty([rows, hidden], { device, dtype }),
+            dweight: empty([vocabulary, hidden], { device }),
+            dbias: empty([vocabulary], { device }),
+          });
+          const acc = (t: Tensor) => ({ id: t.id, beta: 0 }) as const;
+          const once = make();
+          const [dx, dw, db] = [acc(once.dx), acc(once.dweight), acc(once.dbias)];
+          native.linearCrossEntropyTrain(once.nll, once.lse, dx, dw, db, dnll, x, weight, bias, targets, z);
+          const apart = make();
+          native.linearCrossEntropyForward(apart.nll, apart.lse, undefined, x, weight, bias, targets, 1);
+          const [lse, up] = [apart.lse.read(), dnll.read()];
+          const dlse = from(
+            lse.map((l, r) => (ids[r]! < 0 ? 0 : Math.fround(2 * z) * l * up[r]!)),
+            [rows],
+            { device },
+          );
+          native.linearCrossEntropyBackward(
+            acc(apart.dx),
+            acc(apart.dweight),
+            acc(apart.dbias),
+            dnll,
+            dlse,
+            apart.lse,
+            x,
+            weight,
+            bias,
+            targets,
+            1,
+          );
+          for (const key of ['nll', 'lse', 'dx', 'dweight', 'dbias'] as const)
+            expect(relativeError(once[key].read(), apart[key].read()), key).toBeLessThan(
+              key === 'dx' && dtype === 'bf16' ? 1e-2 : 1e-5,
+            );
+        });
+      });
+  });
+}
