@@ -8,6 +8,7 @@ export type ErrorCode =
   | 'no-device' // the device asked for is not usable here
   | 'busy' // another process holds the run folder
   | 'not-finite' // a loss or gradient became NaN or infinite
+  | 'io' // the file system refused: full, read-only, no permission, gone
   | 'internal'; // a bug of ours
 
 /**

@@ -22,5 +22,5 @@ export function ioError(action: string, path: string, cause: unknown): TrainMoeE
   if (cause instanceof TrainMoeError) return cause;
   const { code, message } = cause as NodeJS.ErrnoException;
   const reason = code !== undefined && REMEDY[code] !== undefined ? `${REMEDY[code]} (${code})` : message;
-  return new TrainMoeError('not-found', `Cannot ${action} ${path}: ${reason}.`, { cause });
+  return new TrainMoeError(code === 'ENOENT' ? 'not-found' : 'io', `Cannot ${action} ${path}: ${reason}.`, { cause });
 }

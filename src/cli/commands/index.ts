@@ -1,19 +1,29 @@
 import type { CommandModule } from 'yargs';
+import { chat } from './chat.js';
 import { collect } from './collect.js';
 import { config } from './config.js';
 import { doctor } from './doctor.js';
+import { evaluate } from './eval.js';
+import { exportModel } from './export.js';
 import { forward } from './forward.js';
 import { generate } from './generate.js';
+import { importModel } from './import.js';
 import { info } from './info.js';
 import { pretrain } from './pretrain.js';
+import { quickstart } from './quickstart.js';
 import { tokenizer } from './tokenizer.js';
 
 /** The commands, in the order of `train-moe --help`. A new one is a file beside this one and a line here. */
 export const commands: readonly CommandModule[] = [
+  quickstart,
   collect,
   tokenizer,
   pretrain,
   generate,
+  chat,
+  evaluate,
+  importModel,
+  exportModel,
   forward,
   info,
   config,

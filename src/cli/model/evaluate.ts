@@ -1,0 +1,34 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { collect, tokenize } from '../../data/index.js';
+import { TrainMoeError } from '../../errors.js';
+import { type Evaluation, evaluate } from '../../train/evaluate.js';
+import { type ModelOptions, openModel, openTokenizer } from './open.js';
+
+export interface EvaluationOptions extends ModelOptions {
+  readonly data: readonly string[];
+  readonly field: string;
+  readonly length: number;
+  readonly rows: number;
+  readonly windows: number;
+}
+
+/** Scores a model on all of the text given. @throws TrainMoeError `bad-data` when it holds less than two tokens. */
+export async function runEvaluation(options: EvaluationOptions): Promise<Evaluation> {
+  const { model, device } = openModel(options);
+  const tokenizer = openTokenizer(options);
+  const cacheDir = mkdtempSync(join(tmpdir(), 'train-moe-eval-'));
+  try {
+    const tokens = await tokenize(collect(options.data, { field: options.field }), tokenizer, {
+      cacheDir,
+      fractions: { validation: 0, test: 0 },
+    });
+    const { length, rows, windows } = options;
+    const result = evaluate(model, tokens.split('train'), { device, length, rows, windows, packing: 'stream' });
+    if (!result) throw new TrainMoeError('bad-data', 'The text holds less than two tokens; there is nothing to score.');
+    return result;
+  } finally {
+    rmSync(cacheDir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,37 @@
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { TrainMoeError } from '../../errors.js';
+import { folderSink } from '../../hub/byte_sink.js';
+import { withValues } from '../../hub/config_json.js';
+import { writeModelFolder } from '../../hub/folder.js';
+import { modelContent } from '../../models/folder.js';
+import { countParameters } from '../../nn/param.js';
+import { formatCount } from '../../terminal/format.js';
+import { modelFolder, openModel } from './open.js';
+
+/** Files besides weights that a model folder may have. */
+const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'special_tokens_map.json'];
+
+/** Loads a model and writes it as a Hugging Face folder; returns a sentence that says what was written. */
+export function rewriteModel({
+  model: from,
+  out,
+  dtype,
+}: {
+  readonly model: string;
+  readonly out: string;
+  readonly dtype: string;
+}): string {
+  if (existsSync(out)) throw new TrainMoeError('bad-argument', `${out} exists already; name a folder that does not.`);
+  const { model } = openModel({ model: from, device: 'cpu', dtype: 'f32' });
+  if (dtype !== 'f32' && dtype !== 'bf16')
+    throw new TrainMoeError('bad-argument', `--dtype is "${dtype}"; it must be f32 or bf16.`);
+  mkdirSync(out, { recursive: true });
+  const base = withValues(model.hubConfig, { quantization_config: undefined }); // the weights are plain now
+  writeModelFolder(folderSink(out), modelContent(model, { dtype, base }));
+  for (const name of COMPANIONS) {
+    const source = join(modelFolder(from), name);
+    if (existsSync(source)) copyFileSync(source, join(out, name));
+  }
+  return `Wrote ${out}: ${model.family.name}, ${formatCount(countParameters(model.family.specs(model.config)))} parameters in ${dtype}.`;
+}
