@@ -11,6 +11,7 @@ import { readPackage } from './package.js';
  */
 export async function run(words: readonly string[], table: readonly CommandModule[] = commands): Promise<number> {
   try {
+    refuseUnknownCommand(words, table);
     await commandLine(words, table).parseAsync();
     return Number(process.exitCode ?? exitCodes.ok);
   } catch (error) {
@@ -33,13 +34,39 @@ function commandLine(words: readonly string[], table: readonly CommandModule[]):
     .recommendCommands()
     .version(readPackage()?.version ?? 'unknown')
     .alias('help', 'h')
-    .epilogue('train-moe <command> --help tells its options. Exit codes and examples: README.md.')
+    .epilogue('train-moe <command> --help tells its options. README.md has examples and the exit codes.')
     .fail((message, error, usage) => {
       throw message ? usageError(message, usage, words, table) : error;
     });
-  for (const module of table) parser.command(module);
-  if (!table.some((module) => namesOf(module).includes('$0'))) parser.demandCommand(1, 'No command was given.');
+  const explain =
+    words.every((word) => word.startsWith('-')) && words.some((word) => word === '--help' || word === '-h');
+  for (const module of table) parser.command(isDefault(module) ? withoutWords(module, explain) : module);
+  if (!table.some(isDefault)) parser.demandCommand(1, 'No command was given.');
   return parser.wrap(Math.min(110, parser.terminalWidth()));
+}
+
+/** True for the command that runs when none is named. */
+function isDefault(module: CommandModule): boolean {
+  return namesOf(module).includes('$0');
+}
+
+/**
+ * The default command, which takes options but no words: to yargs any word would be an argument of it. For the list of
+ * commands (`explain`) it is shown without its options, which are many and slow to load.
+ */
+function withoutWords(module: CommandModule, explain: boolean): CommandModule {
+  const { builder = (parser: Argv) => parser } = module;
+  if (explain || typeof builder !== 'function') return { ...module, builder: {} };
+  return { ...module, builder: async (parser: Argv) => (await builder(parser)).demandCommand(0, 0) };
+}
+
+/** yargs gives a first word that is no command to the default command; here it is a mistake. */
+function refuseUnknownCommand([first]: readonly string[], table: readonly CommandModule[]): void {
+  const known = table.flatMap(namesOf).filter((name) => name !== '$0');
+  if (first === undefined || first.startsWith('-') || known.includes(first)) return;
+  const meant = suggest(first, known);
+  const hint = meant ? ` Did you mean ${meant}?` : '';
+  throw new TrainMoeError('bad-argument', `There is no command "${first}".${hint} See train-moe --help.`);
 }
 
 /** A sentence from yargs about the command line, with what was probably meant. */
