@@ -233,7 +233,15 @@ function fingerprintOf(parts: TokenizerParts): string {
     prefixSpace: preTokenizer.prefixSpace,
     pre: preTokenizer.json,
     normalForms,
-    added,
+    added: added.map((one) => [
+      one.id,
+      one.content,
+      one.special,
+      one.normalized,
+      one.single_word,
+      one.lstrip,
+      one.rstrip,
+    ]),
   };
   hash.update(JSON.stringify(rules));
   for (const table of [vocabulary.arena, vocabulary.starts, left, right, merged, rank]) {

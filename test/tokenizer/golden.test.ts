@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { loadTokenizer } from '../../src/tokenizer/index.js';
+import { loadTokenizer, trainBpe } from '../../src/tokenizer/index.js';
 import { sharedPath } from '../shared.js';
 import { installed } from './installed.js';
 
@@ -33,5 +33,14 @@ describe.skipIf(!goldens)('ids equal to those of the reference library (skipped 
       }
       expect(tokenizer.decode(golden.ids)).toBe(golden.decoded ?? golden.text);
     }
+  });
+
+  it('training learns the same merges', async () => {
+    const lines = readFileSync(join(goldens!, 'bpe-training', 'corpus.txt'), 'utf8').match(/[^\n]*\n|[^\n]+/g)!;
+    const learned = await trainBpe(lines, { vocabSize: 1200, specialTokens: ['<|endoftext|>'], pattern: 'gpt2' });
+    const merges = readFileSync(join(goldens!, 'bpe-training', 'merges.txt'), 'utf8').split('\n');
+    expect(learned.toJson().model.merges).toEqual(merges.filter((line) => line !== '' && !line.startsWith('#version')));
+    const file = loadTokenizer(join(goldens!, 'bpe-training', 'tokenizer.json'));
+    expect(learned.toJson().model.vocab).toEqual(file.toJson().model.vocab);
   });
 });
