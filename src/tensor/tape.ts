@@ -6,7 +6,7 @@ import { adopt, forget, type Owner, owning, scope } from './scope.js';
 import { releaseNow, Tensor } from './tensor.js';
 import { tensorsIn } from './tree.js';
 
-/** How to go back through one op, and the tensors that die once that is done. */
+/** How to go back through one op, and the tensors that die once that is done. A root has no outputs and always runs. */
 interface Step {
   readonly name: string;
   readonly outputs: readonly Tensor[];
@@ -140,7 +140,7 @@ function unwind(mine: Tape, keepAlive: ReadonlySet<Tensor>): void {
   for (let step = mine.steps.pop(); step; step = mine.steps.pop()) {
     const current = step;
     try {
-      if (current.outputs.some((y) => y.gradient?.present))
+      if (current.outputs.length === 0 || current.outputs.some((y) => y.gradient?.present))
         scope(() => current.back(...current.outputs.map(gradientOf)));
     } finally {
       release(current.made, keepAlive);
