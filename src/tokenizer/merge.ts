@@ -12,6 +12,13 @@ export interface MergeTable {
   readonly rank: Int32Array;
 }
 
+/** The tokens of a piece by the place of their first symbol. */
+interface Links {
+  readonly next: Int32Array; // [place] the place after, or the length
+  readonly prev: Int32Array; // [place] the place before, or -1
+  readonly pair: Int32Array; // [place] number of the merge that joins the tokens here and after; -1 for none or no token
+}
+
 /** Pieces up to this many symbols are merged by looking for the best pair again and again. */
 const SHORT = 48;
 
@@ -81,33 +88,45 @@ export class Merger {
 
   /** The long way; any length. */
   mergeLong(ids: Int32Array, length: number): number {
-    const { rank, merged } = this.table;
     const queue = this.#queue;
-    const { next, prev, pair } = this.#link(ids, length);
-    for (let at = queue.pop(); at >= 0; at = queue.pop()) {
-      this.steps++;
-      const m = pair[at]!;
-      if (m < 0 || rank[m] !== queue.rank) continue; // the pair that was queued is gone
-      const gone = next[at]!;
-      const after = next[gone]!;
-      ids[at] = merged[m]!;
-      pair[gone] = -1;
-      pair[at] = -1;
-      next[at] = after;
-      prev[after] = at;
-      if (prev[at]! >= 0) this.#look(ids, pair, prev[at]!, at);
-      if (after === length) continue;
-      // Where the next place is merged right away, the pair between here and it never comes to be.
-      const passes = pair[after]! >= 0 && rank[pair[after]!] === queue.rank && queue.isNext(after);
-      if (!passes || this.#leftRank[merged[m]!]! <= queue.rank) this.#look(ids, pair, at, after);
+    const links = this.#link(ids, length);
+    for (let entry = queue.take(); entry >= 0; entry = queue.take()) {
+      while (entry >= 0 && !queue.interrupted) {
+        const at = queue.placeOf(entry);
+        entry = queue.after(entry);
+        this.#mergeAt(ids, length, links, at, entry < 0 ? -1 : queue.placeOf(entry));
+      }
+      queue.putBack(entry);
     }
     let n = 0;
-    for (let i = 0; i < length; i = next[i]!) ids[n++] = ids[i]!;
+    for (let i = 0; i < length; i = links.next[i]!) ids[n++] = ids[i]!;
     return n;
   }
 
-  /** Links the places of a piece and queues its pairs. `pair` is the merge number of the pair at a place, or -1. */
-  #link(ids: Int32Array, length: number): { next: Int32Array; prev: Int32Array; pair: Int32Array } {
+  /** Merges the pair at `at` if it still is of the rank in work; `upcoming` is the place that comes next at this rank. */
+  #mergeAt(ids: Int32Array, length: number, { next, prev, pair }: Links, at: number, upcoming: number): void {
+    const { rank, merged } = this.table;
+    const current = this.#queue.rank;
+    this.steps++;
+    const m = pair[at]!;
+    if (m < 0 || rank[m] !== current) return;
+    const token = merged[m]!;
+    const gone = next[at]!;
+    const after = next[gone]!;
+    ids[at] = token;
+    pair[gone] = -1;
+    pair[at] = -1;
+    next[at] = after;
+    prev[after] = at;
+    if (prev[at]! >= 0) this.#look(ids, pair, prev[at]!, at);
+    if (after === length) return;
+    // Where the next place is merged right away, the pair between here and it never comes to be.
+    const passes = after === upcoming && pair[after]! >= 0 && rank[pair[after]!] === current;
+    if (!passes || this.#leftRank[token]! <= current) this.#look(ids, pair, at, after);
+  }
+
+  /** Links the places of a piece and queues its pairs. */
+  #link(ids: Int32Array, length: number): Links {
     this.#queue.reserve(length);
     const next = new Int32Array(length + 1);
     const prev = new Int32Array(length + 1);
@@ -137,18 +156,21 @@ export class Merger {
 }
 
 /**
- * Places by rank: `pop` gives the smallest rank's places from left to right. A heap holds the distinct ranks, and each
- * rank has a linked list of places, which is sorted when its turn comes if it was not filled in order.
+ * Places by rank. A heap holds the distinct ranks, and each rank has a linked list of places, which is sorted when its
+ * turn comes if it was not filled from left to right. A rank's list is taken as a whole; if a place of that rank or of a
+ * smaller one is pushed meanwhile, `interrupted` says so, and the rest of the list goes back.
  */
 class RankQueue {
-  /** The rank of the place that `pop` returned last. */
+  /** The rank whose list was taken last. */
   rank = -1;
-  readonly #heads: Int32Array; // first entry of a rank's list, -1 = none
+  interrupted = false;
+  readonly #heads: Int32Array; // [rank] first entry of its list, -1 = none
   readonly #tails: Int32Array;
   readonly #unsorted: Uint8Array;
   readonly #heap: number[] = [];
-  #place = new Int32Array(1024); // an entry: its place, and the next entry of its rank
-  #link = new Int32Array(1024);
+  #takenTail = -1;
+  #place = new Int32Array(1024); // [entry]
+  #link = new Int32Array(1024); // [entry] the next entry of its rank, -1 = none
   #used = 0;
 
   constructor(ranks: number) {
@@ -162,10 +184,12 @@ class RankQueue {
     while (this.#place.length < length * 2) this.#grow();
   }
 
-  /** Is this place the next that `pop` gives, with the same rank as the last? */
-  isNext(place: number): boolean {
-    if (this.#heap[0] !== this.rank || this.#unsorted[this.rank] === 1) return false;
-    return this.#place[this.#heads[this.rank]!] === place;
+  placeOf(entry: number): number {
+    return this.#place[entry]!;
+  }
+
+  after(entry: number): number {
+    return this.#link[entry]!;
   }
 
   push(rank: number, place: number): void {
@@ -173,6 +197,7 @@ class RankQueue {
     if (entry === this.#place.length) this.#grow();
     this.#place[entry] = place;
     this.#link[entry] = -1;
+    if (rank <= this.rank) this.interrupted = true;
     if (this.#heads[rank] === -1) {
       this.#heads[rank] = entry;
       this.#unsorted[rank] = 0;
@@ -185,19 +210,37 @@ class RankQueue {
     this.#tails[rank] = entry;
   }
 
-  /** The leftmost place of the smallest rank, or -1 when all are done. */
-  pop(): number {
+  /** Takes the list of the smallest rank, from left to right: its first entry, or -1 when nothing is left. */
+  take(): number {
     const rank = this.#heap[0];
+    this.interrupted = false;
+    this.rank = rank ?? -1;
     if (rank === undefined) {
       this.#used = 0;
       return -1;
     }
     if (this.#unsorted[rank] === 1) this.#sort(rank);
-    const entry = this.#heads[rank]!;
-    this.#heads[rank] = this.#link[entry]!;
-    if (this.#heads[rank] === -1) popHeap(this.#heap);
-    this.rank = rank;
-    return this.#place[entry]!;
+    const first = this.#heads[rank]!;
+    this.#heads[rank] = -1;
+    this.#takenTail = this.#tails[rank]!;
+    popHeap(this.#heap);
+    return first;
+  }
+
+  /** Gives back what is left, from this entry on, of the list taken last. */
+  putBack(entry: number): void {
+    if (entry < 0) return;
+    const { rank } = this;
+    const pushed = this.#heads[rank]!;
+    this.#heads[rank] = entry;
+    if (pushed === -1) {
+      this.#tails[rank] = this.#takenTail;
+      this.#unsorted[rank] = 0;
+      pushHeap(this.#heap, rank);
+    } else {
+      this.#link[this.#takenTail] = pushed;
+      this.#unsorted[rank] = 1;
+    }
   }
 
   #sort(rank: number): void {
