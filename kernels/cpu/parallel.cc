@@ -160,16 +160,36 @@ void run(int64_t tasks, void (*body)(void* context, int64_t task, int worker), v
   pool().run(tasks, body, context);
 }
 
+namespace {
+
+/// Grows `data` to `bytes` at least; the content is lost.
+void reserve(void*& data, int64_t& held, int64_t bytes) {
+  if (held >= bytes) return;
+  std::free(data);
+  const int64_t rounded = (bytes + 4095) / 4096 * 4096;
+  data = std::aligned_alloc(4096, rounded);
+  held = data ? rounded : 0;
+  if (!data) std::abort();
+}
+
+struct Shared {
+  void* data = nullptr;
+  int64_t bytes = 0;
+  ~Shared() { std::free(data); }
+};
+
+}  // namespace
+
 void* scratch(int worker, int slot, int64_t bytes) {
   Scratch& own = pool().scratch(worker);
-  if (own.bytes[slot] < bytes) {
-    std::free(own.data[slot]);
-    const int64_t rounded = (bytes + 4095) / 4096 * 4096;
-    own.data[slot] = std::aligned_alloc(4096, rounded);
-    own.bytes[slot] = own.data[slot] ? rounded : 0;
-    if (!own.data[slot]) std::abort();
-  }
+  reserve(own.data[slot], own.bytes[slot], bytes);
   return own.data[slot];
+}
+
+void* shared(int64_t bytes) {
+  thread_local Shared own;
+  reserve(own.data, own.bytes, bytes);
+  return own.data;
 }
 
 }  // namespace moe::parallel

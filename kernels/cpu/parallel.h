@@ -18,6 +18,10 @@ void run(int64_t tasks, void (*body)(void* context, int64_t task, int worker), v
 /// Slots (0..3) are apart from each other, so that one kernel can hold several.
 void* scratch(int worker, int slot, int64_t bytes);
 
+/// Memory of the calling thread for what all tasks of one kernel call share: tables of tasks, partial sums. Taken before
+/// run(), valid until the next request by the same thread; unlike scratch, safe when several environments compute at once.
+void* shared(int64_t bytes);
+
 template <class F> void loop(int64_t tasks, F&& body) {
   if (tasks <= 0) return;
   auto call = [](void* context, int64_t task, int worker) { (*static_cast<F*>(context))(task, worker); };

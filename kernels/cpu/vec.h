@@ -107,10 +107,11 @@ inline float maximum(vec x) {
   return m;
 }
 
-/// exp(x) to about 1 ulp on [-87, 88]; below it 0, above it the largest power: softmax never asks for more.
+/// exp(x) to about 1 ulp on [-87, 88]; below it 0, above it the largest power: softmax never asks for more. NaN stays NaN,
+/// because of the order of the arguments of vmin and vmax.
 /// Cody-Waite reduction by ln 2 and a degree-6 minimax polynomial.
 inline vec exp(vec x) {
-  const vec clamped = vmin(vmax(x, splat(-87.3365f)), splat(88.3762f));
+  const vec clamped = vmin(splat(88.3762f), vmax(splat(-87.3365f), x));
   const vec magic = splat(12582912.f);  // 1.5 * 2^23: adding it rounds to the nearest integer
   const vec n = fma(clamped, splat(1.44269504f), magic) - magic;
   vec r = fma(n, splat(-0.693359375f), clamped);
