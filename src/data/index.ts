@@ -16,6 +16,7 @@ export { type BatchIterator, type BatchOptions, batches } from './loader.js';
 export { permutation } from './order.js';
 export { type OpenOptions, openTokens, type TokenSet, type TokenStream } from './shards/read.js';
 export { type TokenizeOptions, type TokenizeProgress, tokenize } from './shards/write.js';
+export { shiftOnce } from './shift.js';
 export type { SplitFractions } from './split.js';
 export {
   type Batch,

@@ -42,8 +42,10 @@ interface NextWeights {
 type Weights = DecoderWeights<DeepseekBlock> & { readonly next?: readonly NextWeights[] };
 
 const training = { mtpLayers: 1, mtpWeight: 0.3, sequenceBalance: 1e-4, biasSpeed: 0.001 };
+/** Short runs of small models: router biases move faster than in a run of a million steps. */
 const laptop = {
   ...training,
+  biasSpeed: 0.005,
   queryRank: null,
   denseLayers: 1,
   groups: 1,

@@ -1,4 +1,4 @@
-import { IGNORE } from '../data/types.js';
+import { IGNORE, shiftOnce } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { makeLayout } from '../nn/layout.js';
 import type { Routing, Run } from '../nn/run.js';
@@ -14,7 +14,6 @@ import {
   tensorsIn,
   zeros,
 } from '../tensor/index.js';
-import { shiftOnce } from '../train/loss.js';
 import { hubTensors } from './codec.js';
 import type { Model } from './family.js';
 

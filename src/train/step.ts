@@ -1,9 +1,9 @@
-import type { Batch } from '../data/index.js';
+import { type Batch, shiftOnce } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import type { Model } from '../models/family.js';
 import type { AdamW } from '../optim/adamw.js';
 import { type Device, differentiate, scope } from '../tensor/index.js';
-import { cutBatch, languageModelLoss, shiftOnce } from './loss.js';
+import { cutBatch, languageModelLoss } from './loss.js';
 
 /** What a step did. Losses are means over trained tokens, in nats. */
 export interface StepResult {

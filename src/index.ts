@@ -1,0 +1,23 @@
+/**
+ * train-moe: train DeepSeek-style language models from Node. Everything public is re-exported here; importing it loads the
+ * native addon.
+ */
+export { defineConfig, type RunConfig, type RunConfigInput, resolveConfig } from './config/index.js';
+export * from './data/index.js';
+export { type ErrorCode, TrainMoeError } from './errors.js';
+export * from './generate/index.js';
+export { openSafetensors, type SafetensorsFile, writeSafetensors } from './hub/safetensors.js';
+export { createModel, loadWeights, parametersOf } from './models/codec.js';
+export { type LoadedModel, type LoadOptions, loadModel, modelContent } from './models/folder.js';
+export { type ForwardInputs, type ForwardResult, forward } from './models/forward.js';
+export { type Family, families, familyOfHub, type Model, presetNamed } from './models/index.js';
+export { AdamW, type AdamWConfig, type Trained } from './optim/adamw.js';
+export { Ema } from './optim/ema.js';
+export { rampedRows, type Schedule, scheduleFactor } from './optim/schedule.js';
+export * from './tensor/index.js';
+export * from './tokenizer/index.js';
+export { type Evaluation, evaluate } from './train/evaluate.js';
+export type { RunEnd, RunFacts, StepRecord, TrainEvent } from './train/events.js';
+export { pretrainInWorker, type WorkerRun } from './train/in_worker.js';
+export { type PretrainHooks, pretrain } from './train/pretrain.js';
+export { type StepOptions, type StepResult, trainStep } from './train/step.js';
