@@ -125,7 +125,7 @@ function prepare(opCase: OpCase, dtype: 'f32' | 'bf16', device: Device): Prepare
 const readAny = (t: Tensor): ArrayLike<number> =>
   t.dtype === 'i32' ? t.readInts() : t.dtype === 'f64' ? t.readDoubles() : t.read();
 
-function checkForward(opCase: OpCase, dtype: 'f32' | 'bf16', device: Device): void {
+export function checkForward(opCase: OpCase, dtype: 'f32' | 'bf16', device: Device): void {
   scope(() => {
     const { tensors, values } = prepare(opCase, dtype, device);
     const results = list(opCase.run(tensors));
@@ -145,7 +145,7 @@ function checkForward(opCase: OpCase, dtype: 'f32' | 'bf16', device: Device): vo
 const isFloat = (t: Tensor) => t.dtype === 'f32' || t.dtype === 'bf16';
 
 /** Gradients of sum(c * y) over all float results, by the tape and by central differences of the reference. */
-function checkGradient(opCase: OpCase, dtype: 'f32' | 'bf16', device: Device): void {
+export function checkGradient(opCase: OpCase, dtype: 'f32' | 'bf16', device: Device): void {
   scope(() => {
     const { tensors, values } = prepare(opCase, dtype, device);
     const names = Object.keys(tensors).filter((n) => tensors[n]!.requiresGrad);
@@ -205,7 +205,7 @@ function finiteDifferences(x: Float64Array, loss: () => number): Float64Array {
 }
 
 /** Every result and gradient, as bytes. */
-function bitsOf(opCase: OpCase, dtype: 'f32' | 'bf16', device: Device): Uint8Array[] {
+export function bitsOf(opCase: OpCase, dtype: 'f32' | 'bf16', device: Device): Uint8Array[] {
   return scope(() => {
     const { tensors } = prepare(opCase, dtype, device);
     const bits: Uint8Array[] = [];

@@ -1,0 +1,82 @@
+// What the tensor-core and the plain product share: arguments, groups, and the way results leave.
+#pragma once
+#include "gemm.h"
+#include "schedule.h"
+
+namespace moe::cuda::gemm {
+
+/// One tile's part of the product: rows [row, rowEnd) of c, depth [k, kEnd), the matrix of the batch.
+struct Part {
+  int64_t row, rowEnd, k, kEnd;
+  int64_t batch;
+  bool empty;
+};
+
+/// The group that holds row tile `index`: whole warps count the tiles of 32 groups at a time. Tiles beyond all groups cover the
+/// rows that belong to nobody (depth 0); then come surplus tiles, which are empty.
+__device__ inline Part groupOfTile(const Product& p, int64_t index, int size) {
+  const int lane = threadIdx.x % kLanes;
+  const int groups = static_cast<int>(p.batches) + 1;  // the last one: rows that belong to nobody
+  int64_t before = 0;
+  for (int base = 0; base < groups; base += kLanes) {
+    const int g = base + lane;
+    const int64_t begin = g < groups ? p.offsets[g] : 0;
+    const int64_t end = g + 1 < groups ? p.offsets[g + 1] : g < groups ? p.m : 0;
+    const int64_t mine = tilesOf(end - begin, size);
+    int64_t upTo = mine;
+#pragma unroll
+    for (int by = 1; by < kLanes; by *= 2) {
+      const int64_t other = __shfl_up_sync(kAll, upTo, by);
+      if (lane >= by) upTo += other;
+    }
+    const unsigned past = __ballot_sync(kAll, before + upTo > index);
+    if (past) {
+      const int owner = __ffs(past) - 1;
+      const int64_t first = __shfl_sync(kAll, begin, owner), last = __shfl_sync(kAll, end, owner);
+      const int64_t tile = index - before - __shfl_sync(kAll, upTo - mine, owner);
+      const bool nobody = base + owner == groups - 1;
+      return {first + tile * size, last, 0, nobody ? 0 : p.k, nobody ? 0 : base + owner, false};
+    }
+    before += __shfl_sync(kAll, upTo, kLanes - 1);
+  }
+  return {0, 0, 0, 0, 0, true};
+}
+
+__device__ inline Part partOf(const Product& p, int64_t tile, int size) {
+  if (p.groups == Groups::rows) return groupOfTile(p, tile, size);
+  const int64_t batch = blockIdx.z;
+  const bool cut = p.groups == Groups::depth;
+  return {tile * size, p.m, cut ? p.offsets[batch] : 0, cut ? p.offsets[batch + 1] : p.k, batch, false};
+}
+
+/// Row tiles to launch.
+inline int64_t rowTiles(const Product& p, int size) { return p.groups == Groups::rows ? mostTiles(p.m, p.batches + 1, size) : tilesOf(p.m, size); }
+
+/// Rows that belong to nobody take neither a's nor b's matrix; with `rows` a and c are one matrix.
+__device__ __forceinline__ int64_t batchOfA(const Product& p, const Part& part) { return p.groups == Groups::none ? part.batch * p.a.batch : 0; }
+__device__ __forceinline__ int64_t batchOfB(const Product& p, const Part& part) { return p.groups == Groups::depth ? 0 : part.batch * p.b.batch; }
+__device__ __forceinline__ int64_t batchOfC(const Product& p, const Part& part) { return p.groups == Groups::rows ? 0 : part.batch * p.c.batch; }
+
+__device__ __forceinline__ float read(const void* data, DType dtype, int64_t at) {
+  return dtype == DType::f32 ? static_cast<const float*>(data)[at] : widen(static_cast<const bf16*>(data)[at]);
+}
+
+__device__ __forceinline__ void deliver(const Product& p, int64_t at, int64_t col, float sum) {
+  if (p.c.bias) sum += read(p.c.bias, p.c.biasDtype, col);
+  if (p.c.add) sum += read(p.c.data, p.c.dtype, at);
+  if (p.c.dtype == DType::f32) put(static_cast<float*>(p.c.data) + at, sum);
+  else put(static_cast<bf16*>(p.c.data) + at, sum);
+}
+
+/// Two neighbouring columns in one access: `at` is even and c's rows begin at even places.
+__device__ __forceinline__ void deliverTwo(const Product& p, int64_t at, int64_t col, float first, float second) {
+  if (p.c.bias) {
+    first += read(p.c.bias, p.c.biasDtype, col);
+    second += read(p.c.bias, p.c.biasDtype, col + 1);
+  }
+  const float beta = p.c.add ? 1.f : 0.f;
+  if (p.c.dtype == DType::f32) accumulate<2>(static_cast<float*>(p.c.data) + at, Floats<2>{{first, second}}, beta);
+  else accumulate<2>(static_cast<bf16*>(p.c.data) + at, Floats<2>{{first, second}}, beta);
+}
+
+}  // namespace moe::cuda::gemm
