@@ -9,6 +9,7 @@
 // How it runs: the fused ops take chunks of some hundred rows: logits of the chunk by one product (f32), statistics row by
 // row, dlogits in place, two products more. The sums over rows continue from chunk to chunk (gemm/gemm.h), so the chunk's
 // size shows in no bit. What bounds it: the three products, 6 R H V; on logits alone, reading them two or three times.
+#include "gemm/amx.h"
 #include "gemm/packed_weight.h"
 
 namespace moe::MOE_ISA {
@@ -125,7 +126,7 @@ template <class F> void eachChunk(const Head& head, F&& body) {
   most = most < kLeastChunk ? kLeastChunk : most > kMostChunk ? kMostChunk : most;
   if (head.rows() == 0) return;
   const int64_t chunk = divideUp(head.rows(), divideUp(head.rows(), most));
-  const gemm::PackedWeight packed({&head.weight, 1, vocabulary, head.hidden(), 0, head.weight.stride[0]});
+  const gemm::PackedWeight packed({&head.weight, 1, vocabulary, head.hidden(), 0, head.weight.stride[0]}, head.x.dtype);
   const gemm::Workspace space(head.x, chunk * vocabulary * 4);
   for (int64_t first = 0; first < head.rows(); first += chunk) {
     const int64_t rows = head.rows() - first < chunk ? head.rows() - first : chunk;
@@ -137,30 +138,61 @@ template <class F> void eachChunk(const Head& head, F&& body) {
   }
 }
 
-/// What flows on from the logits' gradients of one chunk.
-void backFromLogits(const Head& head, const Acc& dx, const Acc& dweight, const Acc& dbias, const float* dlogits, int64_t first, int64_t rows) {
+/// The gradients of a chunk's logits, in the memory of the logits: f32, or bf16 for the matrix unit (then the upper half of
+/// every row is unused).
+struct LogitGradients {
+  void* data;
+  DType dtype;
+  int64_t stride;
+};
+
+/// What arrives at the losses of one row.
+struct Upstream {
+  float dnll, dlse;
+};
+
+/// Replaces the chunk's logits by their gradients; upstream(row of x, has a target) -> Upstream.
+template <class F>
+LogitGradients intoGradients(const Head& head, float* logits, int64_t first, int64_t rows, const In& targets, float scale, const float* lse,
+                             F&& upstream) {
+  const int64_t size = head.vocabulary();
+  const bool tiles = amx::serves(head.x.dtype, head.weight.dtype);
+  eachRow(rows, size, [&](int64_t r) {
+    float* row = logits + r * size;
+    const int32_t target = targets.as<int32_t>()[first + r];
+    const Upstream up = upstream(first + r, target >= 0);
+    if (tiles) gradient(reinterpret_cast<bf16*>(row), 0, row, size, target, scale, lse[first + r], up.dnll, up.dlse);
+    else gradient(row, 0, row, size, target, scale, lse[first + r], up.dnll, up.dlse);
+  });
+  return {logits, tiles ? DType::bf16 : DType::f32, tiles ? 2 * size : size};
+}
+
+/// What flows on from them.
+void backFromLogits(const Head& head, const Acc& dx, const Acc& dweight, const Acc& dbias, const LogitGradients& dlogits, int64_t first,
+                    int64_t rows) {
   const int64_t vocabulary = head.vocabulary(), hidden = head.hidden();
   const bool more = first > 0;  // sums over rows continue
   if (dx)
-    compute(Product{.a = {dlogits, DType::f32, vocabulary},
+    compute(Product{.a = {dlogits.data, dlogits.dtype, dlogits.stride},
                     .b = {head.weight.data, head.weight.dtype, head.weight.stride[0]},
                     .c = {row(dx, first), dx.dtype, dx.stride[0], dx.beta != 0},
                     .m = rows, .n = hidden, .k = vocabulary});
   if (dweight)
-    compute(Product{.a = {dlogits, DType::f32, vocabulary, true},
+    compute(Product{.a = {dlogits.data, dlogits.dtype, dlogits.stride, true},
                     .b = {row(head.x, first), head.x.dtype, head.x.stride[0]},
                     .c = {dweight.data, dweight.dtype, dweight.stride[0], more || dweight.beta != 0},
                     .m = vocabulary, .n = hidden, .k = rows});
-  if (dbias) {
-    constexpr int64_t kCols = 1024;
+  if (!dbias) return;
+  constexpr int64_t kCols = 1024;
+  dispatch(dlogits.dtype, [&](auto t) {
     parallel::loop(divideUp(vocabulary, kCols), [&](int64_t task, int) {
-      const int64_t end = (task + 1) * kCols < vocabulary ? (task + 1) * kCols : vocabulary;
+      const int64_t begin = task * kCols, end = begin + kCols < vocabulary ? begin + kCols : vocabulary;
       float* to = dbias.as<float>();
-      if (!more && dbias.beta == 0) memset(to + task * kCols, 0, (end - task * kCols) * 4);
+      if (!more && dbias.beta == 0) memset(to + begin, 0, (end - begin) * 4);
       for (int64_t r = 0; r < rows; r++)
-        for (int64_t v = task * kCols; v < end; v++) to[v] += dlogits[r * vocabulary + v];
+        for (int64_t v = begin; v < end; v++) to[v] += widen(static_cast<const decltype(t)*>(dlogits.data)[r * dlogits.stride + v]);
     });
-  }
+  });
 }
 
 /// Without rows there is no chunk, but what was to be written must be.
@@ -206,16 +238,13 @@ void linear_cross_entropy_forward(Out nll, Out lse, MaybeOut entropy, In x, In w
 void linear_cross_entropy_backward(Acc dx, Acc dweight, Acc dbias, In dnll, MaybeIn dlse, In lse, In x, In weight, MaybeIn bias,
                                    In targets, float scale) {
   const Head head = {x, weight, bias};
-  const int64_t size = head.vocabulary();
-  checkTargets(targets, size);
+  checkTargets(targets, head.vocabulary());
   clearIfEmpty(head, dweight, dbias);
   eachChunk(head, [&](float* logits, int64_t first, int64_t rows) {
-    eachRow(rows, size, [&](int64_t r) {
-      const int32_t target = targets.as<int32_t>()[first + r];
-      gradient(logits + r * size, 0, logits + r * size, size, target, scale, lse.as<float>()[first + r],
-               target < 0 ? 0.f : dnll.as<float>()[first + r], dlse ? dlse.as<float>()[first + r] : 0.f);
-    });
-    backFromLogits(head, dx, dweight, dbias, logits, first, rows);
+    const auto upstream = [&](int64_t r, bool counts) {
+      return Upstream{counts ? dnll.as<float>()[r] : 0.f, dlse ? dlse.as<float>()[r] : 0.f};
+    };
+    backFromLogits(head, dx, dweight, dbias, intoGradients(head, logits, first, rows, targets, scale, lse.as<float>(), upstream), first, rows);
   });
 }
 
@@ -223,17 +252,15 @@ void linear_cross_entropy_backward(Acc dx, Acc dweight, Acc dbias, In dnll, Mayb
 void linear_cross_entropy_train(Out nll, Out lse, Acc dx, Acc dweight, Acc dbias, In dnll, In x, In weight, MaybeIn bias, In targets,
                                 float z) {
   const Head head = {x, weight, bias};
-  const int64_t size = head.vocabulary();
-  checkTargets(targets, size);
+  checkTargets(targets, head.vocabulary());
   clearIfEmpty(head, dweight, dbias);
   eachChunk(head, [&](float* logits, int64_t first, int64_t rows) {
-    losses(nll, lse, MaybeOut{}, logits, size, rows, size, targets, first, 1.f);
-    eachRow(rows, size, [&](int64_t r) {
-      const int32_t target = targets.as<int32_t>()[first + r];
-      const float rowLse = lse.as<float>()[first + r], upstream = target < 0 ? 0.f : dnll.as<float>()[first + r];
-      gradient(logits + r * size, 0, logits + r * size, size, target, 1.f, rowLse, upstream, 2 * z * rowLse * upstream);
-    });
-    backFromLogits(head, dx, dweight, dbias, logits, first, rows);
+    losses(nll, lse, MaybeOut{}, logits, head.vocabulary(), rows, head.vocabulary(), targets, first, 1.f);
+    const auto upstream = [&](int64_t r, bool counts) {
+      const float factor = counts ? dnll.as<float>()[r] : 0.f;
+      return Upstream{factor, 2 * z * lse.as<float>()[r] * factor};
+    };
+    backFromLogits(head, dx, dweight, dbias, intoGradients(head, logits, first, rows, targets, 1.f, lse.as<float>(), upstream), first, rows);
   });
 }
 

@@ -83,7 +83,7 @@ void grouped_linear_forward(Out y, In x, In weight, In offsets, MaybeIn rows) {
   const int64_t outer = weight.shape[1], inner = weight.shape[2];
   const Experts experts(offsets, y.shape[0]);
   checkSources(experts, x, rows);
-  const gemm::PackedWeight packed({&weight, experts.count, outer, inner, weight.stride[0], weight.stride[1]});
+  const gemm::PackedWeight packed({&weight, experts.count, outer, inner, weight.stride[0], weight.stride[1]}, x.dtype);
   experts.blocks(outer, inner, [&](int64_t e, const gemm::Block& block, int worker) {
     const int64_t first = experts.offsets[e];
     const void* source = rows ? x.data : at(x, first);
@@ -118,7 +118,7 @@ void grouped_linear_backward(Acc dx, Acc dweight, In dy, In x, In weight, In off
     const int64_t e = task / each, first = experts.offsets[e];
     const void* source = rows ? x.data : at(x, first);
     compute(Product{.a = {at(dy, first), dy.dtype, dy.stride[0], true},
-                    .b = {source, x.dtype, x.stride[0], false, rows ? rows.as<int32_t>() + first : nullptr},
+                    .b = {source, x.dtype, x.stride[0], gemm::Form::rows, rows ? rows.as<int32_t>() + first : nullptr},
                     .c = {at(dweight, e), dweight.dtype, dweight.stride[1], dweight.beta != 0},
                     .m = outer, .n = inner, .k = experts.rows(e)},
             cut.block(task % each, outer, inner), worker);

@@ -9,6 +9,7 @@
 
 #include <utility>
 
+#include "amx.h"
 #include "pack.h"
 
 namespace moe::MOE_ISA::gemm {
@@ -19,7 +20,7 @@ constexpr int64_t kBlockRows = 192;   // times kBlockDepth floats: a's part, 192
 constexpr int64_t kBlockCols = 1024;
 constexpr int64_t kBlockDepth = 256;  // times kTileCols floats: one panel of b, 8 to 32 KB
 constexpr int64_t kGroup = 4;         // panels widened at a time, so that b's rows are read by whole cache lines
-constexpr int64_t kTilesPerThread = 4;
+constexpr int64_t kTasksPerThread = 4;
 constexpr int64_t kLeastWork = 1 << 16;  // multiply-adds below which a task costs more than it brings
 constexpr int kScratchA = 0, kScratchB = 1, kScratchSums = 2;
 
@@ -53,9 +54,9 @@ template <class T> WideLeft widenLeft(const Left& a, int64_t m0, int64_t rows, i
 /// Panels `first` and on of b, f32: in place when they are packed floats, else widened into scratch.
 template <class T> Panels<float> widePanels(const Product& p, int64_t first, int64_t cols, int64_t k0, int64_t depth, int worker) {
   const T* from = static_cast<const T*>(p.b.data);
-  if (p.b.packed && sizeof(T) == 4) return {reinterpret_cast<const float*>(from) + (first * p.k + k0) * kTileCols, kTileCols, p.k * kTileCols};
+  if (p.b.form == Form::panels && sizeof(T) == 4) return {reinterpret_cast<const float*>(from) + (first * p.k + k0) * kTileCols, kTileCols, p.k * kTileCols};
   auto* to = static_cast<float*>(parallel::scratch(worker, kScratchB, kGroup * kBlockDepth * kTileCols * 4));
-  if (p.b.packed) {
+  if (p.b.form == Form::panels) {
     for (int64_t j = 0; j < divideUp(cols, kTileCols); j++)
       widenRow(to + j * depth * kTileCols, from + ((first + j) * p.k + k0) * kTileCols, depth * kTileCols);
   } else {
@@ -176,7 +177,7 @@ template <class T> void computeThin(const Product& p, const Block& block, int wo
   for (int64_t col = 0; col < block.cols;) {
     const int64_t width = divideUp(block.cols - col, kTileCols) * kTileCols >= most ? most : kTileCols;
     const int64_t cols = block.cols - col < width ? block.cols - col : width, panel = (block.col + col) / kTileCols;
-    const Panels<T> b = p.b.packed ? Panels<T>{data + panel * p.k * kTileCols, kTileCols, p.k * kTileCols}
+    const Panels<T> b = p.b.form == Form::panels ? Panels<T>{data + panel * p.k * kTileCols, kTileCols, p.k * kTileCols}
                                    : Panels<T>{data + block.col + col, p.b.stride, kTileCols};
     edge.bias(col, cols);
     const Rows<const float> start = edge.start(0, block.rows, col, cols, width);
@@ -191,13 +192,14 @@ template <class T> void computeThin(const Product& p, const Block& block, int wo
 }  // namespace
 
 Cut cut(int64_t m, int64_t n, int64_t k, int64_t products) {
-  if (m <= 0 || n <= 0) return {1, kTileCols};
-  const int64_t wanted = parallel::threads() == 1 ? 1 : divideUp(kTilesPerThread * parallel::threads(), products);
-  Cut cut = {evenly(m, kBlockRows, kTileRows), evenly(n, kBlockCols, kTileCols)};
+  const bool pairs = amx::serves(DType::bf16, DType::bf16);
+  const int64_t rows = pairs ? 32 : kTileRows, cols = kTileCols < amx::kPanelCols ? amx::kPanelCols : kTileCols;
+  if (m <= 0 || n <= 0) return {rows, cols};
+  const int64_t wanted = parallel::threads() == 1 ? 1 : divideUp(kTasksPerThread * parallel::threads(), products);
+  Cut cut = {evenly(m, kBlockRows, rows), evenly(n, kBlockCols, cols)};
   while (cut.tasks(m, n) < wanted && cut.rows * cut.cols * k >= 2 * kLeastWork) {
-    if (cut.cols >= cut.rows && cut.cols > kTileCols) cut.cols = roundUp(cut.cols / 2, kTileCols);
-    else if (cut.rows > kTileRows) cut.rows = roundUp(cut.rows / 2, kTileRows);
-    else if (cut.cols > kTileCols) cut.cols = roundUp(cut.cols / 2, kTileCols);
+    if (cut.cols > cols && (cut.cols >= cut.rows || cut.rows <= rows)) cut.cols = roundUp(cut.cols / 2, cols);
+    else if (cut.rows > rows) cut.rows = roundUp(cut.rows / 2, rows);
     else break;
   }
   return cut;
@@ -205,7 +207,8 @@ Cut cut(int64_t m, int64_t n, int64_t k, int64_t products) {
 
 void compute(const Product& p, const Block& block, int worker) {
   if (block.rows <= 0 || block.cols <= 0) return;
-  const bool readable = p.b.packed || (!p.b.rows && block.cols % kTileCols == 0);
+  if (amx::serves(p.a.dtype, p.b.dtype)) return amx::compute(p, block, worker);
+  const bool readable = p.b.form == Form::panels || (!p.b.rows && block.cols % kTileCols == 0);
   dispatch(p.b.dtype, [&](auto t) {
     using T = decltype(t);
     if (block.rows <= kTileRows && readable) computeThin<T>(p, block, worker);

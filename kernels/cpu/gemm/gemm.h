@@ -10,7 +10,7 @@
 //   wgrad    dW = dy^T x    Left dy, kFirst   Right x, in place, gathered by `rows` if wanted
 //
 // Promise: an element of c is one chain over k in increasing order that begins at `start`, whatever the sizes, blocks and
-// threads (tile.h), and is rounded to c's dtype once. So a row of a product has the same bits alone as in a batch, and a
+// threads (tile.h; amx.h where both operands are bf16 and the CPU has AMX), and is rounded to c's dtype once. So a row of a product has the same bits alone as in a batch, and a
 // weight's f32 gradient added up over two half batches has the same bits as that of the whole batch.
 #pragma once
 #include "tile.h"
@@ -26,12 +26,18 @@ struct Left {
   const int32_t* rows = nullptr;  ///< not with kFirst
 };
 
-/// b(k, n): memory row k (rows[k] if given), column n; or packed panels [n / kTileCols][k][kTileCols], zero-padded.
+/// How b lies in memory.
+enum class Form {
+  rows,    ///< b(k, n): memory row k (rows[k] if given), column n
+  panels,  ///< packed [n / kTileCols][k][kTileCols], zero-padded
+  pairs,   ///< packed for the matrix unit (amx.h)
+};
+
 struct Right {
   const void* data;
   DType dtype;
   int64_t stride;  ///< elements between memory rows; unused when packed
-  bool packed = false;
+  Form form = Form::rows;
   const int32_t* rows = nullptr;
 };
 
@@ -50,7 +56,7 @@ struct Product {
   int64_t m, n, k;
 };
 
-/// A rectangle of c: the unit of work of one task. `col` is a multiple of kTileCols.
+/// A rectangle of c: the unit of work of one task. `col` is a multiple of the width of every form of panel.
 struct Block {
   int64_t row, rows, col, cols;
 };

@@ -18,23 +18,24 @@ template <class T> inline void narrowRow(T* to, const float* from, int64_t n) {
   for (; i < n; i++) put(to + i, from[i]);
 }
 
-/// Transposes kLanes x kLanes floats: each stage interleaves row i with row i + kLanes/2, log2(kLanes) times.
-inline void transpose(vec (&row)[kLanes]) {
-  ivec low, high;
-  for (int i = 0; i < kLanes; i++) {
-    low[i] = i / 2 + i % 2 * kLanes;
-    high[i] = low[i] + kLanes / 2;
+/// Transposes a square of 4-byte elements, one vector a row: each stage interleaves row i with row i + size/2.
+template <class V, int size> inline void transpose(V (&row)[size]) {
+  static_assert(sizeof(V) == size * 4);
+  decltype(V{} < V{}) low, high;  // integer vectors of the same width
+  for (int i = 0; i < size; i++) {
+    low[i] = i / 2 + i % 2 * size;
+    high[i] = low[i] + size / 2;
   }
 #pragma GCC unroll 4
-  for (int stage = 1; stage < kLanes; stage *= 2) {
-    vec next[kLanes];
+  for (int stage = 1; stage < size; stage *= 2) {
+    V next[size];
 #pragma GCC unroll 8
-    for (int i = 0; i < kLanes / 2; i++) {
-      next[2 * i] = __builtin_shuffle(row[i], row[i + kLanes / 2], low);
-      next[2 * i + 1] = __builtin_shuffle(row[i], row[i + kLanes / 2], high);
+    for (int i = 0; i < size / 2; i++) {
+      next[2 * i] = __builtin_shuffle(row[i], row[i + size / 2], low);
+      next[2 * i + 1] = __builtin_shuffle(row[i], row[i + size / 2], high);
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; i++) row[i] = next[i];
+    for (int i = 0; i < size; i++) row[i] = next[i];
   }
 }
 

@@ -3,23 +3,32 @@
 #include "packed_weight.h"
 
 #include "../../../native/memory.h"
+#include "amx.h"
 #include "pack.h"
 
 namespace moe::MOE_ISA::gemm {
 
 namespace {
 
-int64_t panels(const Weight& w) { return divideUp(w.n, kTileCols); }
+/// The shape of the panels of one form.
+struct Shape {
+  int64_t cols, panels, panelSize;  ///< columns of a panel, panels of a matrix, elements of a panel
 
-size_t packedBytes(const Weight& w) { return static_cast<size_t>(w.count * panels(w) * kTileCols * w.k * bytes(w.view->dtype)); }
+  Shape(const Weight& w, Form form) {
+    cols = form == Form::pairs ? amx::kPanelCols : kTileCols;
+    panels = divideUp(w.n, cols);
+    panelSize = form == Form::pairs ? amx::panelSize(w.k) : kTileCols * w.k;
+  }
+  size_t bytes(const Weight& w) const { return static_cast<size_t>(w.count * panels * panelSize * moe::bytes(w.view->dtype)); }
+};
 
-/// Names the layout: which part of the buffer, its shape, and the width of a panel. FNV-1a over the numbers; never 0.
-uint64_t layoutOf(const Weight& w) {
+/// Names the layout: which part of the buffer, its shape, and the form of a panel. FNV-1a over the numbers.
+uint64_t layoutOf(const Weight& w, Form form) {
   const int64_t offset = static_cast<const char*>(w.view->data) - static_cast<const char*>(w.view->buffer->data);
-  const int64_t parts[] = {offset, w.count, w.n, w.k, w.next, w.stride, kTileCols, static_cast<int64_t>(w.view->dtype)};
+  const int64_t parts[] = {offset, w.count, w.n, w.k, w.next, w.stride, static_cast<int64_t>(form), static_cast<int64_t>(w.view->dtype)};
   uint64_t hash = 0xcbf29ce484222325u;
   for (const int64_t part : parts) hash = (hash ^ static_cast<uint64_t>(part)) * 0x100000001b3u;
-  return hash | 1;
+  return hash;
 }
 
 void* take(const View& near, size_t bytes, size_t& capacity) {
@@ -28,18 +37,24 @@ void* take(const View& near, size_t bytes, size_t& capacity) {
   return data;
 }
 
-void pack(const Weight& w, void* to) {
+void packPanel(float* to, const float* from, int64_t stride, int64_t cols, int64_t depth, Form) { packTransposed(to, from, stride, cols, depth); }
+void packPanel(bf16* to, const bf16* from, int64_t stride, int64_t cols, int64_t depth, Form form) {
+  form == Form::pairs ? amx::packPanel(to, from, stride, cols, depth) : packTransposed(to, from, stride, cols, depth);
+}
+
+void pack(const Weight& w, Form form, void* to) {
   constexpr int64_t kPanelsPerTask = 4;
-  const int64_t perMatrix = divideUp(panels(w), kPanelsPerTask);
+  const Shape shape(w, form);
+  const int64_t perMatrix = divideUp(shape.panels, kPanelsPerTask);
   dispatch(w.view->dtype, [&](auto t) {
     using T = decltype(t);
     parallel::loop(w.count * perMatrix, [&](int64_t task, int) {
       const int64_t matrix = task / perMatrix, first = task % perMatrix * kPanelsPerTask;
       const T* from = static_cast<const T*>(w.view->data) + matrix * w.next;
-      for (int64_t p = first; p < first + kPanelsPerTask && p < panels(w); p++) {
-        const int64_t left = w.n - p * kTileCols;
-        packTransposed(static_cast<T*>(to) + (matrix * panels(w) + p) * w.k * kTileCols, from + p * kTileCols * w.stride, w.stride,
-                       left < kTileCols ? left : kTileCols, w.k);
+      for (int64_t p = first; p < first + kPanelsPerTask && p < shape.panels; p++) {
+        const int64_t left = w.n - p * shape.cols;
+        packPanel(static_cast<T*>(to) + (matrix * shape.panels + p) * shape.panelSize, from + p * shape.cols * w.stride, w.stride,
+                  left < shape.cols ? left : shape.cols, w.k, form);
       }
     });
   });
@@ -53,33 +68,34 @@ Packed& slotFor(Buffer& buffer, uint64_t layout) {
     if (!slot.data) return slot;
   for (Packed& slot : buffer.packed)
     if (slot.version != buffer.version) return slot;
-  return buffer.packed[layout / 2 % 4];
+  return buffer.packed[layout % 4];
 }
 
-void* cached(const Weight& w) {
+void* cached(const Weight& w, Form form) {
   Buffer& buffer = *w.view->buffer;
-  const uint64_t layout = layoutOf(w);
+  const uint64_t layout = layoutOf(w, form);
   Packed& slot = slotFor(buffer, layout);
   if (slot.data && slot.layout == layout && slot.version == buffer.version) return slot.data;
   if (slot.data && slot.layout != layout) {
     buffer.owner->give(slot.data, slot.bytes);
     slot.data = nullptr;
   }
-  if (!slot.data) slot.data = take(*w.view, packedBytes(w), slot.bytes);
+  if (!slot.data) slot.data = take(*w.view, Shape(w, form).bytes(w), slot.bytes);
   slot.layout = layout;
-  pack(w, slot.data);
+  pack(w, form, slot.data);
   slot.version = buffer.version;
   return slot.data;
 }
 
 }  // namespace
 
-PackedWeight::PackedWeight(const Weight& weight) : weight_(weight) {
+PackedWeight::PackedWeight(const Weight& weight, DType left)
+    : weight_(weight), form_(amx::serves(left, weight.view->dtype) ? Form::pairs : Form::panels) {
   if (weight.view->buffer->weight) {
-    data_ = cached(weight);
+    data_ = cached(weight, form_);
   } else {
-    data_ = take(*weight.view, packedBytes(weight), temporary_);
-    pack(weight, data_);
+    data_ = take(*weight.view, Shape(weight, form_).bytes(weight), temporary_);
+    pack(weight, form_, data_);
   }
 }
 
@@ -88,8 +104,9 @@ PackedWeight::~PackedWeight() {
 }
 
 Right PackedWeight::operator[](int64_t i) const {
-  const int64_t offset = i * panels(weight_) * kTileCols * weight_.k * bytes(weight_.view->dtype);
-  return {static_cast<const char*>(data_) + offset, weight_.view->dtype, 0, true};
+  const Shape shape(weight_, form_);
+  const int64_t offset = i * shape.panels * shape.panelSize * bytes(weight_.view->dtype);
+  return {static_cast<const char*>(data_) + offset, weight_.view->dtype, 0, form_};
 }
 
 Workspace::Workspace(const View& near, size_t bytes) : near_(near.buffer), data_(take(near, bytes, capacity_)) {}

@@ -12,11 +12,12 @@ struct Weight {
   int64_t stride;  ///< elements between rows
 };
 
-/// The panels of all matrices of a weight, packed [count][panel][k][kTileCols] in the weight's own dtype. A buffer made as a
-/// weight keeps them, one repacking per update; other buffers get a temporary copy, which ends with this object.
+/// All matrices of a weight, packed panel by panel in the weight's own dtype for products with a left operand of dtype
+/// `left`. A buffer made as a weight keeps them, one repacking per update; other buffers get a temporary copy, which ends
+/// with this object.
 class PackedWeight {
  public:
-  explicit PackedWeight(const Weight& weight);
+  PackedWeight(const Weight& weight, DType left);
   ~PackedWeight();
   PackedWeight(const PackedWeight&) = delete;
   PackedWeight& operator=(const PackedWeight&) = delete;
@@ -26,6 +27,7 @@ class PackedWeight {
 
  private:
   const Weight weight_;
+  const Form form_;
   void* data_;
   size_t temporary_ = 0;  ///< bytes to give back; 0 when the buffer keeps them
 };

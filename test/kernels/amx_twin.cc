@@ -1,0 +1,163 @@
+// Proves the packing and indexing of the matrix unit's products (kernels/cpu/gemm/amx.cc) on any machine: the same kernels,
+// built into the namespace `twin` with the tiles of amx_tiles.h in plain C++, against plain loops. Run by amx.test.ts.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "../../kernels/cpu/gemm/amx.h"
+#include "../../native/memory.h"
+
+using namespace moe;
+using twin::bf16;
+
+namespace {
+
+const Backend kMemory = {kAbi, "twin", [](size_t bytes) { return std::aligned_alloc(64, (bytes + 63) / 64 * 64); },
+                         [](void* data, size_t) { std::free(data); }};
+Allocator allocator(&kMemory);
+int failures = 0;
+
+float draw() {
+  static uint32_t state = 1;
+  state = state * 1664525u + 1013904223u;
+  return static_cast<float>(static_cast<int32_t>(state)) / 2147483648.f;
+}
+
+/// A matrix whose rows lie `gap` elements further apart than they must, filled with draws, or with NaN to be overwritten.
+template <class V> V matrix(DType dtype, std::vector<int64_t> shape, bool filled, int64_t gap = 0, bool weight = false) {
+  V v;
+  v.dtype = dtype;
+  v.rank = static_cast<int>(shape.size());
+  int64_t size = 1;
+  for (int i = v.rank - 1; i >= 0; i--) {
+    v.shape[i] = shape[i];
+    v.stride[i] = size;
+    size *= shape[i];
+    if (i == v.rank - 1) size += gap;
+  }
+  v.buffer = allocator.create(size * bytes(dtype), 0);
+  v.buffer->weight = weight;
+  v.data = v.buffer->data;
+  for (int64_t i = 0; i < size; i++) {
+    const float value = filled ? draw() : NAN;
+    if (dtype == DType::f32) static_cast<float*>(v.data)[i] = value;
+    else static_cast<bf16*>(v.data)[i] = twin::narrow(value);
+  }
+  return v;
+}
+
+In ints(const std::vector<int32_t>& values) {
+  In v;
+  v.dtype = DType::i32;
+  v.rank = 1;
+  v.shape[0] = static_cast<int64_t>(values.size());
+  v.stride[0] = 1;
+  v.buffer = allocator.create(values.size() * 4, 0);
+  v.data = v.buffer->data;
+  memcpy(v.data, values.data(), values.size() * 4);
+  return v;
+}
+
+template <class To, class From> To as(const From& from) {
+  To to;
+  static_cast<View&>(to) = from;
+  return to;
+}
+
+double at(const View& v, int64_t i, int64_t j) {
+  const int64_t index = i * v.stride[v.rank - 2] + j;
+  return v.dtype == DType::f32 ? static_cast<float*>(v.data)[index] : twin::widen(static_cast<bf16*>(v.data)[index]);
+}
+
+void expectNear(const char* what, double actual, double expected, DType dtype) {
+  const double tolerance = dtype == DType::f32 ? 2e-4 : 2e-2;
+  if (std::abs(actual - expected) <= tolerance * (1 + std::abs(expected))) return;
+  if (failures++ < 10) printf("%s: %g, expected %g\n", what, actual, expected);
+}
+
+Acc accumulator(DType dtype, std::vector<int64_t> shape, float beta, int64_t gap = 0) {
+  Acc acc = matrix<Acc>(dtype, std::move(shape), beta != 0, gap);
+  acc.beta = beta;
+  return acc;
+}
+
+void linear(int64_t rows, int64_t cols, int64_t depth, DType result, float beta) {
+  const In x = matrix<In>(DType::bf16, {rows, depth}, true, 6), weight = matrix<In>(DType::bf16, {cols, depth}, true, 0, true);
+  const In bias = matrix<In>(DType::f32, {1, cols}, true), dy = matrix<In>(DType::bf16, {rows, cols}, true, 2);
+  const Out y = matrix<Out>(result, {rows, cols}, false, 4);
+  twin::linear_forward(y, x, weight, as<MaybeIn>(bias));
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t n = 0; n < cols; n++) {
+      double sum = at(bias, 0, n);
+      for (int64_t k = 0; k < depth; k++) sum += at(x, r, k) * at(weight, n, k);
+      expectNear("linear y", at(y, r, n), sum, result);
+    }
+  In last = x;  // the last row alone has the same bits
+  last.shape[0] = 1;
+  last.data = static_cast<bf16*>(x.data) + (rows - 1) * x.stride[0];
+  const Out alone = matrix<Out>(result, {1, cols}, false);
+  twin::linear_forward(alone, last, weight, as<MaybeIn>(bias));
+  for (int64_t n = 0; n < cols; n++)
+    if (at(alone, 0, n) != at(y, rows - 1, n) && failures++ < 10) printf("linear: a row alone differs in column %d\n", static_cast<int>(n));
+
+  const Acc dx = accumulator(result, {rows, depth}, beta, 3), dw = accumulator(DType::f32, {cols, depth}, beta);
+  std::vector<double> dx0(rows * depth), dw0(cols * depth);
+  for (int64_t i = 0; i < rows * depth; i++) dx0[i] = beta != 0 ? at(dx, i / depth, i % depth) : 0;
+  for (int64_t i = 0; i < cols * depth; i++) dw0[i] = beta != 0 ? at(dw, i / depth, i % depth) : 0;
+  twin::linear_backward(dx, dw, {}, dy, x, weight);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t n = 0; n < cols; n++)
+      for (int64_t k = 0; k < depth; k++) {
+        dx0[r * depth + k] += at(dy, r, n) * at(weight, n, k);
+        dw0[n * depth + k] += at(dy, r, n) * at(x, r, k);
+      }
+  for (int64_t i = 0; i < rows * depth; i++) expectNear("linear dx", at(dx, i / depth, i % depth), dx0[i], result);
+  for (int64_t i = 0; i < cols * depth; i++) expectNear("linear dw", at(dw, i / depth, i % depth), dw0[i], DType::f32);
+}
+
+void grouped() {
+  constexpr int64_t kTokens = 21, kDepth = 45, kCols = 50, kExperts = 3;
+  const std::vector<int32_t> offsets = {0, 34, 34, 39}, rows = [] {
+    std::vector<int32_t> list(41);
+    for (size_t m = 0; m < list.size(); m++) list[m] = static_cast<int32_t>(m * 8 % kTokens);
+    return list;
+  }();
+  const int64_t total = static_cast<int64_t>(rows.size());
+  const In x = matrix<In>(DType::bf16, {kTokens, kDepth}, true), weight = matrix<In>(DType::bf16, {kExperts, kCols, kDepth}, true, 0, true);
+  const In dy = matrix<In>(DType::bf16, {total, kCols}, true);
+  const Out y = matrix<Out>(DType::f32, {total, kCols}, false);
+  const Acc dw = accumulator(DType::f32, {kExperts, kCols, kDepth}, 0);
+  twin::grouped_linear_forward(y, x, weight, ints(offsets), as<MaybeIn>(ints(rows)));
+  twin::grouped_linear_backward({}, dw, dy, x, weight, ints(offsets), as<MaybeIn>(ints(rows)));
+  for (int64_t e = 0; e < kExperts; e++)
+    for (int64_t n = 0; n < kCols; n++) {
+      std::vector<double> sums(kDepth);
+      for (int64_t m = offsets[e]; m < offsets[e + 1]; m++) {
+        double sum = 0;
+        for (int64_t k = 0; k < kDepth; k++) {
+          sum += at(x, rows[m], k) * at(weight, e * kCols + n, k);
+          sums[k] += at(dy, m, n) * at(x, rows[m], k);
+        }
+        expectNear("grouped y", at(y, m, n), sum, DType::f32);
+      }
+      for (int64_t k = 0; k < kDepth; k++) expectNear("grouped dw", at(dw, e * kCols + n, k), sums[k], DType::f32);
+    }
+  for (int64_t m = offsets[kExperts]; m < total; m++)
+    for (int64_t n = 0; n < kCols; n++) expectNear("grouped rest", at(y, m, n), 0, DType::f32);
+}
+
+}  // namespace
+
+int main() {
+  linear(1, 1, 1, DType::f32, 0);
+  linear(1, 40, 33, DType::bf16, 1);
+  linear(16, 16, 32, DType::f32, 1);
+  linear(33, 31, 300, DType::f32, 0);
+  linear(50, 70, 64, DType::bf16, 1);
+  linear(250, 17, 10, DType::f32, 1);
+  linear(3, 1100, 5, DType::f32, 0);
+  grouped();
+  printf("%d failures\n", failures);
+  return failures != 0;
+}
