@@ -125,7 +125,7 @@ bool valueOf(const TensorRule::Dim& dim, const Meaning* symbols, int64_t& value)
 
 std::string dimText(const TensorRule::Dim& d) { return d.op ? d.left.text + d.op + d.right.text : d.left.text; }
 
-/// Folds leading dims into the first one, so that a [B,T,C] tensor fits [R,C].
+/// Folds leading dims into the first one, so that a [B,T,C] tensor fits [R,C]; a vector [C] fits as one row.
 void fold(const std::string& op, const TensorRule& rule, View& v) {
   const int rank = static_cast<int>(rule.dims.size());
   const View given = v;
@@ -133,6 +133,13 @@ void fold(const std::string& op, const TensorRule& rule, View& v) {
     return Error("bad-argument", op + ": " + rule.name + " is " + shapeText(given) + ", but " + why + " " +
                                      std::to_string(rank) + " dimensions are expected.");
   };
+  if (v.rank == 1 && rank == 2) {  // a vector is one row
+    v.shape[1] = v.shape[0];
+    v.stride[1] = v.stride[0];
+    v.shape[0] = 1;
+    v.stride[0] = v.shape[1];
+    v.rank = 2;
+  }
   if (v.rank < rank) throw wrong("at least");
   const int extra = v.rank - rank;
   for (int i = 0; i < extra; i++) {

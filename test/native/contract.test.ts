@@ -32,8 +32,8 @@ describe('the contract of an op', () => {
     ['names a missing tensor', () => native.add(x(), x(), undefined as never), /Cannot read|missing/],
     [
       'wants enough dimensions',
-      () => native.add(zeros([3]), zeros([3]), zeros([3])),
-      /add: y is \[3\], but at least 2 dimensions/,
+      () => native.rope(zeros([3]), zeros([1, 2]), from(new Int32Array(1)), true, false),
+      /rope: x is \[3\], but at least 3 dimensions/,
     ],
     [
       'checks expressions of symbols',

@@ -1,0 +1,156 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { TrainMoeError } from '../../src/errors.js';
+import { openSafetensors } from '../../src/hub/safetensors.js';
+import { parametersOf } from '../../src/models/codec.js';
+import { loadModel } from '../../src/models/folder.js';
+import { device, memoryOf } from '../../src/tensor/index.js';
+import type { TrainEvent } from '../../src/train/events.js';
+import { pretrain } from '../../src/train/pretrain.js';
+import { tinyRun } from './tiny.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'train-moe-run-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Everything that the run would go on from, as bytes. */
+const stateOf = (checkpoint: string) => ({
+  weights: readFileSync(join(checkpoint, 'model.safetensors')),
+  trainer: readFileSync(join(checkpoint, 'trainer', 'state.safetensors')),
+  place: readFileSync(join(checkpoint, 'trainer', 'state.json'), 'utf8'),
+});
+
+describe('pretrain', () => {
+  it('learns, records every step, and leaves a folder that loads as a model', async () => {
+    const out = join(folder, 'learns');
+    const events: TrainEvent[] = [];
+    const before = memoryOf(device('cpu'));
+    const end = await pretrain(
+      tinyRun(out, {
+        train: { steps: 60, rows: 4, length: 24, optimizer: { lr: 1e-2 } },
+        data: { sources: tinyRun(out).data.sources, validation: 0.2 },
+      }),
+      {
+        onEvent: (e) => events.push(e),
+      },
+    );
+    expect(end.step).toBe(60);
+    expect(end.losses.at(-1)![1]).toBeLessThan(end.losses[0]![1] - 1);
+    expect(end.evaluation!.bitsPerByte).toBeGreaterThan(0);
+    expect(end.loads[0]![1].reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
+    const lines = readFileSync(join(out, 'metrics.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((l) => JSON.parse(l));
+    expect(lines.filter((l) => 'train/loss' in l).map((l) => l.step)).toEqual(
+      Array.from({ length: 60 }, (_, i) => i + 1),
+    );
+    expect(events.map((e) => e.kind)).toEqual(
+      expect.arrayContaining(['note', 'start', 'step', 'saved', 'evaluation', 'end']),
+    );
+    // Nothing of the run stays in memory but the tables of rotary positions.
+    const after = memoryOf(device('cpu'));
+    expect(after.tensors - before.tensors).toBeLessThanOrEqual(1);
+    const model = loadModel(end.checkpoint!, { device: device('cpu') });
+    expect(parametersOf(model).length).toBeGreaterThan(10);
+    for (const { tensor } of parametersOf(model)) tensor.dispose();
+  });
+
+  it('goes on after a stop, to the same bits as without one', async () => {
+    const whole = await pretrain(tinyRun(join(folder, 'whole')));
+    let steps = 0;
+    const out = join(folder, 'stopped');
+    const first = await pretrain(tinyRun(out), { shouldStop: () => ++steps === 5 });
+    expect([first.step, first.stopped]).toEqual([5, true]);
+    const second = await pretrain(tinyRun(out), { shouldStop: () => ++steps === 9 });
+    expect(second.step).toBe(9);
+    const last = await pretrain(tinyRun(out));
+    expect(last.losses.map(([step]) => step)).toEqual([10, 11, 12]);
+    expect(stateOf(last.checkpoint!)).toEqual(stateOf(whole.checkpoint!));
+    const recorded = readFileSync(join(out, 'metrics.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((l) => JSON.parse(l).step);
+    expect(recorded).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+  });
+
+  it('goes on with averages, bf16 weights and moments, documents apart, fill-in-the-middle and a batch ramp', async () => {
+    const special = (out: string) =>
+      tinyRun(out, {
+        train: {
+          steps: 8,
+          rows: 6,
+          length: 24,
+          accumulate: 2,
+          dtype: 'bf16',
+          ema: 0.9,
+          rowsRamp: { from: 2, steps: 5 },
+          recompute: true,
+          optimizer: { lr: 3e-3, moments: 'bf16' },
+          schedule: { kind: 'v3', warmup: 2 },
+        },
+        data: { sources: tinyRun(out).data.sources, validation: 0, packing: 'documents', fim: 0.5 },
+        model: { ...(tinyRun(out).model as object), mtpLayers: 1 },
+      });
+    const whole = await pretrain(special(join(folder, 'special')));
+    let steps = 0;
+    const out = join(folder, 'special-stopped');
+    await pretrain(special(out), { shouldStop: () => ++steps === 3 });
+    const last = await pretrain(special(out));
+    expect(stateOf(last.checkpoint!)).toEqual(stateOf(whole.checkpoint!));
+    expect(readFileSync(join(last.checkpoint!, 'ema', 'model.safetensors'))).toEqual(
+      readFileSync(join(whole.checkpoint!, 'ema', 'model.safetensors')),
+    );
+  });
+
+  it('refuses a second trainer in the same folder and names the first', async () => {
+    const config = tinyRun(join(folder, 'busy'));
+    let second: Promise<unknown> | undefined;
+    await pretrain(config, {
+      onEvent: ({ kind }) => {
+        if (kind === 'start') second = pretrain(config).catch((error) => error);
+      },
+    });
+    const error = (await second) as TrainMoeError;
+    expect(error).toBeInstanceOf(TrainMoeError);
+    expect(error.code).toBe('busy');
+    expect(error.message).toContain(String(process.pid));
+  });
+
+  it('stops before the update when the loss is not finite, and saves the batch', async () => {
+    const out = join(folder, 'diverges');
+    const config = tinyRun(out, {
+      train: {
+        steps: 12,
+        rows: 4,
+        length: 24,
+        clip: 1e30,
+        optimizer: { lr: 1e30 },
+        schedule: { kind: 'constant', warmup: 0 },
+      },
+      save: { every: 1, keep: 3 },
+    });
+    const error = (await pretrain(config).catch((e) => e)) as TrainMoeError;
+    expect(error.code).toBe('not-finite');
+    const step = Number(/Step (\d+)/.exec(error.message)![1]);
+    expect(existsSync(join(out, `replay-step-${step}`, 'batch.json'))).toBe(true);
+    const file = openSafetensors(join(out, 'checkpoints', 'latest', 'model.safetensors'));
+    file.close();
+    expect(JSON.parse(readFileSync(join(out, 'checkpoints', 'latest', 'trainer', 'state.json'), 'utf8')).step).toBe(
+      step - 1,
+    );
+  });
+
+  it('says so when the folder holds another model', async () => {
+    const out = join(folder, 'other');
+    await pretrain(tinyRun(out));
+    const error = (await pretrain(
+      tinyRun(out, {
+        model: { ...(tinyRun(out).model as object), hidden: 24 },
+        train: { steps: 20, rows: 4, length: 24 },
+      }),
+    ).catch((e) => e)) as TrainMoeError;
+    expect(error.message).toMatch(/Use another run folder/);
+  });
+});
