@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { commands } from '../../src/cli/commands/index.js';
@@ -42,5 +43,26 @@ describe('the README', () => {
     );
     expect(flags.length).toBeGreaterThan(0);
     expect(flags.filter((path) => !paths.has(path))).toEqual([]);
+  });
+
+  it('has examples that pass the compiler', () => {
+    const blocks = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code!);
+    const examples = blocks.filter((code) => code.includes("from 'train-moe'"));
+    expect(examples.length).toBeGreaterThan(0);
+    const folder = join(packageRoot, 'node_modules', '.cache', 'train-moe-tests', 'readme');
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'example.ts'), examples.join('\n'));
+    const settings = {
+      extends: join(packageRoot, 'tsconfig.json'),
+      compilerOptions: { paths: { 'train-moe': [join(packageRoot, 'src', 'index.ts')] }, noUnusedLocals: false },
+      include: ['example.ts'],
+    };
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(settings));
+    const { stdout } = spawnSync(join(packageRoot, 'node_modules', '.bin', 'tsc'), ['-p', '.', '--pretty', 'false'], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+    expect(stdout.split('\n').filter((line) => line.startsWith('example.ts'))).toEqual([]);
+    rmSync(folder, { recursive: true });
   });
 });
