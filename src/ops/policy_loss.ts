@@ -1,0 +1,172 @@
+import * as native from '../native.gen.js';
+import { from, grad, recordRoot, type Tensor } from '../tensor/index.js';
+
+/** How far one update may move the policy away from the one that sampled, and what pulls it back. */
+export interface PolicyObjective {
+  /** The ratio is kept in [1 - clipLow, 1 + clipHigh]. PPO, arXiv:1707.06347; apart from each other: DAPO, arXiv:2503.14476. */
+  readonly clipLow: number;
+  readonly clipHigh: number;
+  /** Bounds the loss of a token with A < 0 by dualClip * |A|. Ye et al., arXiv:1912.09729. Undefined: no bound. */
+  readonly dualClip?: number | undefined;
+  /** Ratios of tokens, or one per sequence: (pi / pi_old)^(1/length). GSPO, arXiv:2507.18071. */
+  readonly ratio: 'token' | 'sequence';
+  readonly kl: number; // beta; 0 leaves the term out
+  readonly klEstimator: KlEstimator;
+  /**
+   * sequence: mean over samples of the mean over their tokens (GRPO). token: mean over all tokens (DAPO). constant: sum over
+   * all tokens / (samples * maxTokens), without the bias of 1/length (Dr. GRPO, arXiv:2503.20783).
+   */
+  readonly aggregation: 'sequence' | 'token' | 'constant';
+  /** Truncated importance sampling: a token's term is multiplied by min(pi_old / pi_rollout, cap). Undefined: not at all. */
+  readonly rolloutCap?: number | undefined;
+}
+
+/**
+ * With x = ln(pi_ref / pi): k1 = -x, k2 = x^2 / 2, k3 = exp(x) - x - 1 (Schulman, "Approximating KL divergence").
+ * `k3-unbiased` is k3 * pi / pi_old, whose gradient is that of KL(pi || pi_ref) and stays bounded where pi << pi_ref
+ * (DeepSeek-V3.2, section 3.1).
+ */
+export type KlEstimator = 'k1' | 'k2' | 'k3' | 'k3-unbiased';
+
+/** Completions laid end to end: R tokens of S samples. Log-probabilities are of the sampled tokens, in nats. */
+export interface PolicyBatch {
+  readonly starts: Int32Array; // [S+1] first token of each sample
+  readonly advantages: Float64Array; // [S]
+  readonly old: ArrayLike<number>; // [R] under the policy before the first update on these samples
+  readonly reference?: ArrayLike<number> | undefined; // [R]
+  readonly rollout?: ArrayLike<number> | undefined; // [R] as the sampler gave them
+  /** What the sums are divided by: counts of the whole update, so that cutting it into parts changes nothing. */
+  readonly total: { readonly samples: number; readonly tokens: number; readonly maxTokens: number };
+}
+
+/** Sums over tokens, which add up over the parts of an update. */
+export interface PolicyStats {
+  readonly tokens: number;
+  readonly clippedLow: number; // A <= 0 and ratio < 1 - clipLow
+  readonly clippedHigh: number; // A > 0 and ratio > 1 + clipHigh
+  readonly dualClipped: number;
+  readonly capped: number; // importance weights that reached rolloutCap
+  readonly kl: number; // k3 against the reference
+  readonly moved: number; // k3 of the old policy against this one: how far the updates went
+}
+
+export interface PolicyValue {
+  readonly loss: number;
+  readonly tokenLoss: Float64Array; // [R] before aggregation
+  readonly gradient: Float64Array; // [R] d loss / d log pi
+  readonly stats: PolicyStats;
+}
+
+/** exp of more than this is no ratio any more; beyond it the term is constant. */
+const LARGEST_LOG = 20;
+const bounded = (x: number): number => Math.min(Math.max(x, -LARGEST_LOG), LARGEST_LOG);
+const k3 = (x: number): number => Math.exp(bounded(x)) - bounded(x) - 1;
+
+/**
+ * The clipped policy-gradient loss with a KL penalty, and its gradient with respect to the log-probabilities:
+ *
+ *     rho_t  = pi(t) / pi_old(t)
+ *     loss_t = -w_t min(rho_t A, clip(rho_t, 1 - low, 1 + high) A) + beta KL_t
+ *     loss   = sum over samples i, tokens t of c_i loss_t,   c_i by `aggregation`
+ */
+export function policyGradient(logProbs: ArrayLike<number>, batch: PolicyBatch, o: PolicyObjective): PolicyValue {
+  const { starts, advantages, old, reference, rollout } = batch;
+  const tokenLoss = new Float64Array(logProbs.length);
+  const gradient = new Float64Array(logProbs.length);
+  const stats = { tokens: 0, clippedLow: 0, clippedHigh: 0, dualClipped: 0, capped: 0, kl: 0, moved: 0 };
+  let loss = 0;
+  for (let i = 0; i < advantages.length; i++) {
+    const [start, end] = [starts[i]!, starts[i + 1]!];
+    const advantage = advantages[i]!;
+    const share = shareOf(end - start, batch.total, o.aggregation);
+    const whole = o.ratio === 'sequence';
+    const logRatio = whole ? meanDifference(logProbs, old, start, end) : 0;
+    const drift = whole && rollout ? meanDifference(old, rollout, start, end) : 0;
+    for (let t = start; t < end; t++) {
+      const moved = logProbs[t]! - old[t]!;
+      const term = surrogate(whole ? logRatio : moved, advantage, o);
+      const weight = o.rolloutCap && rollout ? Math.exp(bounded(whole ? drift : old[t]! - rollout[t]!)) : 1;
+      const held = o.rolloutCap !== undefined && weight > o.rolloutCap;
+      const w = held ? o.rolloutCap! : weight;
+      const penalty = o.kl && reference ? divergence(reference[t]! - logProbs[t]!, moved, o.klEstimator) : NONE;
+      tokenLoss[t] = w * term.value + o.kl * penalty.value;
+      gradient[t] = share * (w * term.slope + o.kl * penalty.slope);
+      loss += share * tokenLoss[t]!;
+      if (term.clip) stats[term.clip]++;
+      if (held) stats.capped++;
+      if (reference) stats.kl += k3(reference[t]! - logProbs[t]!);
+      stats.moved += k3(moved);
+    }
+    stats.tokens += end - start;
+  }
+  return { loss, tokenLoss, gradient, stats };
+}
+
+/** Factor of one token's loss in the sum. */
+function shareOf(length: number, total: PolicyBatch['total'], how: PolicyObjective['aggregation']): number {
+  if (how === 'token') return 1 / total.tokens;
+  return 1 / (total.samples * (how === 'sequence' ? length : total.maxTokens));
+}
+
+/** A value and its derivative with respect to the token's log pi. */
+interface Term {
+  readonly value: number;
+  readonly slope: number;
+  readonly clip?: 'clippedLow' | 'clippedHigh' | 'dualClipped';
+}
+
+const NONE: Term = { value: 0, slope: 0 };
+
+/**
+ * -min(rho A, clip(rho) A) and its derivative. For a ratio per sequence the value stands in each of its tokens, so that the
+ * derivative of their sum with respect to one log pi is again -rho A: `length` terms, each with a `length`-th of it.
+ */
+function surrogate(logRatio: number, advantage: number, o: PolicyObjective): Term {
+  const ratio = Math.exp(bounded(logRatio));
+  if (advantage > 0) {
+    if (ratio > 1 + o.clipHigh) return { value: -(1 + o.clipHigh) * advantage, slope: 0, clip: 'clippedHigh' };
+  } else if (ratio < 1 - o.clipLow) return { value: -(1 - o.clipLow) * advantage, slope: 0, clip: 'clippedLow' };
+  else if (o.dualClip && advantage < 0 && ratio > o.dualClip)
+    return { value: -o.dualClip * advantage, slope: 0, clip: 'dualClipped' };
+  return { value: -ratio * advantage, slope: Math.abs(logRatio) > LARGEST_LOG ? 0 : -ratio * advantage };
+}
+
+/** The estimate of KL(pi || pi_ref) from one token, x = ln(pi_ref / pi). Beyond the bound on exponents it is constant. */
+function divergence(x: number, moved: number, estimator: KlEstimator): Term {
+  if (estimator === 'k1') return { value: -x, slope: 1 };
+  if (estimator === 'k2') return { value: (x * x) / 2, slope: -x };
+  const value = k3(x);
+  const slope = Math.abs(x) > LARGEST_LOG ? 0 : 1 - Math.exp(x);
+  if (estimator === 'k3') return { value, slope };
+  const ratio = Math.exp(bounded(moved));
+  return { value: ratio * value, slope: ratio * (slope + (Math.abs(moved) > LARGEST_LOG ? 0 : value)) };
+}
+
+function meanDifference(a: ArrayLike<number>, b: ArrayLike<number>, start: number, end: number): number {
+  let sum = 0;
+  for (let t = start; t < end; t++) sum += a[t]! - b[t]!;
+  return sum / (end - start);
+}
+
+/**
+ * policyGradient() as an op: a root of the backward pass, computed on the host, where one number per token is little.
+ * `nll` [T] f32 is -log pi, of which row `rows[r]` belongs to token r of the batch; other rows get no gradient.
+ */
+export function policyLoss(
+  nll: Tensor,
+  rows: Int32Array,
+  batch: PolicyBatch,
+  objective: PolicyObjective,
+): PolicyValue & { readonly root: Tensor; readonly logProbs: Float32Array } {
+  const all = nll.read();
+  const logProbs = Float32Array.from(rows, (row) => -all[row]!);
+  const value = policyGradient(logProbs, batch, objective);
+  const dnll = new Float32Array(nll.size);
+  rows.forEach((row, r) => {
+    dnll[row] = -value.gradient[r]!;
+  });
+  const root = from(Float64Array.of(value.loss), [1], { device: nll.device });
+  const back = from(dnll, nll.shape, { device: nll.device });
+  recordRoot('policy_loss', [nll], () => native.axpy(grad(nll), back, 1));
+  return { ...value, root, logProbs };
+}
