@@ -66,13 +66,8 @@ struct Forward {
 
   template <class T> void write(const Sums& sums, const Chunk& chunk, int64_t head) const {
     for (int64_t i = 0; i < chunk.rows; i++) {
-      const bool none = sums.untouched(i);
-      const float total = sums.total(i);
-      const vec share = splat(none ? 0.f : 1.f / total);
-      float* row = sums.o + i * sums.ld;
-      for (int64_t c = 0; c < sums.ld; c += kLanes) store(row + c, load(row + c) * share);
-      gemm::narrowRow(at<T>(o, chunk.row + i, head), row, n.width);
-      lse.as<float>()[(chunk.row + i) * n.heads + head] = none ? -kInfinity : sums.m[i] + logf(total);
+      lse.as<float>()[(chunk.row + i) * n.heads + head] = normalise(sums, i);
+      gemm::narrowRow(at<T>(o, chunk.row + i, head), sums.o + i * sums.ld, n.width);
     }
   }
 };

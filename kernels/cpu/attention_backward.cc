@@ -118,9 +118,9 @@ struct Backward {
     Span seeing[kKeys / kTileRows + 1];
     for (int t = 0; t * kTileRows < keys; t++) seeing[t] = sight.seeing(t * kTileRows, (t + 1) * kTileRows);
     const auto ofKeys = [&](int t) { return seeing[t]; };
-    if (dv) accumulate(keys, room.s, 1, kKeys, dos, room.ldv, room.dv + key * room.ldv, room.ldv, ofKeys);
-    if (dk || dkShared) accumulate(keys, room.ds, 1, kKeys, qs, room.ldd, room.dk + key * room.ldd, room.ldd, ofKeys);
-    if (dq) accumulate(rows, room.ds, kKeys, 1, room.keys, room.ldd, room.dq + row * room.ldd, room.ldd, [&](int t) { return sight.tile[t]; });
+    if (dv) accumulate(keys, panelsOf(n.width), room.s, 1, kKeys, dos, room.ldv, room.dv + key * room.ldv, room.ldv, ofKeys);
+    if (dk || dkShared) accumulate(keys, panelsOf(n.depth), room.ds, 1, kKeys, qs, room.ldd, room.dk + key * room.ldd, room.ldd, ofKeys);
+    if (dq) accumulate(rows, panelsOf(n.depth), room.ds, kKeys, 1, room.keys, room.ldd, room.dq + row * room.ldd, room.ldd, [&](int t) { return sight.tile[t]; });
   }
 
   /// s becomes p, dp becomes ds; both are 0 where the row does not see the key.

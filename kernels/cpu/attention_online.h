@@ -52,6 +52,16 @@ inline void merge(const Sums& to, int64_t i, const Sums& from, int64_t j) {
   to.m[i] = m;
 }
 
+/// o / l in place; zeros for a row that saw nothing. Returns lse.
+inline float normalise(const Sums& sums, int64_t i) {
+  const bool none = sums.untouched(i);
+  const float total = sums.total(i);
+  const vec share = splat(none ? 0.f : 1.f / total);
+  float* row = sums.o + i * sums.ld;
+  for (int64_t c = 0; c < sums.ld; c += kLanes) store(row + c, load(row + c) * share);
+  return none ? -kInfinity : sums.m[i] + logf(total);
+}
+
 /// Rows of queries and what they have gathered so far. A row is a query of one head.
 struct Queries {
   float* q;       ///< [rows][depth], not padded
@@ -141,7 +151,7 @@ inline void attend(const Queries& q, int64_t first, int64_t count, const KeyTile
     if (!sight.any) continue;
     scores(sight, q.depth, q.q + block * q.depth, q.depth, tile.keysT, s);
     for (int i = 0; i < rows; i++) step(q, block + i, sight.row[i], sight.columns(i), scale, s + i * kKeys);
-    accumulate(rows, s, kKeys, 1, tile.values, tile.ld, q.now.o + block * q.now.ld, q.now.ld, [&](int t) { return sight.tile[t]; });
+    accumulate(rows, panelsOf(q.width), s, kKeys, 1, tile.values, tile.ld, q.now.o + block * q.now.ld, q.now.ld, [&](int t) { return sight.tile[t]; });
   }
 }
 

@@ -3,11 +3,18 @@
 // A segment is a run of rows whose keys no row outside it sees; a packed document, a padded sequence, or all rows when
 // they see each other's keys. It also owns the unseen keys before its own, so that every gradient is written by somebody.
 #pragma once
-#include <string>
+#include <cstdio>
 
 #include "attention_tile.h"
 
 namespace moe::MOE_ISA::attention {
+
+/// Throws Error("bad-argument") with a printf-like sentence. (std::to_string would be compiled once per instruction set.)
+template <class... A> [[noreturn]] void refuse(const char* format, A... a) {
+  char sentence[256];
+  snprintf(sentence, sizeof sentence, format, static_cast<long long>(a)...);
+  throw Error("bad-argument", sentence);
+}
 
 struct Segment {
   int64_t row, rows;     ///< of q
@@ -31,8 +38,7 @@ inline Segments findSegments(const In& ranges, int64_t keys, Segment* list) {
   for (int64_t r = 0; r < ranges.shape[0]; r++) {
     const int64_t begin = range[2 * r], end = range[2 * r + 1];
     if (begin < end && (begin < 0 || end > keys))
-      throw Error("bad-argument", "attention: ranges[" + std::to_string(r) + "] is " + std::to_string(begin) + " to " + std::to_string(end) +
-                                      ", but there are " + std::to_string(keys) + " keys.");
+      refuse("attention: ranges[%lld] is %lld to %lld, but there are %lld keys.", r, begin, end, keys);
     Segment* last = &list[count - 1];
     if (begin >= end) {
       last->rows++;
@@ -67,11 +73,8 @@ struct Sizes {
   Sizes(const View& q, const View& k, const View& v, const View& kShared)
       : rows(q.shape[0]), heads(q.shape[1]), keys(k.shape[0]), groups(k.shape[1]), depth(q.shape[2]), own(k.shape[2]),
         shared(kShared ? kShared.shape[1] : 0), width(v.shape[2]) {
-    if (groups == 0 || heads % groups != 0)
-      throw Error("bad-argument", "attention: q has " + std::to_string(heads) + " heads; a multiple of k's " + std::to_string(groups) + " is expected.");
-    if (own + shared != depth)
-      throw Error("bad-argument", "attention: q has " + std::to_string(depth) + " channels, but k and k_shared have " + std::to_string(own) + " + " +
-                                      std::to_string(shared) + ".");
+    if (groups == 0 || heads % groups != 0) refuse("attention: q has %lld heads; a multiple of k's %lld is expected.", heads, groups);
+    if (own + shared != depth) refuse("attention: q has %lld channels, but k and k_shared have %lld + %lld.", depth, own, shared);
   }
   int64_t keyHead(int64_t head) const { return head / (heads / groups); }
 };

@@ -25,8 +25,14 @@ inline constexpr int kKeyPanels = kKeys / kTileCols;
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 static_assert(kKeys % kTileCols == 0);
 
-/// Rows of n floats are kept apart by this many; the rest is zero, so that whole panels can be read.
-inline int64_t padded(int64_t n) { return divideUp(n, kTileCols) * kTileCols; }
+/// Panels that n columns take.
+inline int panelsOf(int64_t n) { return static_cast<int>(divideUp(n, kTileCols)); }
+/// Rows of n floats lie this far apart; the rest is zero, so that whole panels can be read. An odd number of cache lines,
+/// because a panel of rows that lie a power of two apart would fall into a few sets of the cache.
+inline int64_t padded(int64_t n) {
+  constexpr int64_t kLine = 16;
+  return (divideUp(divideUp(n, kTileCols) * kTileCols, kLine) | 1) * kLine;
+}
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -63,7 +69,7 @@ struct Sight {
   Span columns(int i) const {
     const Span seen = tile[i / kTileRows];
     if (seen.empty()) return {0, 0};
-    return {seen.begin / kTileCols * kTileCols, static_cast<int>(padded(seen.end))};
+    return {seen.begin / kTileCols * kTileCols, panelsOf(seen.end) * kTileCols};
   }
 
   /// The rows that see one of the keys begin .. end of the tile.
@@ -122,7 +128,7 @@ alignas(64) inline const float kZeros[4 * kTileCols] = {};
 
 using Tile = void (*)(int64_t, const float*, int64_t, int64_t, Panels<float>, gemm::Rows<const float>, gemm::Rows<float>);
 
-template <int R, int P>
+template <int R, int P> [[gnu::flatten]]
 void tileOf(int64_t depth, const float* a, int64_t aRow, int64_t aStep, Panels<float> b, gemm::Rows<const float> start, gemm::Rows<float> c) {
   gemm::tile<R, P>(depth, a, aRow, aStep, b, start, c);
 }
@@ -167,10 +173,10 @@ inline void scores(const Sight& sight, int64_t depth, const float* a, int64_t ld
   rowTile<false>(sight.rows - i, depth, a + i * lda, lda, 1, b, {columns.begin / kTileCols, columns.end / kTileCols}, s + i * kKeys, kKeys);
 }
 
-/// c += a b, `rows` rows of c, whose row tile t takes only the steps span(t) of the depth. b and c have whole panels.
+/// c += a b, `rows` rows of c, whose row tile t takes only the steps span(t) of the depth.
 template <class Depth>
-inline void accumulate(int rows, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t ldb, float* c, int64_t ldc, Depth span) {
-  const int whole = rows / kTileRows, panels = static_cast<int>(ldc / kTileCols);
+inline void accumulate(int rows, int panels, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t ldb, float* c, int64_t ldc, Depth span) {
+  const int whole = rows / kTileRows;
   const auto run = [&](int t, int count, Span columns) {
     const Span k = span(t);
     if (k.empty()) return;
