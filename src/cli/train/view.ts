@@ -24,6 +24,9 @@ export interface ViewOptions {
   readonly everySteps: number;
 }
 
+/** Preparation counts bytes and merges, not steps; as one step it is shown as often as the clock allows. */
+const BEFORE_STEPS = -1;
+
 export function trainView(output: Output, { everySteps }: ViewOptions): TrainView {
   const status = statusLine(output, { everySteps });
   const { dim, bold } = styleFor(output);
@@ -36,7 +39,7 @@ export function trainView(output: Output, { everySteps }: ViewOptions): TrainVie
         case 'note':
           return status.log(event.sentence);
         case 'progress':
-          return status.update(event.done, progressText(event));
+          return status.update(BEFORE_STEPS, progressText(event));
         case 'start':
           firstStep = event.run.firstStep;
           started = performance.now();
