@@ -92,9 +92,7 @@ describe.each([0, 1])('the engine, model %i', (which) => {
 
   it('returns the log-probabilities of the training forward', () => {
     const engine = new Engine(model(), { pageSize: 8, cacheTokens: 256 });
-    const [[completion]] = engine.generate([prompts[3]!], { temperature: 1, maxTokens: 10, seed: 2 }) as [
-      [{ ids: number[]; logprobs: number[] }],
-    ];
+    const completion = engine.generate([prompts[3]!], { temperature: 1, maxTokens: 10, seed: 2 })[0]![0]!;
     let worst = 0;
     completion.ids.forEach((id, n) => {
       const logits = fullLogits(model(), [...prompts[3]!, ...completion.ids.slice(0, n)]);
