@@ -1,0 +1,108 @@
+// o[r,h] = sum over s of p(r,h,s) v[s,g],   p = softmax over begin <= s < end of scale q[r,h] . k[s,g],   g = h / (H/G)
+// k[s,g] is followed by k_shared[s] where given. lse: natural log of the sum of exp(scores). An empty range gives o = 0, lse = -inf.
+// backward, with delta[r,h] = dout . o:  dv += p dout;  ds = p (dout . v - delta) scale;  dq += ds k;  dk += ds q
+//
+// How it runs: bf16 on tensor cores (attention_forward.cu, attention_backward.cu), other sizes and f32 without
+// (attention_plain.cu). Gradients of queries and keys come from two kernels that both compute the scores, so that nothing is
+// added by atomics and a gradient has the same bits in every run; dk_shared's parts of the groups are added in order.
+#include "attention.cuh"
+
+namespace moe::cuda {
+
+using attention::Backward;
+using attention::Forward;
+using attention::headsOf;
+using attention::Range;
+using attention::Sizes;
+
+namespace {
+
+constexpr int kThreads = 256, kWarps = kThreads / kLanes;
+
+template <class T> __global__ void __launch_bounds__(kThreads) deltaKernel(float* delta, attention::Heads<const T> dout, attention::Heads<const T> o, int64_t rows, int heads, int values) {
+  const int64_t i = blockIdx.x * int64_t{kWarps} + threadIdx.x / kLanes;
+  if (i >= rows * heads) return;
+  const T* a = dout.at(i / heads, i % heads);
+  const T* b = o.at(i / heads, i % heads);
+  float sum = 0;
+  for (int c = threadIdx.x % kLanes; c < values; c += kLanes) sum += widen(a[c]) * widen(b[c]);
+  sum = warpSum(sum);
+  if (threadIdx.x % kLanes == 0) delta[i] = sum;
+}
+
+/// to[s] = beta*to[s] + sum over groups of parts[g][s].
+template <class T> struct AddShared {
+  Rows<T> to;
+  const float* parts;
+  int64_t keys, channels;
+  int groups;
+  float beta;
+  template <int n> __device__ void run(int64_t key, int64_t col) const {
+    Floats<n> sum = {};
+    for (int g = 0; g < groups; g++) {
+      const Floats<n> v = load<n>(parts + (g * keys + key) * channels + col);
+#pragma unroll
+      for (int i = 0; i < n; i++) sum.at[i] += v.at[i];
+    }
+    accumulate<n>(to.at(key, col), sum, beta);
+  }
+};
+
+Sizes sizesOf(const In& q, const In& k, const In& v, const MaybeIn& shared, float scale) {
+  const Sizes n{q.shape[0], k.shape[0], static_cast<int>(q.shape[1]), static_cast<int>(k.shape[1]), static_cast<int>(q.shape[2]), static_cast<int>(k.shape[2]), static_cast<int>(v.shape[2]), scale};
+  const int64_t depth = n.own + (shared ? shared.shape[1] : 0);
+  if (depth != n.depth) throw Error("bad-argument", "attention: q has " + std::to_string(n.depth) + " channels, k and k_shared together " + std::to_string(depth) + ".");
+  if (n.heads % n.groups) throw Error("bad-argument", "attention: " + std::to_string(n.heads) + " query heads do not share " + std::to_string(n.groups) + " key heads evenly.");
+  return n;
+}
+
+template <class T, class O> Forward<O> forwardOf(const View& o, const View& lse, const In& q, const In& k, const In& v, const MaybeIn& shared, const In& ranges, const Sizes& n) {
+  return {headsOf<O>(o), static_cast<float*>(lse.data), headsOf<const T>(q), headsOf<const T>(k), headsOf<const T>(v), {static_cast<const T*>(shared.data), shared.stride[0]},
+          reinterpret_cast<const Range*>(ranges.data), n};
+}
+
+}  // namespace
+
+void attention_forward(Out o, Out lse, In q, In k, In v, MaybeIn k_shared, In ranges, float scale) {
+  const Sizes n = sizesOf(q, k, v, k_shared, scale);
+  dispatch(q.dtype, [&](auto t) {
+    using T = decltype(t);
+    const Forward<T> a = forwardOf<T, T>(o, lse, q, k, v, k_shared, ranges, n);
+    if constexpr (sizeof(T) == sizeof(bf16))
+      if (attention::tensorForward(a)) return;
+    attention::plainForward(a);
+  });
+}
+
+void attention_backward(Acc dq, Acc dk, Acc dv, Acc dk_shared, In dout, In q, In k, In v, MaybeIn k_shared, In o, In lse, In ranges, float scale) {
+  const Sizes n = sizesOf(q, k, v, k_shared, scale);
+  dispatch(q.dtype, [&](auto t) {
+    using T = decltype(t);
+    const int64_t shared = k_shared ? k_shared.shape[1] : 0;
+    float* delta = machine::scratch<float>(0, most(n.rows * n.heads, int64_t{1}));
+    float* parts = dk_shared && shared > 0 ? machine::scratch<float>(1, most(n.groups * n.keys * shared, int64_t{1})) : nullptr;
+    Backward<T> a{};
+    a.f = forwardOf<T, const T>(o, lse, q, k, v, k_shared, ranges, n);
+    a.dout = headsOf<const T>(dout);
+    a.delta = delta;
+    a.dq = headsOf<T>(dq);
+    a.dk = headsOf<T>(dk);
+    a.dv = headsOf<T>(dv);
+    a.sharedParts = parts;
+    a.dqBeta = dq.beta;
+    a.dkBeta = dk.beta;
+    a.dvBeta = dv.beta;
+    launch(deltaKernel<T>, blocks(divideUp(n.rows * n.heads, int64_t{kWarps})), kThreads, 0, delta, a.dout, headsOf<const T>(o), n.rows, n.heads, n.values);
+    bool done = false;
+    if constexpr (sizeof(T) == sizeof(bf16)) done = attention::tensorBackward(a);
+    if (!done) {
+      if (dq) attention::plainQueryGradient(a);
+      if (dk || dv || parts) attention::plainKeyGradient(a);
+    }
+    if (!parts) return;
+    Plane p{n.keys, shared, shared % kVec == 0 && dk_shared.stride[0] % kVec == 0 && reinterpret_cast<uintptr_t>(dk_shared.data) % 16 == 0};
+    forEach(p, AddShared<T>{rowsOf<T>(dk_shared), parts, n.keys, shared, n.groups, dk_shared.beta});
+  });
+}
+
+}  // namespace moe::cuda

@@ -1,0 +1,385 @@
+import * as native from '../../src/native.gen.js';
+import { type Device, type DType, empty, from, type Shape, type Tensor } from '../../src/tensor/index.js';
+import { window } from '../../src/tensor/tensor.js';
+import { randomValues } from '../ops/harness.js';
+
+/*
+ * Calls of native ops whose results two backends must agree on. They are chosen for the CUDA kernels: whole and partial tiles, rows
+ * that cannot be copied 16 bytes at a time, windows, every template size; the definitions themselves are checked by test/ops.
+ */
+
+/** What a call may use; every draw is the same on every device. */
+export interface Bench {
+  readonly dtype: 'f32' | 'bf16';
+  draw(shape: Shape, seed: number, options?: { dtype?: DType; scale?: number }): Tensor;
+  ints(shape: Shape, value: (i: number) => number): Tensor;
+  out(shape: Shape, dtype?: DType): Tensor;
+}
+
+export interface Call {
+  readonly name: string;
+  readonly run: (b: Bench) => readonly Tensor[];
+  readonly dtypes?: readonly ('f32' | 'bf16')[];
+  readonly tolerance?: number;
+}
+
+export function benchOf(device: Device, dtype: 'f32' | 'bf16'): Bench {
+  return {
+    dtype,
+    draw: (shape, seed, options = {}) =>
+      from(Float32Array.from(randomValues(shape, seed, options.scale)), shape, {
+        dtype: options.dtype ?? dtype,
+        device,
+      }),
+    ints: (shape, value) =>
+      from(
+        Int32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => value(i)),
+        shape,
+        { device },
+      ),
+    out: (shape, own = dtype) => empty(shape, { dtype: own, device }),
+  };
+}
+
+const fresh = (t: Tensor) => ({ id: t.id, beta: 0 }) as const;
+const added = (t: Tensor) => ({ id: t.id, beta: 1 }) as const;
+const unwanted = { id: 0, beta: 0 } as const;
+
+interface AttentionShape {
+  readonly rows: number;
+  readonly heads: number;
+  readonly groups: number;
+  readonly own: number;
+  readonly shared: number;
+  readonly values: number;
+  readonly ranges: (row: number) => readonly [number, number];
+}
+
+/** k and v as windows of one tensor, as latent attention makes them. */
+function attentionCall(name: string, s: AttentionShape): Call {
+  return {
+    name: `attention: ${name}`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const depth = s.own + s.shared;
+      const q = b.draw([s.rows, s.heads, depth], 1);
+      const kv = b.draw([s.rows, s.groups, s.own + s.values], 2);
+      const k = window(kv, 0, [s.rows, s.groups, s.own], kv.stride);
+      const v = window(kv, s.own, [s.rows, s.groups, s.values], kv.stride);
+      const shared = s.shared ? b.draw([s.rows, s.shared], 3) : undefined;
+      const ranges = b.ints([s.rows, 2], (i) => s.ranges(i >> 1)[i & 1]!);
+      const scale = 1 / Math.sqrt(depth);
+      const [o, lse] = [b.out([s.rows, s.heads, s.values]), b.out([s.rows, s.heads], 'f32')];
+      native.attentionForward(o, lse, q, k, v, shared, ranges, scale);
+      const dout = b.draw(o.shape, 4);
+      const [dq, dkv] = [b.out(q.shape), b.out(kv.shape)];
+      const dk = window(dkv, 0, k.shape, kv.stride);
+      const dv = window(dkv, s.own, v.shape, kv.stride);
+      const dshared = s.shared ? b.draw([s.rows, s.shared], 5) : undefined;
+      const into = dshared ? added(dshared) : unwanted;
+      native.attentionBackward(fresh(dq), fresh(dk), fresh(dv), into, dout, q, k, v, shared, o, lse, ranges, scale);
+      return [o, dq, dkv, ...(dshared ? [dshared] : [])];
+    },
+  };
+}
+
+const causal = (row: number) => [0, row + 1] as const;
+
+/** Rows of three sequences over pages of 16 keys, in any order. */
+function paged(b: Bench, lengths: readonly number[], pageKeys: number) {
+  const perSequence = Math.ceil(Math.max(...lengths) / pageKeys);
+  const count = lengths.length;
+  return {
+    pages: b.ints([count, perSequence], (i) => (i * 7 + 3) % (count * perSequence)),
+    sequence: b.ints([count], (i) => (i + 1) % count),
+    lengths: b.ints([count], (i) => lengths[i]!),
+    total: count * perSequence,
+  };
+}
+
+function decodeCall(
+  name: string,
+  heads: number,
+  groups: number,
+  depth: number,
+  values: number,
+  lengths: number[],
+): Call {
+  return {
+    name: `attention_decode: ${name}`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const p = paged(b, lengths, 16);
+      const q = b.draw([lengths.length, heads, depth], 1);
+      const k = b.draw([p.total, 16, groups, depth], 2);
+      const v = b.draw([p.total, 16, groups, values], 3);
+      const o = b.out([lengths.length, heads, values]);
+      native.attentionDecode(o, q, k, v, p.pages, p.sequence, p.lengths, 1 / Math.sqrt(depth));
+      return [o];
+    },
+  };
+}
+
+function latentCall(name: string, heads: number, depth: number, latent: number, lengths: number[]): Call {
+  return {
+    name: `mla_decode: ${name}`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const p = paged(b, lengths, 16);
+      const q = b.draw([lengths.length, heads, depth], 1);
+      const cache = b.draw([p.total, 16, depth], 2);
+      const o = b.out([lengths.length, heads, latent]);
+      native.mlaDecode(o, q, cache, p.pages, p.sequence, p.lengths, 1 / Math.sqrt(depth));
+      return [o];
+    },
+  };
+}
+
+function productCall(rows: number, depth: number, cols: number): Call {
+  return {
+    name: `linear: [${rows},${depth}] x [${cols},${depth}]`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const [x, weight, dy] = [b.draw([rows, depth], 1), b.draw([cols, depth], 2), b.draw([rows, cols], 3)];
+      const [y, dx] = [b.out([rows, cols], 'f32'), b.out([rows, depth])];
+      const [dweight, dbias] = [b.draw([cols, depth], 4, { dtype: 'f32' }), b.out([cols], 'f32')];
+      native.linearForward(y, x, weight, undefined);
+      native.linearBackward(fresh(dx), added(dweight), fresh(dbias), dy, x, weight);
+      return [y, dx, dweight, dbias];
+    },
+  };
+}
+
+function expertsCall(counts: readonly number[], tokens: number, inner: number, outer: number, spare: number): Call {
+  const offsets = [0];
+  for (const n of counts) offsets.push(offsets.at(-1)! + n);
+  const rows = offsets.at(-1)! + spare;
+  return {
+    name: `grouped_linear: ${counts.join('+')} rows and ${spare} of nobody`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const x = b.draw([tokens, inner], 1);
+      const weight = b.draw([counts.length, outer, inner], 2);
+      const [at, gather] = [b.ints([offsets.length], (i) => offsets[i]!), b.ints([rows], (i) => (i * 13) % tokens)];
+      const dy = b.draw([rows, outer], 3);
+      const [y, dx] = [b.out([rows, outer]), b.out([rows, inner])];
+      const dweight = b.out(weight.shape, 'f32');
+      native.groupedLinearForward(y, x, weight, at, gather);
+      native.groupedLinearBackward(fresh(dx), fresh(dweight), dy, x, weight, at, gather);
+      return [y, dx, dweight];
+    },
+  };
+}
+
+function sampleCall(name: string, settings: readonly [number, number, number, number], topK: number): Call {
+  return {
+    name: `sample: ${name}`,
+    run: (b) => {
+      const [rows, size] = [9, 700];
+      const logits = b.draw([rows, size], 1, { scale: 3 });
+      const given = from(
+        Float32Array.from({ length: rows * 4 }, (_, i) => settings[i % 4]!),
+        [rows, 4],
+        { device: logits.device },
+      );
+      const [ids, logprob] = [b.out([rows], 'i32'), b.out([rows], 'f32')];
+      const history = b.ints([rows, 6], (i) => (i * 31) % 50);
+      native.sample(
+        ids,
+        logprob,
+        logits,
+        given,
+        b.ints([rows], () => topK),
+        b.ints([rows, 2], (i) => i * i),
+        history,
+      );
+      return [ids, logprob];
+    },
+  };
+}
+
+const balance = (name: string, rescale: boolean, ownTop: boolean, devices: number): Call => ({
+  name: `balance_loss: ${name}`,
+  dtypes: ['f32'],
+  run: (b) => {
+    const [tokens, experts, active] = [53, 12, 3];
+    const scores = b.draw([tokens, experts], 1, { scale: 0.1 });
+    const positive = b.out(scores.shape);
+    native.multiply(fresh(positive), scores, scores);
+    const chosen = b.ints([tokens, active], (i) =>
+      Math.floor(i / active) % 9 === 4 ? -1 : (i * 5 + (i % active)) % experts,
+    );
+    const segments = b.ints([4], (i) => [0, 20, 20, tokens][i]!);
+    const [loss, dscores] = [b.out([1]), b.out(scores.shape)];
+    native.balanceLoss(loss, fresh(dscores), positive, chosen, segments, rescale, ownTop, 0.7, devices, 2, 0.3, 0.2);
+    return [loss, dscores];
+  },
+});
+
+export const calls: readonly Call[] = [
+  attentionCall('causal 192/128 with a shared part', {
+    rows: 150,
+    heads: 4,
+    groups: 4,
+    own: 128,
+    shared: 64,
+    values: 128,
+    ranges: causal,
+  }),
+  attentionCall('grouped heads of 64', {
+    rows: 130,
+    heads: 6,
+    groups: 2,
+    own: 64,
+    shared: 0,
+    values: 64,
+    ranges: causal,
+  }),
+  attentionCall('odd channels, documents, rows that see nothing', {
+    rows: 97,
+    heads: 2,
+    groups: 1,
+    own: 18,
+    shared: 6,
+    values: 10,
+    ranges: (r) => (r % 31 === 7 ? [5, 5] : r < 40 ? [0, 40] : [40, r + 1]),
+  }),
+  attentionCall('channels of 128 and 100', {
+    rows: 70,
+    heads: 2,
+    groups: 2,
+    own: 112,
+    shared: 16,
+    values: 100,
+    ranges: causal,
+  }),
+  attentionCall('channels of 256', {
+    rows: 66,
+    heads: 1,
+    groups: 1,
+    own: 256,
+    shared: 0,
+    values: 256,
+    ranges: () => [0, 66],
+  }),
+  attentionCall('channels beyond the tensor kernels', {
+    rows: 20,
+    heads: 2,
+    groups: 1,
+    own: 264,
+    shared: 8,
+    values: 24,
+    ranges: causal,
+  }),
+  decodeCall('grouped heads, two spans', 6, 2, 64, 64, [700, 1, 130]),
+  decodeCall('many heads to a group', 40, 1, 128, 96, [33, 64, 65]),
+  decodeCall('odd channels', 3, 3, 20, 12, [17, 40, 5]),
+  latentCall('576/512', 20, 576, 512, [70, 600, 16]),
+  latentCall('48/32', 4, 48, 32, [1, 64, 513]),
+  productCall(200, 96, 300),
+  productCall(5, 40, 24),
+  productCall(67, 33, 35),
+  expertsCall([0, 70, 1, 0, 130, 5], 90, 48, 72, 9),
+  expertsCall([3, 0, 2], 7, 9, 11, 0),
+  expertsCall(
+    Array.from({ length: 40 }, (_, e) => (e * 7) % 5),
+    60,
+    16,
+    24,
+    3,
+  ),
+  sampleCall('greedy with a penalty', [0, 1, 0, 1.3], 0),
+  sampleCall('temperature', [0.7, 1, 0, 1], 0),
+  sampleCall('top-k', [1, 1, 0, 1.2], 12),
+  sampleCall('top-p', [1.1, 0.8, 0, 1], 0),
+  sampleCall('everything', [0.9, 0.9, 0.02, 1.1], 40),
+  balance('V3, own choice', true, true, 0),
+  balance('V2 with devices', false, false, 3),
+  {
+    name: 'rope: both layouts, back again',
+    run: (b) => {
+      const table = b.draw([40, 16], 1, { dtype: 'f32' });
+      const positions = b.ints([21], (i) => (i * 3) % 40);
+      const wide = b.draw([21, 3, 24], 2);
+      const x = window(wide, 8, [21, 3, 16], wide.stride);
+      native.rope(x, table, positions, true, false);
+      native.rope(x, table, positions, false, true);
+      return [wide];
+    },
+  },
+  {
+    name: 'cache_write: some rows skipped',
+    run: (b) => {
+      const cache = b.draw([30, 24], 1);
+      native.cacheWrite(
+        cache,
+        b.draw([10, 24], 2),
+        b.ints([10], (i) => (i % 4 === 1 ? -1 : i * 3)),
+      );
+      return [cache];
+    },
+  },
+  {
+    name: 'random_normal and dropout',
+    run: (b) => {
+      const y = b.out([1003]);
+      native.randomNormal(y, 0.5, 2, 12345678901);
+      const x = b.draw([7, 33], 1);
+      const kept = b.draw([7, 33], 2);
+      native.dropout(added(kept), x, 0.4, 99);
+      return [y, kept];
+    },
+  },
+  {
+    name: 'adamw, sums, clipping, averages',
+    run: (b) => {
+      const n = 1999;
+      const [master, m, v] = [b.draw([n], 1, { dtype: 'f32' }), b.out([n]), b.out([n])];
+      native.fill(m, 0.25);
+      native.fill(v, 0.5);
+      const grad = b.draw([n], 2);
+      const [sum, scale, norm, copy] = [b.out([1], 'f64'), b.out([1], 'f32'), b.out([1], 'f32'), b.out([n], 'bf16')];
+      native.sumSquares(fresh(sum), grad);
+      native.dot(added(sum), master, master);
+      native.clipScale(scale, norm, sum, 1.5);
+      native.adamw(master, copy, grad, m, v, scale, 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05);
+      const average = b.draw([n], 3);
+      native.lerp(average, master, 0.3);
+      return [master, m, v, scale, norm, copy, average];
+    },
+  },
+  {
+    name: 'linear_cross_entropy_train',
+    tolerance: 3e-2,
+    run: (b) => {
+      const [rows, hidden, vocabulary] = [37, 24, 90];
+      const [x, weight, bias] = [b.draw([rows, hidden], 1), b.draw([vocabulary, hidden], 2), b.draw([vocabulary], 3)];
+      const targets = b.ints([rows], (i) => (i % 5 === 2 ? -1 : (i * 17) % vocabulary));
+      const dnll = b.draw([rows], 4, { dtype: 'f32' });
+      const [nll, lse] = [b.out([rows], 'f32'), b.out([rows], 'f32')];
+      const [dx, dweight, dbias] = [
+        b.out(x.shape),
+        b.draw(weight.shape, 5, { dtype: 'f32' }),
+        b.out([vocabulary], 'f32'),
+      ];
+      native.linearCrossEntropyTrain(
+        nll,
+        lse,
+        fresh(dx),
+        added(dweight),
+        fresh(dbias),
+        dnll,
+        x,
+        weight,
+        bias,
+        targets,
+        0.01,
+      );
+      return [nll, lse, dx, dweight, dbias];
+    },
+  },
+];
+
+/** Results as numbers. */
+export const valuesOf = (t: Tensor): ArrayLike<number> =>
+  t.dtype === 'i32' ? t.readInts() : t.dtype === 'f64' ? t.readDoubles() : t.read();
