@@ -21,7 +21,8 @@ constexpr int64_t kBlockCols = 1024;
 constexpr int64_t kBlockDepth = 256;  // times kTileCols floats: one panel of b, 8 to 32 KB
 constexpr int64_t kGroup = 4;         // panels widened at a time, so that b's rows are read by whole cache lines
 constexpr int64_t kTasksPerThread = 4;
-constexpr int64_t kLeastWork = 1 << 16;  // multiply-adds below which a task costs more than it brings
+constexpr int64_t kLeastWork = 1 << 19;  // multiply-adds (about 10 us) below which a task costs more than it brings,
+constexpr int64_t kReadCost = 8;         // reading b counted as so many rows
 constexpr int kScratchA = 0, kScratchB = 1, kScratchSums = 2;
 
 alignas(64) const float kZeros[4 * kTileCols] = {};
@@ -197,7 +198,7 @@ Cut cut(int64_t m, int64_t n, int64_t k, int64_t products) {
   if (m <= 0 || n <= 0) return {rows, cols};
   const int64_t wanted = parallel::threads() == 1 ? 1 : divideUp(kTasksPerThread * parallel::threads(), products);
   Cut cut = {evenly(m, kBlockRows, rows), evenly(n, kBlockCols, cols)};
-  while (cut.tasks(m, n) < wanted && cut.rows * cut.cols * k >= 2 * kLeastWork) {
+  while (cut.tasks(m, n) < wanted && (cut.rows + kReadCost) * cut.cols * k >= 2 * kLeastWork) {
     if (cut.cols > cols && (cut.cols >= cut.rows || cut.rows <= rows)) cut.cols = roundUp(cut.cols / 2, cols);
     else if (cut.rows > rows) cut.rows = roundUp(cut.rows / 2, rows);
     else break;
