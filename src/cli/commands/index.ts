@@ -1,4 +1,5 @@
 import type { CommandModule } from 'yargs';
+import { bench } from './bench.js';
 import { chat } from './chat.js';
 import { collect } from './collect.js';
 import { config } from './config.js';
@@ -28,4 +29,5 @@ export const commands: readonly CommandModule[] = [
   info,
   config,
   doctor,
+  bench,
 ];

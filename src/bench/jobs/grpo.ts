@@ -1,0 +1,11 @@
+import { TrainMoeError } from '../../errors.js';
+import { type Job, shortWork } from '../case.js';
+
+/** Sampling, rewards and one update. Its shapes are named so that the row is missed rather than forgotten. */
+export const grpo: Job<'grpo'> = {
+  name: 'grpo',
+  repetitions: shortWork,
+  run() {
+    throw new TrainMoeError('not-found', 'This version has no GRPO trainer, so there is nothing to measure.');
+  },
+};
