@@ -32,7 +32,8 @@ export type KlEstimator = 'k1' | 'k2' | 'k3' | 'k3-unbiased';
 export interface PolicyBatch {
   readonly starts: Int32Array; // [S+1] first token of each sample
   readonly advantages: Float64Array; // [S]
-  readonly old: ArrayLike<number>; // [R] under the policy before the first update on these samples
+  /** [R] under the policy before the first update on these samples; undefined: this is the first, so it is pi itself. */
+  readonly old?: ArrayLike<number> | undefined;
   readonly reference?: ArrayLike<number> | undefined; // [R]
   readonly rollout?: ArrayLike<number> | undefined; // [R] as the sampler gave them
   /** What the sums are divided by: counts of the whole update, so that cutting it into parts changes nothing. */
@@ -70,7 +71,7 @@ const k3 = (x: number): number => Math.exp(bounded(x)) - bounded(x) - 1;
  *     loss   = sum over samples i, tokens t of c_i loss_t,   c_i by `aggregation`
  */
 export function policyGradient(logProbs: ArrayLike<number>, batch: PolicyBatch, o: PolicyObjective): PolicyValue {
-  const { starts, advantages, old, reference, rollout } = batch;
+  const { starts, advantages, old = logProbs, reference, rollout } = batch;
   const tokenLoss = new Float64Array(logProbs.length);
   const gradient = new Float64Array(logProbs.length);
   const stats = { tokens: 0, clippedLow: 0, clippedHigh: 0, dualClipped: 0, capped: 0, kl: 0, moved: 0 };

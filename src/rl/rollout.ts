@@ -1,0 +1,67 @@
+import { decodeCompletion, type Engine } from '../generate/index.js';
+import type { Tokenizer } from '../tokenizer/index.js';
+import type { Question, Sample } from './sample.js';
+
+export interface RolloutOptions {
+  readonly group: number; // completions per question
+  readonly maxTokens: number;
+  readonly temperature: number;
+  readonly stopIds: readonly number[];
+  /** Names the draw: the same seed, questions and weights give the same completions. */
+  readonly seed: number;
+  /** Told now and then how many tokens there are. */
+  readonly onProgress?: ((tokens: number) => void) | undefined;
+}
+
+/** Engine steps between two turns of the event loop, so that signals and timers are heard. */
+const STEPS_PER_TURN = 8;
+
+/**
+ * Samples `group` completions of every question; those of one question share its cache. Sampling is from the policy itself
+ * (no top-k or top-p), so that the engine's log-probabilities are those of the distribution that is trained.
+ * result[i] belongs to questions[i].
+ */
+export async function rollout(
+  engine: Engine,
+  tokenizer: Tokenizer | undefined,
+  questions: readonly Question[],
+  o: RolloutOptions,
+): Promise<Sample[][]> {
+  const { group: count, maxTokens, temperature, stopIds } = o;
+  const requests = new Map<number, number>();
+  const drafts = questions.map((question, i) => {
+    const seed = mixed(o.seed, question.index);
+    requests.set(engine.submit(question.ids, { count, maxTokens, temperature, stopIds, seed }), i);
+    return Array.from({ length: count }, () => ({
+      ids: [] as number[],
+      logProbs: [] as number[],
+      finish: 'length' as Sample['finish'],
+    }));
+  });
+  let tokens = 0;
+  for (let step = 1; engine.busy; step++) {
+    for (const { request, index, id, logprob, finish } of engine.step()) {
+      const draft = drafts[requests.get(request)!]![index]!;
+      if (id !== undefined) {
+        draft.ids.push(id);
+        draft.logProbs.push(logprob!);
+        tokens++;
+      }
+      if (finish) draft.finish = finish;
+    }
+    if (step % STEPS_PER_TURN > 0) continue;
+    o.onProgress?.(tokens);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return questions.map((question, i) =>
+    drafts[i]!.map((draft) => ({ question, ...draft, text: tokenizer ? decodeCompletion(tokenizer, draft.ids) : '' })),
+  );
+}
+
+/** A 31-bit seed from two numbers; completion i of a question uses the seed + i, so neighbours are far apart. */
+export function mixed(a: number, b: number): number {
+  let h = Math.imul(a ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(b + 0x7f4a7c15, 0xc2b2ae35);
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+  h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
+  return (h ^ (h >>> 15)) >>> 1;
+}

@@ -1,0 +1,102 @@
+import { Engine } from '../../src/generate/index.js';
+import { createModel, parametersOf } from '../../src/models/codec.js';
+import { deepseekV3 } from '../../src/models/deepseek_v3.js';
+import type { Family, Model } from '../../src/models/family.js';
+import { llama } from '../../src/models/llama.js';
+import { AdamW } from '../../src/optim/adamw.js';
+import { type GrpoInput, resolveGrpo } from '../../src/rl/config.js';
+import type { GrpoParts } from '../../src/rl/grpo.js';
+import { Reference } from '../../src/rl/reference.js';
+import type { Grader, Question, QuestionSource } from '../../src/rl/sample.js';
+import { device } from '../../src/tensor/index.js';
+
+export const VOCABULARY = 24;
+/** The token whose share of a completion is the reward. */
+export const WANTED = 7;
+export const END = 1;
+
+const sizes = {
+  vocab_size: VOCABULARY,
+  hidden_size: 16,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  intermediate_size: 32,
+};
+const common = { rms_norm_eps: 1e-6, rope_theta: 10_000, max_position_embeddings: 128, initializer_range: 0.08 };
+
+/** Models of two layers with random weights: a dense one, and one with latent attention and four experts. */
+export function tinyModel(kind: 'dense' | 'experts', seed = 1): Model {
+  const family = (kind === 'dense' ? llama : deepseekV3) as unknown as Family;
+  const experts = {
+    kv_lora_rank: 8,
+    q_lora_rank: null,
+    qk_nope_head_dim: 8,
+    qk_rope_head_dim: 4,
+    v_head_dim: 8,
+    n_routed_experts: 4,
+    n_shared_experts: 1,
+    num_experts_per_tok: 2,
+    moe_intermediate_size: 8,
+    first_k_dense_replace: 1,
+    n_group: 1,
+    topk_group: 1,
+    norm_topk_prob: true,
+    routed_scaling_factor: 1,
+  };
+  const config = family.fromHub({ ...sizes, ...common, ...(kind === 'experts' && experts) });
+  return createModel(family, config, { device: device('cpu'), dtype: 'f32', seed, train: true });
+}
+
+/** Two-token prompts, different for every index. */
+export const questions: QuestionSource = {
+  name: 'pairs',
+  train: (index) => question(index),
+  test: (index) => (index < 4 ? question(1000 + index) : undefined),
+};
+
+const question = (index: number): Question => ({
+  index,
+  prompt: String(index),
+  ids: [2 + (index % 20), 2 + (Math.floor(index / 20) % 20)],
+});
+
+/** Share of the wanted token in the completion. */
+export const wantedShare: Grader = {
+  rewards: [{ name: 'wanted', weight: 1 }],
+  grade: async (samples) =>
+    samples.map(({ ids }) => [{ value: ids.filter((id) => id === WANTED).length / ids.length }]),
+};
+
+/** Everything a step needs, around a tiny model; dispose() gives the memory back. */
+export function tinyParts(
+  settings: Partial<GrpoInput> = {},
+  { kind = 'dense' as 'dense' | 'experts', grader = wantedShare, seed = 1 } = {},
+): GrpoParts & { dispose(): void } {
+  const config = resolveGrpo({ model: 'none', maxTokens: 8, lr: 1e-2, kl: 0, prompts: 4, group: 8, ...settings });
+  const cpu = device('cpu');
+  const model = tinyModel(kind, seed);
+  const trained = parametersOf(model)
+    .filter(({ param }) => !param.buffer)
+    .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
+  const optimizer = new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0, moments: 'f32' }, cpu);
+  const reference = config.kl > 0 ? new Reference(model, cpu) : undefined;
+  const engine = new Engine(model, { cacheTokens: 2048, pageSize: 8, maxBatch: 64 });
+  return {
+    model,
+    optimizer,
+    reference,
+    engine,
+    tokenizer: undefined,
+    stopIds: [END],
+    source: questions,
+    grader,
+    device: cpu,
+    config,
+    dispose() {
+      engine.dispose();
+      optimizer.dispose();
+      reference?.dispose();
+      for (const { tensor } of parametersOf(model)) tensor.dispose();
+    },
+  };
+}
