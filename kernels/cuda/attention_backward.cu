@@ -14,7 +14,7 @@ namespace moe::cuda::attention {
 namespace {
 
 constexpr int kWarps = 8, kThreads = kWarps * kLanes;
-constexpr int kDown = 4, kAcross = 2;                          // warps over a 64 x 64 tile and over results
+constexpr int kAcross = 2;                                      // warps are 4 down by 2 across, over a 64 x 64 tile and over results
 constexpr int kScoreFragments = kKeyTile / kAcross / 8;        // of a warp: 16 rows by 32 keys
 
 /// Everything in shared memory, one after another.

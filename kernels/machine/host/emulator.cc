@@ -38,7 +38,8 @@ struct Thread {
 /// A place where threads wait for each other.
 struct Gate {
   const char* what = nullptr;
-  std::vector<int> waiting;
+  int count = 0;
+  int waiting[kMaxThreads];
   void* arguments[kWarp];
 };
 
@@ -47,7 +48,8 @@ struct Launch {
   const std::function<void()>* body = nullptr;
   Fiber scheduler;
   std::vector<Thread> threads{kMaxThreads};
-  std::vector<int> ready;
+  int ready[kMaxThreads];
+  int readyCount = 0;
   std::vector<Gate> barriers{kNamedBarriers}, warps{kMaxThreads / kWarp};
   Thread* running = nullptr;
   int count = 0, ended = 0;
@@ -58,8 +60,8 @@ struct Launch {
 };
 
 Launch& launch() {
-  static Launch all;
-  return all;
+  static Launch* all = new Launch;  // never destroyed: stacks that were given up may still be on its fibers
+  return *all;
 }
 
 constexpr size_t kArenaBytes = 256 * 1024;
@@ -71,26 +73,29 @@ uint64_t draw() {  // SplitMix64
   return z ^ z >> 31;
 }
 
-void resume(Thread& t) {
-  Launch& l = launch();
-  l.running = &t;
-  threadIdx = t.index;
-  t.waitsFor = nullptr;
-  switchTo(l.scheduler, t.fiber);
+/// Leaves `from` for the next thread that can run, or for the scheduler when there is none.
+void goOn(Launch& l, Fiber& from) {
+  if (l.readyCount == 0) return switchTo(from, l.scheduler);
+  const int pick = l.runAhead ? l.readyCount - 1 : static_cast<int>((draw() >> 32) * static_cast<uint64_t>(l.readyCount) >> 32);
+  Thread& next = l.threads[l.ready[pick]];
+  l.ready[pick] = l.ready[--l.readyCount];
+  l.running = &next;
+  threadIdx = next.index;
+  next.waitsFor = nullptr;
+  if (&next.fiber != &from) switchTo(from, next.fiber);
 }
 
-void pause(const char* what) {
-  Launch& l = launch();
+void pause(Launch& l, const char* what) {
   Thread& t = *l.running;
   t.waitsFor = what;
-  switchTo(t.fiber, l.scheduler);
+  goOn(l, t.fiber);
 }
 
-void makeReady(std::vector<int>& waiting, int except) {
-  Launch& l = launch();
-  for (int n : waiting)
-    if (n != except) l.ready.push_back(n);
-  waiting.clear();
+/// All that wait at the gate can run again.
+void open(Launch& l, Gate& gate, int except) {
+  for (int i = 0; i < gate.count; i++)
+    if (gate.waiting[i] != except) l.ready[l.readyCount++] = gate.waiting[i];
+  gate.count = 0;
 }
 
 void threadMain(void*) {
@@ -101,7 +106,7 @@ void threadMain(void*) {
     if (c.group < t.group) fail("a thread ended without waiting for its copies");
   t.ended = true;
   l.ended++;
-  switchTo(t.fiber, l.scheduler);
+  goOn(l, t.fiber);
   abort();  // an ended fiber is never resumed
 }
 
@@ -164,9 +169,9 @@ void runBlock(size_t shared) {
   l.arena = l.arenaEnd - (shared + 15) / 16 * 16;
   memset(l.arena - kUnder, 0xa5, kUnder);
   memset(l.arena, 0xff, l.arenaEnd - l.arena);
-  for (Gate& g : l.barriers) g.waiting.clear();
-  for (Gate& g : l.warps) g.waiting.clear();
-  l.ready.clear();
+  for (Gate& g : l.barriers) g.count = 0;
+  for (Gate& g : l.warps) g.count = 0;
+  l.readyCount = l.count;
   l.ended = 0;
   for (int n = 0; n < l.count; n++) {
     Thread& t = l.threads[n];
@@ -177,19 +182,13 @@ void runBlock(size_t shared) {
     t.copies.clear();
     t.group = 0;
     prepare(t.fiber, threadMain, nullptr);
-    l.ready.push_back(n);
+    l.ready[n] = n;
   }
   if (l.runAhead)
     for (int n = l.count - 1; n > 0; n--) std::swap(l.ready[n], l.ready[draw() % (n + 1)]);
-  while (!l.ready.empty()) {
-    const size_t pick = l.runAhead ? l.ready.size() - 1 : draw() % l.ready.size();
-    const int next = l.ready[pick];
-    l.ready[pick] = l.ready.back();
-    l.ready.pop_back();
-    resume(l.threads[next]);
-    l.running = nullptr;
-    if (!l.failure.empty()) return;
-  }
+  goOn(l, l.scheduler);
+  l.running = nullptr;
+  if (!l.failure.empty()) return;
   if (l.ended < l.count) l.failure = "deadlock: " + whoWaits();
   for (int i = 0; i < kUnder; i++)
     if (l.arena[i - kUnder] != 0xa5) l.failure = "shared memory was written before its begin";
@@ -245,22 +244,23 @@ void barrier(int id, int threads) {
   Launch& l = launch();
   Gate& gate = l.barriers[id];
   const int me = l.running->number;
-  gate.waiting.push_back(me);
-  if (static_cast<int>(gate.waiting.size()) == threads) makeReady(gate.waiting, me);
-  else pause(id == 0 ? "__syncthreads" : "a named barrier");
+  gate.waiting[gate.count++] = me;
+  if (gate.count == threads) open(l, gate, me);
+  else pause(l, id == 0 ? "__syncthreads" : "a named barrier");
 }
 
 void meet(const char* what, void* argument, void (*perform)(void**)) {
   Launch& l = launch();
   const int me = l.running->number;
   Gate& gate = l.warps[me / kWarp];
-  if (gate.waiting.empty()) gate.what = what;
-  else if (strcmp(gate.what, what) != 0) fail((std::string("the lanes of a warp part: one is in ") + gate.what + ", another in " + what).c_str());
+  if (gate.count == 0) gate.what = what;
+  else if (gate.what != what && strcmp(gate.what, what) != 0)
+    fail((std::string("the lanes of a warp part: one is in ") + gate.what + ", another in " + what).c_str());
   gate.arguments[me % kWarp] = argument;
-  gate.waiting.push_back(me);
-  if (gate.waiting.size() < kWarp) return pause(what);
+  gate.waiting[gate.count++] = me;
+  if (gate.count < kWarp) return pause(l, what);
   perform(gate.arguments);
-  makeReady(gate.waiting, me);
+  open(l, gate, me);
 }
 
 void issueCopy(void* to, const void* from, int bytes, int valid) {
@@ -273,6 +273,7 @@ void commitCopies() { launch().running->group++; }
 
 void landCopies(int groupsInFlight) {
   Thread& t = *launch().running;
+  if (t.copies.empty()) return;
   size_t kept = 0;
   for (const Copy& c : t.copies) {
     if (c.group >= t.group - groupsInFlight) { t.copies[kept++] = c; continue; }
