@@ -1,0 +1,239 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { TrainMoeError } from '../errors.js';
+import { Engine, endIds } from '../generate/index.js';
+import { parametersOf } from '../models/codec.js';
+import { type LoadedModel, loadModel } from '../models/folder.js';
+import { addon } from '../native.js';
+import { countParameters } from '../nn/param.js';
+import { AdamW } from '../optim/adamw.js';
+import { chooseDevice, type Device } from '../tensor/index.js';
+import { loadTokenizer, type Tokenizer } from '../tokenizer/index.js';
+import { openRecorder, type Recorder } from '../train/recorder.js';
+import { checkpointsFolder, findLatest, LATEST_NAME } from '../train/run/checkpoint.js';
+import { lockRun } from '../train/run/lock.js';
+import { shownSamples, writeCompletions } from './completions.js';
+import type { GrpoConfig } from './config.js';
+import { evaluateTask, type TaskScore } from './evaluate.js';
+import type { GrpoEnd, GrpoEvent, GrpoFacts, GrpoRecord } from './events.js';
+import { type GrpoParts, grpoStep } from './grpo.js';
+import { scoreMetrics, stepMetrics } from './metrics.js';
+import { Reference } from './reference.js';
+import type { Grader, QuestionSource } from './sample.js';
+import { type GrpoPlace, restoreGrpo, saveGrpo } from './state.js';
+
+export interface GrpoHooks {
+  /** Told everything that happens. */
+  readonly onEvent?: (event: GrpoEvent) => void;
+  /** Asked after every step; true saves and ends the run. */
+  readonly shouldStop?: () => boolean;
+}
+
+/** What is asked and how it is judged; `close` ends the graders. */
+export interface Judged {
+  readonly source: QuestionSource;
+  readonly grader: Grader;
+  close?(): void;
+}
+
+/**
+ * Trains a model by GRPO as the settings say. Run again on the same folder, it goes on where it stopped, bit for bit.
+ * @throws TrainMoeError `busy` when another process trains in the folder, `not-finite` when a loss or gradient is not a
+ *   number (the last checkpoint stands), and whatever reading model, task and rewards may bring.
+ */
+export async function grpo(
+  config: GrpoConfig,
+  open: (config: GrpoConfig, tokenizer: Tokenizer) => Promise<Judged>,
+  hooks: GrpoHooks = {},
+): Promise<GrpoEnd> {
+  const tell = hooks.onEvent ?? (() => {});
+  if (config.threads) addon.setThreads(config.threads);
+  const { device, reason } = chooseDevice(config.device);
+  mkdirSync(config.out, { recursive: true });
+  const lock = lockRun(config.out);
+  try {
+    const tokenizer = loadTokenizer(config.tokenizer ?? modelFolder(config.model));
+    const judged = await open(config, tokenizer);
+    try {
+      const session = openSession(config, device, tokenizer, judged, tell);
+      try {
+        tell({ kind: 'start', run: factsOf(session, reason) });
+        return await run(session, tell, hooks.shouldStop ?? (() => false));
+      } finally {
+        closeParts(session.parts);
+      }
+    } finally {
+      judged.close?.();
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+interface Session {
+  readonly parts: GrpoParts & { readonly model: LoadedModel };
+  readonly start: GrpoPlace;
+}
+
+/** Loads the model, or the newest checkpoint of the run where there is one. */
+function openSession(
+  config: GrpoConfig,
+  device: Device,
+  tokenizer: Tokenizer,
+  { source, grader }: Judged,
+  tell: (event: GrpoEvent) => void,
+): Session {
+  const { checkpoint, damaged } = findLatest(config.out);
+  for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
+  const model = loadModel(modelFolder(config.model), { device, dtype: config.dtype, train: true });
+  const trained = parametersOf(model)
+    .filter(({ param }) => !param.buffer)
+    .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
+  const adamw = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: config.decay, moments: 'f32' } as const;
+  const parts = {
+    model,
+    optimizer: new AdamW(trained, adamw, device),
+    reference: config.kl > 0 ? new Reference(model, device) : undefined,
+    engine: engineFor(model, config),
+    tokenizer,
+    stopIds: endIds(tokenizer),
+    source,
+    grader,
+    device,
+    config,
+  };
+  if (!checkpoint) return { parts, start: { step: 0, nextQuestion: 0 } };
+  try {
+    const start = restoreGrpo(parts, checkpoint.path);
+    tell({ kind: 'note', sentence: `Going on from step ${start.step} (${checkpoint.path}).` });
+    return { parts, start };
+  } catch (error) {
+    closeParts(parts);
+    throw error;
+  }
+}
+
+/** A cache for as many completions at once as the settings allow, and for whole groups. */
+function engineFor(model: LoadedModel, c: GrpoConfig): Engine {
+  const pageSize = 32;
+  const atOnce = Math.min(
+    Math.max(c.parallel, c.group, c.evaluateSamples),
+    c.prompts * Math.max(c.group, c.evaluateSamples),
+  );
+  const pages =
+    atOnce * (Math.ceil(c.maxTokens / pageSize) + 1) + Math.ceil(atOnce / c.group) * Math.ceil(c.maxPrompt / pageSize);
+  return new Engine(model, {
+    cacheTokens: pages * pageSize,
+    pageSize,
+    maxBatch: atOnce,
+    prefillTokens: Math.max(c.maxPrompt, 4096),
+  });
+}
+
+function closeParts({ engine, optimizer, reference, model }: GrpoParts): void {
+  engine.dispose();
+  optimizer.dispose();
+  reference?.dispose();
+  for (const { tensor } of parametersOf(model)) tensor.dispose();
+}
+
+/** Steps until the end, a stop or an error; with evaluations and checkpoints on the way. */
+async function run({ parts, start }: Session, tell: (event: GrpoEvent) => void, shouldStop: () => boolean) {
+  const { config, grader } = parts;
+  const began = performance.now();
+  const recorder = openRecorder(config.out, start.step, config.tensorboard);
+  const rewards: [number, number][] = [];
+  let { step, nextQuestion } = start;
+  let saved: string | undefined;
+  let savedAt = -1;
+  let stopped = false;
+  const evaluate = () => evaluateNow(parts, step, recorder, tell);
+  const save = () => {
+    if (savedAt === step) return;
+    recorder.sync();
+    saved = saveGrpo(parts, { step, nextQuestion }, parts.model.hubConfig).path;
+    savedAt = step;
+    tell({ kind: 'saved', at: step, path: saved });
+  };
+  try {
+    const before = step === 0 ? await evaluate() : undefined;
+    let after: TaskScore | undefined;
+    while (step < config.steps && !stopped) {
+      const outcome = await heard(parts, step, nextQuestion, tell);
+      step++;
+      nextQuestion = outcome.nextQuestion;
+      if (due(config.resetReference, step)) parts.reference?.reset();
+      const metrics = stepMetrics(outcome, grader.rewards);
+      writeCompletions(config.out, step, outcome.groups, grader.rewards, config.completions);
+      recorder.write(step, metrics);
+      rewards.push([step, metrics['reward/mean']!]);
+      const record: GrpoRecord = { step, steps: config.steps, metrics, shown: shownSamples(outcome.groups) };
+      tell({ kind: 'step', record });
+      stopped = shouldStop();
+      const last = step === config.steps;
+      if (last || due(config.evaluateEvery, step)) after = await evaluate();
+      if (last || stopped || due(config.saveEvery, step)) save();
+    }
+    const end: GrpoEnd = {
+      step,
+      stopped: stopped && step < config.steps,
+      checkpoint: saved ?? findLatest(config.out).checkpoint?.path,
+      seconds: (performance.now() - began) / 1000,
+      rewards,
+      before,
+      after,
+    };
+    tell({ kind: 'end', end });
+    return end;
+  } finally {
+    recorder.close();
+  }
+}
+
+const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
+
+/** One step with its signs of life; an error says which step it was. */
+async function heard(parts: GrpoParts, step: number, nextQuestion: number, tell: (event: GrpoEvent) => void) {
+  try {
+    return await grpoStep(parts, step, nextQuestion, (phase, done) => tell({ kind: 'phase', step, phase, done }));
+  } catch (error) {
+    if (!(error instanceof TrainMoeError) || error.code !== 'not-finite') throw error;
+    throw new TrainMoeError(
+      'not-finite',
+      `Step ${step + 1}: ${error.message} Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
+      { cause: error },
+    );
+  }
+}
+
+async function evaluateNow(parts: GrpoParts, step: number, recorder: Recorder, tell: (event: GrpoEvent) => void) {
+  const { evaluateQuestions, evaluateSamples } = parts.config;
+  const onProgress = (done: number) => tell({ kind: 'phase', step, phase: 'evaluate', done });
+  const score = await evaluateTask(parts, evaluateQuestions, evaluateSamples, onProgress);
+  if (!score) return undefined;
+  recorder.write(step, scoreMetrics(score));
+  tell({ kind: 'evaluation', at: step, score });
+  return score;
+}
+
+function factsOf({ parts, start }: Session, deviceReason: string | undefined): GrpoFacts {
+  const { config, device, model, source, grader } = parts;
+  return {
+    out: config.out,
+    device: device.name,
+    deviceReason,
+    threads: addon.hostInfo().threads,
+    dtype: model.dtype,
+    parameters: countParameters(model.family.specs(model.config)),
+    task: source.name,
+    rewards: grader.rewards.map(({ name, weight }) => (weight === 1 ? name : `${weight} * ${name}`)),
+    firstStep: start.step,
+    steps: config.steps,
+  };
+}
+
+/** A model as people name it: a Hugging Face folder, a checkpoint, or a run folder, whose newest checkpoint is meant. */
+function modelFolder(path: string): string {
+  const latest = join(checkpointsFolder(path), LATEST_NAME);
+  return !existsSync(join(path, 'config.json')) && existsSync(latest) ? latest : path;
+}
