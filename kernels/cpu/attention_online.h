@@ -128,10 +128,12 @@ inline void step(const Queries& q, int64_t i, Span seen, Span columns, float sca
   float* l = q.now.l + i * kLanes;
   if (high > before) {
     q.now.m[i] = high;
-    const vec shrink = splat(expOf(before - high));
-    float* o = q.now.o + i * q.now.ld;
-    for (int64_t c = 0; c < q.now.ld; c += kLanes) store(o + c, load(o + c) * shrink);
-    store(l, load(l) * shrink);
+    if (before != -kInfinity) {  // else they are 0
+      const vec shrink = splat(expOf(before - high));
+      float* o = q.now.o + i * q.now.ld;
+      for (int64_t c = 0; c < q.now.ld; c += kLanes) store(o + c, load(o + c) * shrink);
+      store(l, load(l) * shrink);
+    }
   }
   const vec m = splat(q.now.m[i] == -kInfinity ? 0.f : q.now.m[i]);
   vec sums = vec{};

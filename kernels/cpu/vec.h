@@ -88,8 +88,17 @@ inline vec fma(vec a, vec b, vec c) {
 #endif
 }
 
+/// a > b ? a : b and a < b ? a : b, so b where one of them is NaN; compilers make three instructions of that.
+#if defined(__AVX512F__)
+inline vec vmax(vec a, vec b) { return reinterpret_cast<vec>(_mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b))); }
+inline vec vmin(vec a, vec b) { return reinterpret_cast<vec>(_mm512_min_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b))); }
+#elif defined(__AVX2__)
+inline vec vmax(vec a, vec b) { return reinterpret_cast<vec>(_mm256_max_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b))); }
+inline vec vmin(vec a, vec b) { return reinterpret_cast<vec>(_mm256_min_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b))); }
+#else
 inline vec vmax(vec a, vec b) { return a > b ? a : b; }
 inline vec vmin(vec a, vec b) { return a < b ? a : b; }
+#endif
 
 /// Sum of the lanes, halving: (0+4)+(2+6) ... the same order for every call.
 inline float sum(vec x) {
@@ -100,11 +109,26 @@ inline float sum(vec x) {
   return lane[0];
 }
 inline float maximum(vec x) {
-  float lane[kLanes];
-  store(lane, x);
-  float m = lane[0];
-  for (int i = 1; i < kLanes; i++) m = lane[i] > m ? lane[i] : m;
-  return m;
+#pragma GCC unroll 4
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    ivec other;
+    for (int i = 0; i < kLanes; i++) other[i] = (i + half) % kLanes;
+    x = vmax(x, __builtin_shuffle(x, other));
+  }
+  return x[0];
+}
+
+/// True when any lane of a comparison holds.
+inline bool any(ivec mask) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask(reinterpret_cast<__m512i>(mask), reinterpret_cast<__m512i>(mask)) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(mask)) != 0;
+#else
+  int32_t all = 0;
+  for (int i = 0; i < kLanes; i++) all |= mask[i];
+  return all != 0;
+#endif
 }
 
 /// exp(x) to about 1 ulp on [-87, 88]; below it 0, above it the largest power: softmax never asks for more. NaN stays NaN,
