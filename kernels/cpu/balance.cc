@@ -7,7 +7,7 @@
 //   loss = mean over sequences; f is constant in the gradient, so dL/dP_i is a number g_i and dp_ti = g_i / T.
 //
 // How it runs: a task takes one sequence; T*E values are read twice. Small beside everything else in a layer.
-#include "cpu.h"
+#include "best.h"
 
 namespace moe::MOE_ISA {
 
@@ -22,13 +22,9 @@ struct Terms {
 /// Scratch of one sequence: per expert its share f, mean probability P and gradient g.
 struct Sequence {
   double *f, *p, *g;
+  float* value;    // the best scores of a token,
+  int32_t* index;  // and whose they are
 };
-
-bool isAmongBest(const float* s, int64_t n, int64_t e, int64_t count) {
-  int64_t better = 0;
-  for (int64_t i = 0; i < n; i++) better += s[i] > s[e] || (s[i] == s[e] && i < e);
-  return better < count;
-}
 
 double rowSum(const float* s, const Terms& terms) {
   if (!terms.rescale) return 1;
@@ -47,13 +43,15 @@ int64_t measure(const float* scores, const int32_t* experts, int64_t begin, int6
     if (chosen[0] < 0) continue;
     const float* s = scores + t * n;
     tokens++;
-    const double total = rowSum(s, terms);
-    for (int64_t e = 0; e < n; e++) {
-      q.p[e] += s[e] / total;
-      if (terms.ownTop && isAmongBest(s, n, e, each)) q.f[e]++;
+    const double inverse = 1 / rowSum(s, terms);
+    for (int64_t e = 0; e < n; e++) q.p[e] += s[e] * inverse;
+    if (terms.ownTop) {
+      Best best{q.value, q.index, each};
+      best.offerAll(s, n, 0);
+      chosen = best.index;
     }
-    if (!terms.ownTop)
-      for (int64_t k = 0; k < each; k++) q.f[chosen[k]]++;
+    for (int64_t k = 0; k < each; k++)
+      if (chosen[k] >= 0) q.f[chosen[k]]++;
   }
   if (tokens == 0) return 0;
   for (int64_t e = 0; e < n; e++) {
@@ -101,6 +99,14 @@ double lossOf(const int32_t* experts, int64_t begin, int64_t end, int64_t tokens
   return loss;
 }
 
+/// Tokens of no sequence get no gradient.
+void clearOutside(const Acc& dscores, int64_t begin, int64_t end) {
+  if (!dscores || dscores.beta != 0) return;
+  const int64_t tokens = dscores.shape[0], row = dscores.shape[1];
+  memset(dscores.as<float>(), 0, static_cast<size_t>(begin * row) * sizeof(float));
+  memset(dscores.as<float>() + end * row, 0, static_cast<size_t>((tokens - end) * row) * sizeof(float));
+}
+
 /// dscores of one token, from g: through the mean over tokens and, when rescaled, through the division by the row's sum.
 void spread(const float* s, float* out, float beta, double weight, const Terms& terms, const Sequence& q) {
   const double total = rowSum(s, terms);
@@ -119,14 +125,20 @@ void balance_loss(Out loss, Acc dscores, In scores, In experts, In segments, boo
                   int64_t devices, int64_t top_devices, float alpha_device, float alpha_communication) {
   const int64_t tokens = scores.shape[0], n = scores.shape[1], sequences = segments.shape[0] - 1;
   if (devices > 0 && n % devices) throw Error("bad-argument", "balance_loss: " + std::to_string(n) + " experts do not lie evenly on " + std::to_string(devices) + " devices.");
+  if (sequences < 1) throw Error("bad-argument", "balance_loss: segments holds no sequence; give their bounds, the first 0.");
   const int32_t* bound = segments.as<int32_t>();
   for (int64_t i = 0; i < sequences; i++)
     if (bound[i] < 0 || bound[i] > bound[i + 1] || bound[i + 1] > tokens) throw Error("bad-argument", "balance_loss: segments must rise from 0 to the number of tokens.");
+  for (int64_t i = 0; i < experts.size(); i++)
+    if (experts.as<int32_t>()[i] >= n) throw Error("bad-argument", "balance_loss: a token chose expert " + std::to_string(experts.as<int32_t>()[i]) + " of " + std::to_string(n) + ".");
+  if (own_top && experts.shape[1] > n) throw Error("bad-argument", "balance_loss: more experts per token than there are.");
+  if (devices > 0 && top_devices < 1) throw Error("bad-argument", "balance_loss: top_devices must be 1 or more.");
   const Terms terms{n, experts.shape[1], devices, top_devices, rescale, own_top, alpha, alpha_device, alpha_communication};
-  auto* losses = static_cast<double*>(parallel::scratch(0, 3, sequences * static_cast<int64_t>(sizeof(double))));
+  auto* losses = static_cast<double*>(parallel::shared(sequences * static_cast<int64_t>(sizeof(double))));
   parallel::loop(sequences, [&](int64_t i, int worker) {
-    auto* room = static_cast<double*>(parallel::scratch(worker, 0, 3 * n * static_cast<int64_t>(sizeof(double))));
-    const Sequence q{room, room + n, room + 2 * n};
+    auto* room = static_cast<double*>(parallel::scratch(worker, 0, (3 * n + terms.active) * static_cast<int64_t>(sizeof(double))));
+    auto* best = reinterpret_cast<float*>(room + 3 * n);
+    const Sequence q{room, room + n, room + 2 * n, best, reinterpret_cast<int32_t*>(best + terms.active)};
     const int64_t begin = bound[i], end = bound[i + 1];
     const int64_t routed = measure(scores.as<float>(), experts.as<int32_t>(), begin, end, terms, q);
     losses[i] = routed ? lossOf(experts.as<int32_t>(), begin, end, routed, terms, q) : 0;
@@ -137,6 +149,7 @@ void balance_loss(Out loss, Acc dscores, In scores, In experts, In segments, boo
       spread(scores.as<float>() + t * n, dscores.as<float>() + t * n, dscores.beta, counted ? weight : 0, terms, q);
     }
   });
+  clearOutside(dscores, bound[0], bound[sequences]);
   double sum = 0;
   for (int64_t i = 0; i < sequences; i++) sum += losses[i];
   *loss.as<float>() = static_cast<float>(sequences ? sum / static_cast<double>(sequences) : 0);

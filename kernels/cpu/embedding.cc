@@ -2,9 +2,10 @@
 //
 //   forward   y[r] = scale * table[ids[r]]          backward   dtable[v] += scale * sum over r with ids[r] = v of dy[r]
 //
-// How it runs: forward copies rows, bound by memory. Backward gives each task a range of table rows and walks all ids in
-// order, so every table row has one owner, sums run in the order of r, and nothing depends on the number of threads.
-#include "cpu.h"
+// How it runs: forward copies rows, bound by memory. Backward gives each task a range of table rows in a strip of
+// columns (frequent ids are neighbours, so rows alone would share the work badly) and walks all ids in order: every value
+// has one owner, sums run in the order of r, and nothing depends on the number of threads.
+#include "elementwise.h"
 
 namespace moe::MOE_ISA {
 
@@ -12,6 +13,7 @@ namespace {
 
 constexpr int64_t kRowsPerTask = 64;
 constexpr int64_t kTableTasks = 32;
+constexpr int64_t kStrip = 256;  // columns of one task
 
 void checkIds(const In& ids, int64_t vocabulary, const char* op) {
   const int32_t* id = ids.as<int32_t>();
@@ -19,12 +21,6 @@ void checkIds(const In& ids, int64_t vocabulary, const char* op) {
     if (id[r] < 0 || id[r] >= vocabulary)
       throw Error("bad-argument", std::string(op) + ": ids[" + std::to_string(r) + "] is " + std::to_string(id[r]) + "; the table has rows 0 to " +
                                       std::to_string(vocabulary - 1) + ".");
-}
-
-template <class T, class D> void addRow(T* to, const D* from, float scale, int64_t width) {
-  int64_t c = 0;
-  for (; c + kLanes <= width; c += kLanes) store(to + c, load(to + c) + scale * load(from + c));
-  for (; c < width; c++) put(to + c, widen(to[c]) + scale * widen(from[c]));
 }
 
 }  // namespace
@@ -41,9 +37,7 @@ void embedding_forward(Out y, In table, In ids, float scale) {
         for (int64_t r = task * kRowsPerTask; r < end; r++) {
           const B* from = table.as<B>() + ids.as<int32_t>()[r] * width;
           A* to = y.as<A>() + r * width;
-          int64_t c = 0;
-          for (; c + kLanes <= width; c += kLanes) store(to + c, scale * load(from + c));
-          for (; c < width; c++) put(to + c, scale * widen(from[c]));
+          map(to, width, [scale](vec v) { return scale * v; }, from);
         }
       });
     });
@@ -51,19 +45,22 @@ void embedding_forward(Out y, In table, In ids, float scale) {
 }
 
 void embedding_backward(Acc dtable, In dy, In ids, float scale) {
-  if (!dtable) return;
+  if (!dtable || dtable.size() == 0) return;
   checkIds(ids, dtable.shape[0], "embedding_backward");
   const int64_t vocabulary = dtable.shape[0], width = dtable.shape[1], rows = ids.size();
-  const int64_t perTask = divideUp(vocabulary, kTableTasks);
+  const int64_t perTask = divideUp(vocabulary, kTableTasks), strips = divideUp(width, kStrip);
   dispatch(dy.dtype, [&](auto t) {
     using T = decltype(t);
-    parallel::loop(divideUp(vocabulary, perTask), [&](int64_t task, int) {
-      const int64_t begin = task * perTask, end = begin + perTask < vocabulary ? begin + perTask : vocabulary;
-      float* table = dtable.as<float>();
-      if (dtable.beta == 0) memset(table + begin * width, 0, static_cast<size_t>((end - begin) * width) * sizeof(float));
+    parallel::loop(divideUp(vocabulary, perTask) * strips, [&](int64_t task, int) {
+      const int64_t begin = task / strips * perTask, end = begin + perTask < vocabulary ? begin + perTask : vocabulary;
+      const int64_t col = task % strips * kStrip, count = width - col < kStrip ? width - col : kStrip;
+      float* table = dtable.as<float>() + col;
+      if (dtable.beta == 0)
+        for (int64_t v = begin; v < end; v++) memset(table + v * width, 0, static_cast<size_t>(count) * sizeof(float));
       for (int64_t r = 0; r < rows; r++) {
         const int64_t id = ids.as<int32_t>()[r];
-        if (id >= begin && id < end) addRow(table + id * width, dy.as<T>() + r * width, scale, width);
+        if (id < begin || id >= end) continue;
+        accumulate(1, table + id * width, count, [scale](vec g) { return scale * g; }, dy.as<T>() + r * width + col);
       }
     });
   });

@@ -6,7 +6,7 @@
 //
 // How it runs: the plan is one pass over T*K small integers, on one thread. Combine is bound by memory: tokens are cut
 // into tasks, each row of x is read once, and no two tasks write the same row.
-#include "cpu.h"
+#include "elementwise.h"
 
 namespace moe::MOE_ISA {
 
@@ -21,39 +21,50 @@ template <class F> void overTokens(int64_t tokens, F&& body) {
   });
 }
 
-/// y[c] = sum_k w[k] * x[slot[k]][c], slots below 0 left out.
+/// Rows of x are read by these numbers, so they are looked at before any work starts.
+void checkInverse(const char* op, const In& inverse, int64_t rows) {
+  const int32_t* slot = inverse.as<int32_t>();
+  for (int64_t i = 0; i < inverse.size(); i++)
+    if (slot[i] < -1 || slot[i] >= rows)
+      throw Error("bad-argument", std::string(op) + ": inverse[" + std::to_string(i) + "] is " + std::to_string(slot[i]) + "; x has rows 0 to " + std::to_string(rows - 1) +
+                                      ", -1 stands for none.");
+}
+
+/// y = sum_k w[k] * x[slot[k]], slots below 0 left out. Several vectors at a time, so that additions do not wait for each other.
 template <class T> void combineToken(T* y, const T* x, const int32_t* slot, const float* w, int64_t count, int64_t width) {
+  constexpr int kVecs = 4;
   int64_t c = 0;
-  for (; c + kLanes <= width; c += kLanes) {
+  for (; c + kVecs * kLanes <= width; c += kVecs * kLanes) {
+    vec sums[kVecs] = {};
+    for (int64_t k = 0; k < count; k++) {
+      if (slot[k] < 0) continue;
+      const vec weight = splat(w ? w[k] : 1.f);
+      for (int v = 0; v < kVecs; v++) sums[v] = fma(weight, load(x + slot[k] * width + c + v * kLanes), sums[v]);
+    }
+    for (int v = 0; v < kVecs; v++) store(y + c + v * kLanes, sums[v]);
+  }
+  for (; c < width; c += kLanes) {
+    const int left = static_cast<int>(width - c < kLanes ? width - c : kLanes);
     vec sum{};
     for (int64_t k = 0; k < count; k++)
-      if (slot[k] >= 0) sum = fma(splat(w ? w[k] : 1.f), load(x + slot[k] * width + c), sum);
-    store(y + c, sum);
-  }
-  for (; c < width; c++) {
-    float sum = 0;
-    for (int64_t k = 0; k < count; k++)
-      if (slot[k] >= 0) sum += (w ? w[k] : 1.f) * widen(x[slot[k] * width + c]);
-    put(y + c, sum);
+      if (slot[k] >= 0) sum = fma(splat(w ? w[k] : 1.f), loadPart(x + slot[k] * width + c, left), sum);
+    storePart(y + c, sum, left);
   }
 }
 
-template <class T> float inner(const T* a, const T* b, int64_t width) {
-  vec lanes{};
-  int64_t c = 0;
-  for (; c + kLanes <= width; c += kLanes) lanes = fma(load(a + c), load(b + c), lanes);
-  float total = sum(lanes);
-  for (; c < width; c++) total += widen(a[c]) * widen(b[c]);
-  return total;
-}
-
-template <class T> void scaleInto(T* to, const T* from, float scale, float beta, int64_t width) {
-  int64_t c = 0;
-  for (; c + kLanes <= width; c += kLanes) {
-    const vec value = scale * load(from + c);
-    store(to + c, beta == 0 ? value : load(to + c) + value);
+/// Clears the rows of dx that no token refers to, and refuses a row that two refer to: their tasks would race.
+void clearUnused(const Acc& dx, const In& inverse) {
+  const int64_t rows = dx.shape[0], bytesOfRow = dx.shape[1] * bytes(dx.dtype);
+  auto* used = static_cast<uint8_t*>(parallel::shared(rows));
+  memset(used, 0, static_cast<size_t>(rows));
+  for (int64_t i = 0; i < inverse.size(); i++) {
+    const int32_t slot = inverse.as<int32_t>()[i];
+    if (slot < 0) continue;
+    if (used[slot]++) throw Error("bad-argument", "combine_backward: inverse names row " + std::to_string(slot) + " twice; every row belongs to one token.");
   }
-  for (; c < width; c++) put(to + c, scale * widen(from[c]) + (beta == 0 ? 0.f : widen(to[c])));
+  if (dx.beta != 0) return;
+  for (int64_t m = 0; m < rows; m++)
+    if (!used[m]) memset(dx.as<char>() + m * bytesOfRow, 0, static_cast<size_t>(bytesOfRow));
 }
 
 }  // namespace
@@ -62,6 +73,8 @@ void moe_plan(Out offsets, Out rows, Out inverse, In experts) {
   const int64_t count = offsets.shape[0] - 1, tokens = experts.shape[0], each = experts.shape[1];
   const int32_t* expert = experts.as<int32_t>();
   int32_t* offset = offsets.as<int32_t>();
+  if (rows.size() < tokens * each)
+    throw Error("bad-argument", "moe_plan: rows holds " + std::to_string(rows.size()) + " numbers, but " + std::to_string(tokens * each) + " choices may be routed.");
   memset(offset, 0, static_cast<size_t>(count + 1) * sizeof(int32_t));
   for (int64_t i = 0; i < tokens * each; i++) {
     if (expert[i] >= count)
@@ -69,7 +82,7 @@ void moe_plan(Out offsets, Out rows, Out inverse, In experts) {
     if (expert[i] >= 0) offset[expert[i] + 1]++;
   }
   for (int64_t e = 0; e < count; e++) offset[e + 1] += offset[e];
-  auto* next = static_cast<int32_t*>(parallel::scratch(0, 3, count * static_cast<int64_t>(sizeof(int32_t))));
+  auto* next = static_cast<int32_t*>(parallel::shared(count * static_cast<int64_t>(sizeof(int32_t))));
   memcpy(next, offset, static_cast<size_t>(count) * sizeof(int32_t));
   int32_t* row = rows.as<int32_t>();
   for (int64_t i = 0; i < tokens * each; i++) {
@@ -82,6 +95,7 @@ void moe_plan(Out offsets, Out rows, Out inverse, In experts) {
 
 void combine_forward(Out y, In x, In inverse, MaybeIn weights) {
   const int64_t tokens = y.shape[0], width = y.shape[1], each = inverse.shape[1];
+  checkInverse("combine_forward", inverse, x.shape[0]);
   dispatch(y.dtype, [&](auto t) {
     using T = decltype(t);
     overTokens(tokens, [&](int64_t token) {
@@ -93,24 +107,22 @@ void combine_forward(Out y, In x, In inverse, MaybeIn weights) {
 
 void combine_backward(Acc dx, Acc dweights, In dy, In x, In inverse, MaybeIn weights) {
   const int64_t tokens = dy.shape[0], width = dy.shape[1], each = inverse.shape[1];
+  checkInverse("combine_backward", inverse, x.shape[0]);
+  if (dx) clearUnused(dx, inverse);
   dispatch(dy.dtype, [&](auto t) {
     using T = decltype(t);
-    if (dx && dx.beta == 0) {
-      // Rows that no token refers to lie behind the routed ones; count those and clear the rest.
-      int64_t routed = 0;
-      for (int64_t i = 0; i < tokens * each; i++) routed += inverse.as<int32_t>()[i] >= 0;
-      if (routed < dx.shape[0]) memset(dx.as<T>(), 0, static_cast<size_t>(dx.size()) * sizeof(T));
-    }
     overTokens(tokens, [&](int64_t token) {
       const T* from = dy.as<T>() + token * width;
       for (int64_t k = 0; k < each; k++) {
         const int64_t i = token * each + k, slot = inverse.as<int32_t>()[i];
         if (dweights) {
-          const float value = slot < 0 ? 0.f : inner(from, x.as<T>() + slot * width, width);
+          const float value = slot < 0 ? 0.f : reduce(width, [](vec g, vec v) { return g * v; }, from, x.as<T>() + slot * width);
           float* to = dweights.as<float>() + i;
           *to = dweights.beta == 0 ? value : *to + value;
         }
-        if (dx && slot >= 0) scaleInto(dx.as<T>() + slot * width, from, weights ? weights.as<float>()[i] : 1.f, dx.beta, width);
+        if (!dx || slot < 0) continue;
+        const float weight = weights ? weights.as<float>()[i] : 1.f;
+        accumulate(dx.beta, dx.as<T>() + slot * width, width, [weight](vec g) { return weight * g; }, from);
       }
     });
   });

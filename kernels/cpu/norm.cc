@@ -13,7 +13,6 @@ namespace moe::MOE_ISA {
 namespace {
 
 constexpr int64_t kBlocks = 64, kLeastRows = 8;
-constexpr int kShared = 3;  // scratch slot of the caller that all tasks write their own part of
 
 float rsqrt(float x) { return 1.f / __builtin_sqrtf(x); }
 
@@ -22,7 +21,7 @@ float rsqrt(float x) { return 1.f / __builtin_sqrtf(x); }
 template <class Body, class Finish> void sumOverRows(int64_t rows, int64_t width, Body&& body, Finish&& finish) {
   const int64_t wanted = divideUp(rows, kLeastRows) < kBlocks ? divideUp(rows, kLeastRows) : kBlocks;
   const int64_t each = wanted > 0 ? divideUp(rows, wanted) : 1, blocks = divideUp(rows, each);
-  auto* sums = static_cast<float*>(parallel::scratch(0, kShared, (blocks * width + 1) * static_cast<int64_t>(sizeof(float))));
+  auto* sums = static_cast<float*>(parallel::shared((blocks * width + 1) * static_cast<int64_t>(sizeof(float))));
   parallel::loop(blocks, [&](int64_t block, int) {
     float* own = sums + block * width;
     memset(own, 0, static_cast<size_t>(width) * sizeof(float));

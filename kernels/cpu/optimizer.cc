@@ -7,7 +7,7 @@
 //
 // How it runs: blocks of kBlock elements are the tasks; each reads and writes every stream once, so memory bandwidth is
 // the bound (28 bytes a parameter in f32). Sums are taken per block in f64 and added in the order of the blocks.
-#include "cpu.h"
+#include "elementwise.h"
 
 namespace moe::MOE_ISA {
 
@@ -64,35 +64,29 @@ template <class G, class S> void adamwBlock(const Adam& a, float* p, bf16* copy,
   }
 }
 
-/// f64 sum of squares of a block, in kLanes/2-wide strips whose order is fixed.
-template <class T> double squares(const T* x, int64_t begin, int64_t end) {
-  double lane[4] = {};
+/// f64 sum of a[i]*b[i] of a block: kStrands sums side by side, so that additions do not wait for each other, in a fixed order.
+template <class T> double products(const T* a, const T* b, int64_t begin, int64_t end) {
+  constexpr int kStrands = 16;
+  double strand[kStrands] = {};
+  float p[kStrands], q[kStrands];
   int64_t i = begin;
-  for (; i + 4 <= end; i += 4)
-    for (int j = 0; j < 4; j++) {
-      const double value = widen(x[i + j]);
-      lane[j] += value * value;
+  for (; i + kStrands <= end; i += kStrands) {
+    for (int j = 0; j < kStrands; j += kLanes) {
+      store(p + j, load(a + i + j));
+      store(q + j, load(b + i + j));
     }
-  for (; i < end; i++) {
-    const double value = widen(x[i]);
-    lane[0] += value * value;
+    for (int j = 0; j < kStrands; j++) strand[j] += static_cast<double>(p[j]) * static_cast<double>(q[j]);
   }
-  return (lane[0] + lane[2]) + (lane[1] + lane[3]);
-}
-
-double products(const float* a, const float* b, int64_t begin, int64_t end) {
-  double lane[4] = {};
-  int64_t i = begin;
-  for (; i + 4 <= end; i += 4)
-    for (int j = 0; j < 4; j++) lane[j] += static_cast<double>(a[i + j]) * b[i + j];
-  for (; i < end; i++) lane[0] += static_cast<double>(a[i]) * b[i];
-  return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+  for (; i < end; i++) strand[0] += static_cast<double>(widen(a[i])) * static_cast<double>(widen(b[i]));
+  for (int half = kStrands / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; j++) strand[j] += strand[j + half];
+  return strand[0];
 }
 
 /// Adds block(begin, end) over all blocks of [0, n) in their order.
 template <class F> double sumOfBlocks(int64_t n, F&& block) {
   const int64_t count = divideUp(n, kBlock);
-  auto* partial = static_cast<double*>(parallel::scratch(0, 3, count * static_cast<int64_t>(sizeof(double))));
+  auto* partial = static_cast<double*>(parallel::shared(count * static_cast<int64_t>(sizeof(double))));
   blocks(n, [&](int64_t begin, int64_t end) { partial[begin / kBlock] = block(begin, end); });
   double sum = 0;
   for (int64_t i = 0; i < count; i++) sum += partial[i];
@@ -125,7 +119,7 @@ void sum_squares(Acc sum, In x) {
   if (!sum) return;
   dispatch(x.dtype, [&](auto t) {
     using T = decltype(t);
-    addTo(sum, sumOfBlocks(x.size(), [&](int64_t begin, int64_t end) { return squares(x.as<T>(), begin, end); }));
+    addTo(sum, sumOfBlocks(x.size(), [&](int64_t begin, int64_t end) { return products(x.as<T>(), x.as<T>(), begin, end); }));
   });
 }
 
@@ -147,10 +141,8 @@ void lerp(Mut y, In x, float t) {
       using A = decltype(a);
       using B = decltype(b);
       blocks(y.size(), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) {
-          const float from = widen(y.as<A>()[i]);
-          put(y.as<A>() + i, from + t * (widen(x.as<B>()[i]) - from));
-        }
+        A* to = y.as<A>() + begin;
+        map(to, end - begin, [t](vec old, vec next) { return old + t * (next - old); }, static_cast<const A*>(to), x.as<B>() + begin);
       });
     });
   });

@@ -8,7 +8,8 @@
 //
 // How it runs: a task takes some tokens; a token's row of E scores is read a few times from the first-level cache. E is
 // small, so this is bound by latency, not by memory. DeepSeek-V2 section 2.2; V3 section 2.1.2.
-#include "cpu.h"
+#include "best.h"
+#include "elementwise.h"
 
 namespace moe::MOE_ISA {
 
@@ -16,7 +17,6 @@ namespace {
 
 constexpr int64_t kTokensPerTask = 32;
 constexpr int64_t kMaxGroups = 256;
-constexpr float kNone = -INFINITY;
 
 struct Choice {
   int64_t experts, active, groups, topGroups, groupBest;
@@ -30,66 +30,52 @@ template <class F> void overTokens(int64_t tokens, F&& body) {
 }
 
 void scoresOf(const float* logits, float* s, int64_t n, bool sigmoidGate) {
-  if (sigmoidGate) {
-    for (int64_t e = 0; e < n; e++) s[e] = 1.f / (1.f + std::exp(-logits[e]));
-    return;
-  }
-  float largest = logits[0], total = 0;
+  if (sigmoidGate) return map(s, n, [](vec z) { return sigmoid(z); }, logits);
+  float largest = logits[0];
   for (int64_t e = 1; e < n; e++) largest = logits[e] > largest ? logits[e] : largest;
-  for (int64_t e = 0; e < n; e++) total += s[e] = std::exp(logits[e] - largest);
-  for (int64_t e = 0; e < n; e++) s[e] /= total;
+  map(s, n, [largest](vec z) { return exp(z - largest); }, logits);
+  const float total = reduce(n, [](vec v) { return v; }, static_cast<const float*>(s));
+  map(s, n, [total](vec v) { return v / total; }, static_cast<const float*>(s));
 }
 
-/// Index of the largest value, the first of equal ones.
-int64_t best(const float* x, int64_t n) {
-  int64_t at = 0;
-  for (int64_t i = 1; i < n; i++)
-    if (x[i] > x[at]) at = i;
-  return at;
-}
+/// A worker's room for choosing: scores c of all experts, and the best so far.
+struct Room {
+  float *c, *value;
+  int32_t* index;
 
-/// Sum of the `count` largest of x.
-float sumOfBest(const float* x, int64_t n, int64_t count) {
-  float sum = 0, above = INFINITY;
-  int64_t lastAt = -1;
-  for (int64_t k = 0; k < count; k++) {  // the next one in the order (value descending, index ascending)
-    int64_t at = -1;
-    for (int64_t i = 0; i < n; i++) {
-      const bool later = x[i] < above || (x[i] == above && i > lastAt);
-      if (later && (at < 0 || x[i] > x[at])) at = i;
-    }
-    if (at < 0) break;
-    sum += x[at];
-    above = x[at];
-    lastAt = at;
+  Room(int worker, const Choice& choice) {
+    int64_t most = choice.active > choice.groups ? choice.active : choice.groups;
+    if (choice.groupBest > most) most = choice.groupBest;
+    c = static_cast<float*>(parallel::scratch(worker, 0, (choice.experts + 2 * most) * static_cast<int64_t>(sizeof(float))));
+    value = c + choice.experts;
+    index = reinterpret_cast<int32_t*>(value + most);
   }
-  return sum;
-}
+};
 
-/// Sets the choice scores of all but the best groups to -inf.
-void keepGroups(float* c, const Choice& choice) {
+/// Marks the best groups.
+void chooseGroups(const Room& room, const Choice& choice, bool* kept) {
   const int64_t each = choice.experts / choice.groups;
   float score[kMaxGroups];
-  bool kept[kMaxGroups] = {};
-  for (int64_t g = 0; g < choice.groups; g++) score[g] = sumOfBest(c + g * each, each, choice.groupBest);
-  for (int64_t k = 0; k < choice.topGroups; k++) {
-    const int64_t g = best(score, choice.groups);
-    kept[g] = true;
-    score[g] = kNone;
+  for (int64_t g = 0; g < choice.groups; g++) {
+    Best best{room.value, room.index, choice.groupBest};
+    best.offerAll(room.c + g * each, each, 0);
+    score[g] = 0;
+    for (int64_t k = 0; k < best.held; k++) score[g] += best.value[k];
+    kept[g] = false;
   }
-  for (int64_t g = 0; g < choice.groups; g++)
-    if (!kept[g])
-      for (int64_t e = g * each; e < (g + 1) * each; e++) c[e] = kNone;
+  Best best{room.value, room.index, choice.topGroups};
+  best.offerAll(score, choice.groups, 0);
+  for (int64_t k = 0; k < choice.topGroups; k++) kept[best.index[k]] = true;
 }
 
-/// The K best experts, in descending order of c; uses up c.
-void choose(float* c, int32_t* experts, const Choice& choice) {
-  if (choice.groups > 1) keepGroups(c, choice);
-  for (int64_t k = 0; k < choice.active; k++) {
-    const int64_t e = best(c, choice.experts);
-    experts[k] = static_cast<int32_t>(e);
-    c[e] = kNone;
-  }
+/// The K best experts of the best groups, in descending order of c.
+void choose(const Room& room, int32_t* experts, const Choice& choice) {
+  bool kept[kMaxGroups] = {true};
+  if (choice.groups > 1) chooseGroups(room, choice, kept);
+  const int64_t each = choice.experts / choice.groups;
+  Best best{room.value, experts, choice.active};
+  for (int64_t g = 0; g < choice.groups; g++)
+    if (kept[g]) best.offerAll(room.c + g * each, each, g * each);
 }
 
 void weigh(const float* s, const int32_t* experts, float* w, int64_t active, bool normalise, float scale) {
@@ -102,14 +88,20 @@ void weigh(const float* s, const int32_t* experts, float* w, int64_t active, boo
 void checkChoice(const Choice& c) {
   const auto fail = [](const std::string& sentence) { throw Error("bad-argument", "router_forward: " + sentence); };
   if (c.groups < 1 || c.groups > kMaxGroups || c.experts % c.groups) fail(std::to_string(c.experts) + " experts do not fall into " + std::to_string(c.groups) + " equal groups (at most 256).");
+  if (c.groupBest < 1 || c.groupBest > c.experts / c.groups) fail("a group's score cannot be the sum of its " + std::to_string(c.groupBest) + " best experts of " + std::to_string(c.experts / c.groups) + ".");
   if (c.topGroups < 1 || c.topGroups > c.groups) fail(std::to_string(c.topGroups) + " of " + std::to_string(c.groups) + " groups cannot be kept.");
   if (c.active > c.topGroups * (c.experts / c.groups)) fail(std::to_string(c.active) + " experts per token are more than the kept groups hold.");
 }
 
+/// A token's experts are replayed all or none (-1).
 void checkReplay(const In& replay, int64_t experts) {
-  for (int64_t i = 0; i < replay.size(); i++)
-    if (replay.as<int32_t>()[i] >= experts)
-      throw Error("bad-argument", "router_forward: replay names expert " + std::to_string(replay.as<int32_t>()[i]) + " of " + std::to_string(experts) + ".");
+  const int64_t each = replay.shape[1];
+  for (int64_t i = 0; i < replay.size(); i++) {
+    const int32_t e = replay.as<int32_t>()[i], first = replay.as<int32_t>()[i - i % each];
+    if (e >= experts || (e < 0) != (first < 0))
+      throw Error("bad-argument", "router_forward: replay names expert " + std::to_string(e) + " of " + std::to_string(experts) + " for token " + std::to_string(i / each) +
+                                      "; a token has only experts, or only -1.");
+  }
 }
 
 }  // namespace
@@ -135,9 +127,9 @@ void router_forward(Out weights, Out experts, Out scores, Out counts, In logits,
     }
     if (replay) memcpy(chosen, replay.as<int32_t>() + t * each, static_cast<size_t>(each) * sizeof(int32_t));
     else {
-      auto* c = static_cast<float*>(parallel::scratch(worker, 0, n * static_cast<int64_t>(sizeof(float))));
-      for (int64_t e = 0; e < n; e++) c[e] = s[e] + (bias ? bias.as<float>()[e] : 0.f);
-      choose(c, chosen, choice);
+      const Room room(worker, choice);
+      for (int64_t e = 0; e < n; e++) room.c[e] = s[e] + (bias ? bias.as<float>()[e] : 0.f);
+      choose(room, chosen, choice);
     }
     weigh(s, chosen, w, each, normalise, scale);
   });
