@@ -7,7 +7,7 @@ export const requirements = {
   /** Targets that releases carry prebuilt binaries for. */
   prebuilt: ['linux-x64'],
   /** The newest glibc that a binary asks for: that of the machine releases are built on. */
-  glibc: '2.36',
+  glibc: '2.34',
   /** The CUDA toolkit of the prebuilt GPU library and the oldest driver that runs it. */
   cuda: '13.0',
   driver: '580',
