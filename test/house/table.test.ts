@@ -19,7 +19,7 @@ describe('every line of native/ops.def', () => {
   const table = addon.table();
   const cpu = textsOf('kernels/cpu', '.cc');
   const callers = textsOf('src', '.ts');
-  const cases = textsOf('test/ops', '.ts');
+  const cases = textsOf('test/ops', '.ts') + textsOf('test/optim', '.ts');
 
   it.each(table.map(({ name }) => name))('%s has a CPU kernel, a caller and a test', (name) => {
     expect(cpu, 'kernel').toMatch(new RegExp(`void ${name}\\(`));
@@ -28,7 +28,7 @@ describe('every line of native/ops.def', () => {
     const spoken = [camel(name), camel(family), family];
     expect(
       spoken.some((word) => cases.includes(word)),
-      `a case in test/ops that mentions ${spoken.join(' or ')}`,
+      `a test of ops or optimizers that mentions ${spoken.join(' or ')}`,
     ).toBe(true);
   });
 });
