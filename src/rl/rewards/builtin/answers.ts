@@ -55,9 +55,10 @@ const NUMBER = /[-−]?\s?[$€£]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:
 export function lastNumber(text: string): string | undefined {
   const last = [...text.slice(-TAIL).matchAll(NUMBER)].at(-1);
   if (!last) return undefined;
-  // In "3-4" and "x - 4" the dash subtracts.
-  const before = text.slice(-TAIL).slice(0, last.index).trimEnd();
-  const subtracts = /[\d\w)]$/.test(before) && /^[-−]/.test(last[0]);
+  // In "3-4" and "x - 4" the dash subtracts, in "is -4" it does not.
+  const before = text.slice(-TAIL).slice(0, last.index);
+  const spaced = /^[-−]\s/.test(last[0]) && /(?:[\d)]|\b[A-Za-z])\s*$/.test(before);
+  const subtracts = /^[-−]/.test(last[0]) && (spaced || /[\w)]$/.test(before));
   const digits = last[0].replace(/[\s,$€£]/g, '').replace('−', '-');
   return subtracts ? digits.slice(1) : digits;
 }
