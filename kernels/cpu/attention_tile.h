@@ -19,7 +19,7 @@ using gemm::kTileRows;
 using gemm::Panels;
 
 inline constexpr int kKeys = 64;                                ///< keys of a tile
-inline constexpr int kQueries = 120 / kTileRows * kTileRows;     ///< rows of a block
+inline constexpr int kQueries = 120 / kTileRows * kTileRows;    ///< rows of a block
 inline constexpr int kRowTiles = kQueries / kTileRows;
 inline constexpr int kKeyPanels = kKeys / kTileCols;
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();

@@ -89,9 +89,10 @@ inline vec fma(vec a, vec b, vec c) {
 }
 
 /// a > b ? a : b and a < b ? a : b, so b where one of them is NaN; compilers make three instructions of that.
+/// (maskz, because GCC 12 warns of its own _mm512_max_ps.)
 #if defined(__AVX512F__)
-inline vec vmax(vec a, vec b) { return reinterpret_cast<vec>(_mm512_max_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b))); }
-inline vec vmin(vec a, vec b) { return reinterpret_cast<vec>(_mm512_min_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b))); }
+inline vec vmax(vec a, vec b) { return reinterpret_cast<vec>(_mm512_maskz_max_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b))); }
+inline vec vmin(vec a, vec b) { return reinterpret_cast<vec>(_mm512_maskz_min_ps(0xffff, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b))); }
 #elif defined(__AVX2__)
 inline vec vmax(vec a, vec b) { return reinterpret_cast<vec>(_mm256_max_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b))); }
 inline vec vmin(vec a, vec b) { return reinterpret_cast<vec>(_mm256_min_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b))); }
