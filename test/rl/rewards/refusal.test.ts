@@ -18,7 +18,7 @@ describe.runIf(process.platform === 'linux')('without a sandbox code is refused,
   test.each(['bwrap', 'prlimit'])('where %s is missing', async (tool) => {
     lacking.clear();
     lacking.add(tool);
-    // Found first, bwrap is found missing first; the sentence for prlimit needs a machine that has bwrap.
+    // Where bwrap is missing, too, its sentence comes first.
     const needed =
       tool === 'bwrap' ? /no "bwrap" was found\. Install it \("apt-get install bubblewrap"/ : /"bwrap"|"prlimit"/;
     await expect(code().prepare!()).rejects.toMatchObject({

@@ -92,3 +92,15 @@ describe.skipIf(missing.length > 0)(title, () => {
     await reward.prepare!();
   });
 });
+
+describe.skipIf(missing.length > 0)('a sandbox that does not come up', () => {
+  test('is no wrong answer', async () => {
+    // Too little memory for the interpreter itself.
+    const starved = code({ limits: { memoryMb: 1 } });
+    const sample = { prompt: '', completion: 'x = 1', meta: { test: 'assert x == 1' } };
+    await expect(starved.score(sample)).rejects.toMatchObject({
+      code: 'internal',
+      message: expect.stringMatching(/^The sandbox did not start the program/),
+    });
+  });
+});

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { TrainMoeError } from '../../../errors.js';
-import { DRIVERS } from './drivers.js';
+import { DRIVERS, STARTED } from './drivers.js';
 import { interpreterOf, isRoot, type Language, NOBODY, sandboxTools, systemMounts } from './tools.js';
 
 /** What one program may use. */
@@ -36,7 +36,7 @@ export interface SandboxResult {
  * Runs a program in a bubblewrap child: no network, no view of the machine but /usr (read only), its own process
  * table, an empty file system in memory that is gone afterwards, and limits on CPU, memory, processes, files and
  * output. As root the child runs as "nobody", because root is exempt from the limit on processes.
- * @throws TrainMoeError where the sandbox or the interpreter is missing
+ * @throws TrainMoeError where the sandbox or the interpreter is missing, or the sandbox does not come up
  */
 export async function runInSandbox(
   language: Language,
@@ -77,6 +77,7 @@ function ending(child: ChildProcess, token: string, limits: SandboxLimits): Prom
     let written = 0;
     let output = '';
     let errors = '';
+    let started = false;
     // Killing bubblewrap kills the first process of the name space, and with it every other.
     const stop = (why: 'timeout' | 'output'): void => {
       cause ??= why;
@@ -100,6 +101,9 @@ function ending(child: ChildProcess, token: string, limits: SandboxLimits): Prom
         errors = (errors + text).slice(-DETAIL);
       }),
     );
+    child.stdout!.once('data', (chunk: Buffer) => {
+      started = chunk[0] === STARTED;
+    });
     child.on('error', (error) => {
       clearTimeout(timer);
       reject(new TrainMoeError('not-found', `The sandbox could not be started: ${error.message}.`, { cause: error }));
@@ -108,21 +112,37 @@ function ending(child: ChildProcess, token: string, limits: SandboxLimits): Prom
       clearTimeout(timer);
       const passed = cause === undefined && code === 0 && output.trimEnd().endsWith(token);
       const detail = Buffer.from(errors, 'latin1').toString('utf8').trim();
-      resolve({ passed, outcome: passed ? 'passed' : (cause ?? 'failed'), detail });
+      if (!started) reject(failedToStart(cause, detail));
+      else resolve({ passed, outcome: passed ? 'passed' : (cause ?? 'failed'), detail });
     });
   });
 }
+
+/** Not the program's fault: the sample must not count against the completion. */
+const failedToStart = (cause: string | undefined, detail: string): TrainMoeError =>
+  new TrainMoeError(
+    'internal',
+    `The sandbox did not start the program (${cause ?? 'it ended'}): ${detail.slice(-300) || 'it said nothing'}.`,
+  );
 
 /**
  * Runs a program that must pass, so that a machine on which the sandbox cannot work is found before training.
  * @throws TrainMoeError with what the sandbox said
  */
 export async function probeSandbox(language: Language): Promise<void> {
-  const result = await runInSandbox(language, language === 'python' ? 'x = 1' : 'const x = 1;');
-  if (result.passed) return;
+  const trial = language === 'python' ? 'x = 1' : 'const x = 1;';
+  let said: string;
+  try {
+    const { passed, detail } = await runInSandbox(language, trial);
+    if (passed) return;
+    said = detail;
+  } catch (error) {
+    if (!(error instanceof TrainMoeError) || error.code !== 'internal') throw error;
+    said = error.message;
+  }
   throw new TrainMoeError(
     'not-found',
-    `The sandbox of the code reward does not work here (${result.outcome}: ${result.detail.slice(-300) || 'it said nothing'}). ` +
+    `The sandbox of the code reward does not work here (${said.slice(-400) || 'it said nothing'}). ` +
       'It needs unprivileged user name spaces: in a container, allow them; elsewhere, see user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns. Or leave the code reward out.',
   );
 }

@@ -60,8 +60,16 @@ export interface Interpreter {
 
 /** @throws TrainMoeError where the language has no interpreter on this machine */
 export function interpreterOf(language: Language): Interpreter {
-  return language === 'python' ? python() : javascript();
+  let interpreter = known.get(language);
+  if (!interpreter) {
+    interpreter = language === 'python' ? python() : javascript();
+    known.set(language, interpreter);
+  }
+  return interpreter;
 }
+
+/** Looking for an interpreter may start one, so it is done once. */
+const known = new Map<Language, Interpreter>();
 
 function python(): Interpreter {
   const system = ['/usr/bin/python3', '/usr/local/bin/python3'].find(isProgram);
