@@ -11,6 +11,7 @@ export const grpoSchema = z.strictObject({
   model: path.describe('the model to start from: a Hugging Face folder, a checkpoint or a run folder'),
   tokenizer: path.optional().describe("a tokenizer; by default the model's own"),
   task: path.default('arith').describe('arith, countdown, gsm8k, a .jsonl of problems or a .js module'),
+  taskOptions: z.record(z.string(), z.unknown()).default({}).describe("the task's own options, as JSON"),
   reward: z.array(path).default([]).describe("rewards, first the one that says right or wrong; by default the task's"),
   rewardWeights: z.array(z.number()).default([]).describe('weights of the rewards; by default 1 each'),
   out: path.default('runs/grpo').describe('run folder'),

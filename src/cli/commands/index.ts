@@ -8,6 +8,7 @@ import { evaluate } from './eval.js';
 import { exportModel } from './export.js';
 import { forward } from './forward.js';
 import { generate } from './generate.js';
+import { grpo } from './grpo.js';
 import { importModel } from './import.js';
 import { info } from './info.js';
 import { pretrain } from './pretrain.js';
@@ -20,6 +21,7 @@ export const commands: readonly CommandModule[] = [
   collect,
   tokenizer,
   pretrain,
+  grpo,
   generate,
   chat,
   evaluate,

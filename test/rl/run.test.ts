@@ -1,0 +1,146 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { grpoConfigOf } from '../../src/cli/rl/flags.js';
+import { folderSink } from '../../src/hub/byte_sink.js';
+import { writeModelFolder } from '../../src/hub/folder.js';
+import { createModel, parametersOf } from '../../src/models/codec.js';
+import type { Family } from '../../src/models/family.js';
+import { modelContent } from '../../src/models/folder.js';
+import { llama } from '../../src/models/llama.js';
+import { type GrpoInput, resolveGrpo } from '../../src/rl/config.js';
+import type { GrpoEvent } from '../../src/rl/events.js';
+import { openJudged } from '../../src/rl/open.js';
+import { grpo, type Judged } from '../../src/rl/run.js';
+import { device } from '../../src/tensor/index.js';
+import { type Tokenizer, trainBpe } from '../../src/tokenizer/index.js';
+import { compiledRewards } from './compiled.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'train-moe-grpo-'));
+const modelPath = join(folder, 'model');
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+beforeAll(async () => {
+  async function* texts() {
+    yield 'one and two are three\n';
+  }
+  const tokenizer = await trainBpe(texts(), { vocabSize: 258, specialTokens: ['<end>'] });
+  const config = llama.fromHub({
+    vocab_size: tokenizer.vocabSize,
+    hidden_size: 16,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+    intermediate_size: 32,
+    initializer_range: 0.08,
+  });
+  const cpu = device('cpu');
+  const model = createModel(llama as unknown as Family, config, { device: cpu, dtype: 'f32', seed: 3, train: false });
+  writeModelFolder(folderSink(modelPath), modelContent(model, { dtype: 'f32' }));
+  tokenizer.save(join(modelPath, 'tokenizer.json'));
+  for (const { tensor } of parametersOf(model)) tensor.dispose();
+});
+
+const settings = (out: string, more: Partial<GrpoInput> = {}) =>
+  resolveGrpo({
+    model: modelPath,
+    out: join(folder, out),
+    device: 'cpu',
+    steps: 4,
+    prompts: 2,
+    group: 4,
+    maxTokens: 6,
+    lr: 1e-2,
+    updates: 2,
+    kl: 0.01,
+    resetReference: 3,
+    evaluateQuestions: 2,
+    evaluateSamples: 2,
+    saveEvery: 2,
+    tensorboard: false,
+    ...more,
+  });
+
+/** The share of letters "e", graded in this process. */
+async function letters(_: unknown, tokenizer: Tokenizer): Promise<Judged> {
+  const ask = (index: number) => ({ index, prompt: `${index}`, ids: [...tokenizer.encode(`${index}`)], answer: 'e' });
+  return {
+    source: { name: 'letters', train: ask, test: (i) => (i < 3 ? ask(1000 + i) : undefined) },
+    grader: {
+      rewards: [{ name: 'low', weight: 1 }],
+      grade: async (samples) => samples.map(({ ids }) => [{ value: ids.filter((id) => id < 100).length / ids.length }]),
+    },
+  };
+}
+
+const stateOf = (checkpoint: string) =>
+  ['model.safetensors', 'trainer/grpo.safetensors', 'trainer/grpo.json'].map((f) => readFileSync(join(checkpoint, f)));
+const lines = (path: string) =>
+  readFileSync(path, 'utf8')
+    .trim()
+    .split('\n')
+    .map((l) => JSON.parse(l));
+
+describe('a GRPO run', () => {
+  it('records figures, completions and evaluations, and leaves a folder that a run can start from', async () => {
+    const events: GrpoEvent[] = [];
+    const config = settings('whole-story');
+    const end = await grpo(config, letters, { onEvent: (e) => events.push(e) });
+    expect([end.step, end.stopped]).toEqual([4, false]);
+    expect(end.before!.passAt.map(([k]) => k)).toEqual([1, 2]);
+    expect(end.after!.questions).toBe(2);
+    const metrics = lines(join(config.out, 'metrics.jsonl')).filter((l) => 'reward/mean' in l);
+    expect(metrics.map((l) => l.step)).toEqual([1, 2, 3, 4]);
+    for (const name of ['reward/low/mean', 'rollout/logprob_abs_diff', 'policy/entropy', 'speed/rollout_seconds'])
+      expect(Number.isFinite(metrics[0][name]), name).toBe(true);
+    expect(metrics[0]['rollout/logprob_abs_diff_max']).toBeLessThan(1e-5);
+    const completions = lines(join(config.out, 'completions', 'step-00000002.jsonl'));
+    expect(completions).toHaveLength(8);
+    const mean = completions.reduce((sum, c) => sum + c.reward, 0) / 8;
+    expect(mean).toBeCloseTo(metrics[1]['reward/mean'], 12);
+    expect(new Set(events.map((e) => e.kind))).toEqual(
+      new Set(['start', 'phase', 'step', 'evaluation', 'saved', 'end']),
+    );
+    const next = await grpo(settings('next', { model: config.out, steps: 1 }), letters);
+    expect(next.step).toBe(1);
+  });
+
+  it('goes on after a stop, to the same bits as without one', async () => {
+    const whole = await grpo(settings('whole'), letters);
+    let steps = 0;
+    const first = await grpo(settings('stopped'), letters, { shouldStop: () => ++steps === 3 });
+    expect([first.step, first.stopped]).toEqual([3, true]);
+    const last = await grpo(settings('stopped'), letters);
+    expect(last.rewards.map(([step]) => step)).toEqual([4]);
+    expect(stateOf(last.checkpoint!)).toEqual(stateOf(whole.checkpoint!));
+  });
+
+  it('runs a built-in task with its rewards in graders', async () => {
+    const config = settings('arith', { task: 'arith', steps: 1, prompts: 1, evaluateQuestions: 0, graderWorkers: 1 });
+    const compiled = await compiledRewards(); // graders are processes, which run compiled files
+    const end = await grpo(config, (c, tokenizer) => openJudged(c, tokenizer, compiled.openGraders));
+    compiled.remove();
+    expect(end.step).toBe(1);
+    expect(lines(join(config.out, 'metrics.jsonl'))[0]['reward/skipped']).toBe(0);
+  });
+});
+
+describe('settings of GRPO', () => {
+  it('reads flags, and lets them override an algorithm', () => {
+    const config = grpoConfigOf({
+      algorithm: 'dapo',
+      model: 'm',
+      steps: '3',
+      clipHigh: '0.3',
+      taskOptions: '{"digits":2}',
+    });
+    expect(config).toMatchObject({ steps: 3, clipHigh: 0.3, kl: 0, aggregation: 'token', taskOptions: { digits: 2 } });
+  });
+
+  it('names what is wrong', () => {
+    expect(() => grpoConfigOf({ algorithm: 'grpo', model: 'm', steps: 'many' })).toThrow(/steps/);
+    expect(() => resolveGrpo({ model: 'm' }, 'ppo')).toThrow(/"ppo" is unknown; there are grpo, r1-zero, dapo/);
+    expect(() => resolveGrpo({ model: 'm', stps: 3 })).toThrow(/stps/);
+    expect(() => resolveGrpo({ model: 'm', prompts: 1, group: 2, updates: 3 })).toThrow(/2 completions only/);
+  });
+});
