@@ -38,6 +38,7 @@ export function grpoView(output: Output): { show(event: GrpoEvent): void; done()
         case 'saved':
           return status.log(dim(`step ${event.at}  saved ${event.path}`));
         case 'end':
+          status.update(event.end.step, last); // not the phase that came last
           status.done();
           for (const line of endLines(event.end, columnsOf(output), bold)) output.write(`${line}\n`);
       }
