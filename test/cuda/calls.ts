@@ -1,12 +1,26 @@
 import * as native from '../../src/native.gen.js';
-import { type Device, type DType, empty, from, type Shape, type Tensor } from '../../src/tensor/index.js';
+import { type Device, type DType, empty, from, type Shape, sizeOf, type Tensor } from '../../src/tensor/index.js';
 import { window } from '../../src/tensor/tensor.js';
-import { randomValues } from '../ops/harness.js';
 
 /*
  * Calls of native ops whose results two backends must agree on. They are chosen for the CUDA kernels: whole and partial tiles, rows
  * that cannot be copied 16 bytes at a time, windows, every template size; the definitions themselves are checked by test/ops.
  */
+
+/** Normal values from a small generator (mulberry32): the emulator's cases have up to a million of them. */
+function normals(count: number, seed: number, scale = 1): Float32Array {
+  let state = seed * 0x9e3779b9;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let z = Math.imul(state ^ (state >>> 15), state | 1);
+    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
+    return (((z ^ (z >>> 14)) >>> 0) + 0.5) / 2 ** 32;
+  };
+  return Float32Array.from(
+    { length: count },
+    () => scale * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
+}
 
 /** What a call may use; every draw is the same on every device. */
 export interface Bench {
@@ -27,13 +41,13 @@ export function benchOf(device: Device, dtype: 'f32' | 'bf16'): Bench {
   return {
     dtype,
     draw: (shape, seed, options = {}) =>
-      from(Float32Array.from(randomValues(shape, seed, options.scale)), shape, {
+      from(normals(sizeOf(shape), seed, options.scale), shape, {
         dtype: options.dtype ?? dtype,
         device,
       }),
     ints: (shape, value) =>
       from(
-        Int32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => value(i)),
+        Int32Array.from({ length: sizeOf(shape) }, (_, i) => value(i)),
         shape,
         { device },
       ),
@@ -274,7 +288,7 @@ export const calls: readonly Call[] = [
   decodeCall('grouped heads, two spans', 6, 2, 64, 64, [700, 1, 130]),
   decodeCall('many heads to a group', 40, 1, 128, 96, [33, 64, 65]),
   decodeCall('odd channels', 3, 3, 20, 12, [17, 40, 5]),
-  latentCall('576/512', 20, 576, 512, [70, 600, 16]),
+  latentCall('576/512', 20, 576, 512, [70, 16]),
   latentCall('48/32', 4, 48, 32, [1, 64, 513]),
   productCall(200, 96, 300),
   productCall(5, 40, 24),
