@@ -8,6 +8,8 @@ import { Unreadable } from './tokens.js';
 export interface ParsedAnswer {
   /** `1,000` has two readings. Empty for words. */
   readonly readings: readonly Answer[];
+  /** As it was written, without what surrounds it. */
+  readonly source: string;
   /** Normalised wording. */
   readonly text: string;
   /** The letter of a multiple choice answer: "(B)", "B. 12", "\textbf{(B)}". */
@@ -36,7 +38,7 @@ export function parseFinalAnswer(source: string): ParseResult {
     }
   }
   if (readings.length === 0 && choice === undefined && !isWords(inner)) return { unreadable: reason };
-  return { readings, text, ...(choice !== undefined && { choice }) };
+  return { readings, source: inner, text, ...(choice !== undefined && { choice }) };
 }
 
 /** Drops what surrounds an answer: $..$, \\text{..}, \\boxed{..}, **..**, a final stop. */
@@ -69,6 +71,9 @@ function choiceOf(text: string): string | undefined {
     .replace(/\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}/g, '$1')
     .replace(/\\ |~|\*\*/g, ' ')
     .trim();
+  // "(A) (B) (C)" chooses nothing.
+  const letters = new Set([...plain.matchAll(/\b([A-J])[).:](?=\W|$)/g)].map(([, letter]) => letter));
+  if (letters.size > 1) return undefined;
   const match =
     /^(?:option|choice)?\s*\(\s*([A-Ja-j])\s*\)(?:\s|:|$)/i.exec(plain) ??
     /^(?:[Oo]ption|[Cc]hoice)?\s*([A-J])\s*(?:[).:](?:\s|$)|$)/.exec(plain) ??

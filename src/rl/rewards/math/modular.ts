@@ -57,6 +57,7 @@ export function modularValue(expr: Expr, at: (name: string) => bigint): bigint |
 }
 
 function fraction(value: Rational): bigint | undefined {
+  if (value.d === 1n) return mod(value.n);
   const under = inverse(value.d);
   return under === undefined ? undefined : mod(value.n * under);
 }
