@@ -58,7 +58,11 @@ describe('the benchmark', () => {
 
   it('tells what it cannot measure', async () => {
     const [row] = await rowsOf({ job: 'grpo', shape: 'micro' });
-    expect(row).toMatchObject({ rival: 'train-moe', job: 'grpo', error: expect.stringContaining('GRPO is not measured yet') });
+    expect(row).toMatchObject({
+      rival: 'train-moe',
+      job: 'grpo',
+      error: expect.stringContaining('GRPO is not measured yet'),
+    });
   });
 
   it('keeps to the rows and variants that are asked for', async () => {
