@@ -23,7 +23,7 @@ template <class T> __device__ void bring(float* to, const T* from, int count, in
   for (int c = lane; c < count; c += kLanes) to[c] = widen(from[c]);
 }
 
-template <class T> __global__ void __launch_bounds__(kThreads) forwardKernel(Forward<T> f) {
+template <class T> __global__ void __launch_bounds__(kThreads, 2) forwardKernel(Forward<T> f) {
   const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
   const int64_t row = blockIdx.x * int64_t{kWarps} + warp;
   const int head = blockIdx.y, group = head / (f.n.heads / f.n.groups);

@@ -70,7 +70,7 @@ __device__ int sentTo(const Balance& b, int d, int64_t begin, int64_t end) {
   return tokens;
 }
 
-__global__ void __launch_bounds__(kBlock) sequenceKernel(Balance b) {
+__global__ void __launch_bounds__(kBlock, 2) sequenceKernel(Balance b) {
   double* f = sharedMemory<double>();
   double *p = f + b.n, *factor = p + b.n, *reduce = factor + b.n;
   const int64_t begin = b.segments[blockIdx.x], end = b.segments[blockIdx.x + 1];

@@ -87,7 +87,7 @@ struct Layout {
 };
 
 /// fragments: 8-channel columns of the result that a warp owns.
-template <int fragments> __global__ void __launch_bounds__(kThreads) tensorKernel(Decode<bf16> d, Layout layout) {
+template <int fragments> __global__ void __launch_bounds__(kThreads, 2) tensorKernel(Decode<bf16> d, Layout layout) {
   const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, span = blockIdx.z;
   const int64_t row = blockIdx.x;
   const int length = d.lengths[row], begin = span * kSpan, end = least(length, begin + kSpan);

@@ -310,6 +310,27 @@ export const calls: readonly Call[] = [
   balance('V3, own choice', true, true, 0),
   balance('V2 with devices', false, false, 3),
   {
+    name: 'moe_plan and embedding: sorted stably',
+    run: (b) => {
+      const [tokens, active, experts] = [300, 3, 7];
+      const chosen = b.ints([tokens, active], (i) => (i % 23 === 5 ? -1 : (i * i + (i >> 3)) % experts));
+      const [offsets, rows, inverse] = [
+        b.out([experts + 1], 'i32'),
+        b.out([900], 'i32'),
+        b.out([tokens, active], 'i32'),
+      ];
+      native.moePlan(offsets, rows, inverse, chosen);
+      const dtable = b.draw([70, 24], 1, { dtype: 'f32' });
+      native.embeddingBackward(
+        added(dtable),
+        b.draw([tokens, 24], 2),
+        b.ints([tokens], (i) => (i * 29 + (i >> 2)) % 70),
+        0.5,
+      );
+      return [offsets, rows, inverse, dtable];
+    },
+  },
+  {
     name: 'rope: both layouts, back again',
     run: (b) => {
       const table = b.draw([40, 16], 1, { dtype: 'f32' });

@@ -1,0 +1,111 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { addon, packageRoot } from '../../src/native.js';
+import { type Device, device, scope } from '../../src/tensor/index.js';
+import { relativeError } from '../ops/harness.js';
+import { benchOf, calls, valuesOf } from './calls.js';
+import { type Mutant, mutants } from './mutants.js';
+
+/*
+ * Is the emulator any good? Every planted bug must be noticed. A mutant is the library with one file (or, for a header, the files
+ * that its calls run) compiled again from a copy of the sources and linked with the objects of an emulator build: that of
+ * native/build.mjs, or of the folder that TRAIN_MOE_MUTANTS names.
+ */
+
+const build = process.env.TRAIN_MOE_MUTANTS ?? join(packageRoot, 'build', 'cmake');
+const listing = join(build, 'compile_commands.json');
+const built = existsSync(join(build, 'train_moe_emulator.so')) && existsSync(listing);
+const seeds = ['11', '12', '13', '14'];
+
+/** Sources that a header's edit reaches, for the calls named beside it. */
+const users: Readonly<Record<string, readonly string[]>> = {
+  'tile.cuh': ['attention_forward.cu', 'attention_backward.cu'],
+  'gemm/common.cuh': ['gemm/tensor.cu', 'gemm/plain.cu'],
+  'cuda.cuh': ['optimizer.cu', 'balance.cu'],
+};
+
+/** One line of compile_commands.json. */
+interface Compile {
+  readonly file: string;
+  readonly command: string;
+}
+
+/** The object that a command writes. */
+const objectOf = (c: Compile) => join(build, / -o (\S+)/.exec(c.command)![1]!);
+
+describe.skipIf(!built)(`planted bugs${built ? '' : ' (no emulator build in build/cmake)'}`, () => {
+  let folder = '';
+  let objects: Compile[] = [];
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'mutants-'));
+    objects = (JSON.parse(readFileSync(listing, 'utf8')) as Compile[]).filter((c) =>
+      c.command.includes('train_moe_emulator.dir'),
+    );
+    expect(objects.length).toBeGreaterThan(10);
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** Compiles the mutant's files from an edited copy and links them with the other objects. */
+  function plant(mutant: Mutant): Device {
+    const copy = mkdtempSync(join(folder, 'mutant-'));
+    for (const part of ['kernels', 'native']) cpSync(join(packageRoot, part), join(copy, part), { recursive: true });
+    const edited = join(copy, 'kernels', 'cuda', mutant.file);
+    const before = readFileSync(edited, 'utf8');
+    expect(before.split(mutant.find).length, `${mutant.what}: the edit fits ${mutant.file} once`).toBe(2);
+    writeFileSync(
+      edited,
+      before.replace(mutant.find, () => mutant.replace),
+    );
+    const own = users[mutant.file] ?? [mutant.file];
+    const linked = objects.map((object) => {
+      const source = own.find((s) => object.file.endsWith(join('kernels', 'cuda', s)));
+      if (!source) return objectOf(object);
+      const output = join(copy, `${basename(source)}.o`);
+      const command = object.command
+        .replaceAll(packageRoot, copy)
+        .replace(/ -M[DTF]( \S+\.o(\.d)?)?/g, '')
+        .replace(/ -o \S+/, ` -w -O1 -o ${output}`);
+      execFileSync('sh', ['-c', command], { cwd: build });
+      return output;
+    });
+    const library = join(copy, 'train_moe_emulator.so');
+    execFileSync('g++', ['-shared', '-o', library, ...linked, '-static-libstdc++', '-static-libgcc']);
+    return { ...addon.openLibrary(library), kind: 'emulator' };
+  }
+
+  /** Whether any schedule shows a difference from the CPU, or an error. */
+  function noticed(on: Device, names: readonly string[]): boolean {
+    for (const call of calls.filter((c) => names.some((n) => c.name.startsWith(n))))
+      for (const dtype of [...(call.dtypes ?? (['bf16'] as const))]) {
+        const run = (where: Device) => scope(() => call.run(benchOf(where, dtype)).map((t) => Array.from(valuesOf(t))));
+        const expected = run(device('cpu'));
+        for (const seed of seeds) {
+          process.env.TRAIN_MOE_EMULATOR_SEED = seed;
+          try {
+            const mine = run(on);
+            if (mine.some((y, i) => !(relativeError(y, expected[i]!) < (call.tolerance ?? 1e-2)))) return true;
+          } catch {
+            return true;
+          } finally {
+            delete process.env.TRAIN_MOE_EMULATOR_SEED;
+          }
+        }
+      }
+    return false;
+  }
+
+  it('are many', () => expect(mutants.length).toBeGreaterThanOrEqual(12));
+  for (const file of ['gemm/tensor.cu', 'cuda.cuh', 'attention_forward.cu'])
+    it(`an untouched copy of ${file} is not taken for one`, { timeout: 180_000 }, () => {
+      const same = mutants.find((m) => m.file === file)!;
+      expect(noticed(plant({ ...same, replace: same.find }), same.calls)).toBe(false);
+    });
+  for (const mutant of mutants)
+    it(`is noticed: ${mutant.what}`, { timeout: 180_000 }, () =>
+      expect(noticed(plant(mutant), mutant.calls)).toBe(true),
+    );
+});

@@ -1,0 +1,57 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { packageRoot } from '../../src/native.js';
+
+/*
+ * The kernels that decide a step's time must not spill registers, and must leave room for the blocks that a multiprocessor is
+ * meant to hold. ptxas says so without a GPU.
+ */
+
+/** Most registers a thread may use, per hot source; the table of kernels/README.md says what they use now. */
+const limits: Readonly<Record<string, number>> = {
+  'gemm/tensor.cu': 168,
+  'attention_forward.cu': 255,
+  'attention_backward.cu': 255,
+  'decode.cu': 128,
+};
+const architectures = ['80', '90a'];
+
+const nvcc = spawnSync('nvcc', ['--version']).status === 0;
+
+describe.skipIf(!nvcc)(`registers of the hot CUDA kernels${nvcc ? '' : ' (no nvcc)'}`, () => {
+  for (const [file, most] of Object.entries(limits))
+    for (const arch of architectures)
+      it(`${file} for sm_${arch}: no spills, at most ${most} registers`, { timeout: 300_000 }, () => {
+        const folder = mkdtempSync(join(tmpdir(), 'registers-'));
+        try {
+          const log = execFileSync(
+            'sh',
+            [
+              '-c',
+              'exec nvcc "$@" 2>&1',
+              'nvcc',
+              '-cubin',
+              '-std=c++20',
+              '-O3',
+              '--expt-relaxed-constexpr',
+              '-Xptxas',
+              '-v',
+            ]
+              .concat(`-gencode=arch=compute_${arch},code=sm_${arch}`, '-I', join(packageRoot, 'kernels/machine/gpu'))
+              .concat('-o', join(folder, 'out.cubin'), join(packageRoot, 'kernels/cuda', file)),
+            { encoding: 'utf8', maxBuffer: 1 << 26 },
+          );
+          const registers = [...log.matchAll(/Used (\d+) registers/g)].map((m) => Number(m[1]));
+          const spills = [...log.matchAll(/(\d+) bytes spill stores/g)].map((m) => Number(m[1]));
+          expect(registers.length).toBeGreaterThan(0);
+          expect(spills.length).toBe(registers.length);
+          expect(Math.max(...spills)).toBe(0);
+          expect(Math.max(...registers)).toBeLessThanOrEqual(most);
+        } finally {
+          rmSync(folder, { recursive: true, force: true });
+        }
+      });
+});
