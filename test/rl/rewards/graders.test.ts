@@ -84,7 +84,7 @@ const sleepers = (): string[] =>
     .filter((line) => line === 'sleep 1000');
 
 describe('hostile graders', () => {
-  test('each costs its own sample and nothing else', async () => {
+  test('each costs its own sample and nothing else', { timeout: 180_000 }, async () => {
     const pool = await rl.openGraders([HOSTILE], { workers: 2, timeoutMs: 1500, memoryMb: 192 });
     try {
       const deeds = Object.keys(DEEDS);

@@ -137,7 +137,9 @@ describe.skipIf(!evaluation || missing.length > 0)(`HumanEval (${needs})`, () =>
     );
   }
 
-  test('the grader agrees with every reference solution, and with none that returns nothing', async () => {
+  test('the grader agrees with every reference solution, and with none that returns nothing', {
+    timeout: 300_000,
+  }, async () => {
     const reward = code();
     const task = humaneval({ train: evaluation!, testShare: 0.5 });
     const solutions = new Map(
