@@ -10,6 +10,8 @@ export interface Mutant {
   readonly replace: string;
   /** Begins of the names of the calls (calls.ts) that are to notice. */
   readonly calls: readonly string[];
+  /** What the emulator is to say, where it can tell. */
+  readonly says?: RegExp;
 }
 
 export const mutants: readonly Mutant[] = [
@@ -77,6 +79,7 @@ export const mutants: readonly Mutant[] = [
     find: '  Running run;\n',
     replace: '  Running run;\n  if (first + warp * 16 >= f.n.rows) return;\n',
     calls: ['attention'],
+    says: /deadlock: .*threads \d+-\d+ wait in __syncthreads/,
   },
   {
     what: 'the diagonal is off by one',
@@ -140,6 +143,7 @@ export const mutants: readonly Mutant[] = [
     find: 'launch(placeItems, blocks(chunks), kThreads, 2 * kChunkItems * sizeof(int32_t)',
     replace: 'launch(placeItems, blocks(chunks), kThreads, (2 * kChunkItems - 4) * sizeof(int32_t)',
     calls: ['moe_plan'],
+    says: /shared memory was touched \d+ bytes past its end/,
   },
   {
     what: 'the sort counts down within a chunk',
