@@ -100,6 +100,7 @@ export class GradientState {
 
   /** Starts over: the next writer gets beta 0. The memory is kept. */
   reset(): void {
+    this.parts.length = 0; // windows of an earlier pass say nothing about the next
     this.written = false;
   }
 
@@ -108,6 +109,7 @@ export class GradientState {
     if (this.slice) return;
     if (this.shared && --this.shared.owners === 0) this.shared.tensor.dispose();
     this.shared = undefined;
+    this.parts.length = 0;
     this.written = false;
   }
 

@@ -1,5 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import { GradientState } from './gradient.js';
+import { recording } from './tape.js';
 import { type Shape, sizeOf, stridesOf, type Tensor, window } from './tensor.js';
 
 /**
@@ -44,7 +45,7 @@ export function split(x: Tensor, sizes: readonly number[], dim = x.shape.length 
     const shape = x.shape.map((d, i) => (i === dim ? size : d));
     const offset = at * x.stride[dim]!;
     const part = window(x, offset, shape, x.stride);
-    if (x.gradient)
+    if (x.gradient && recording())
       part.gradient = new GradientState(part, false, { parent: x.gradient, offset, shape, stride: x.stride });
     parts.push(part);
     at += size;
