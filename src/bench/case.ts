@@ -84,9 +84,10 @@ export class Case<S extends { readonly name: string } = { readonly name: string 
     }
   }
 
-  /** Most bytes in use on the device since the case began. */
-  get peakBytes(): number {
-    return memoryOf(this.device).peak;
+  /** Starts watching memory; the result tells the most bytes in use on the device since then. */
+  watchMemory(): () => number {
+    memoryOf(this.device, true);
+    return () => memoryOf(this.device).peak;
   }
 
   /** Waits until the device has done what it was given. */

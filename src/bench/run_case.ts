@@ -1,6 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import { addon } from '../native.js';
-import { chooseDevice, memoryOf, scope } from '../tensor/index.js';
+import { chooseDevice, scope } from '../tensor/index.js';
 import { Case, RIVAL } from './case.js';
 import type { CaseName } from './cases.js';
 import { jobs } from './jobs/index.js';
@@ -14,7 +14,6 @@ export async function runCase(name: CaseName, options: BenchOptions, emit: (row:
   try {
     addon.setThreads(options.threads);
     const { device } = chooseDevice(options.device);
-    memoryOf(device, true);
     const running = scope(() => {
       const one = new Case(job, name.shape, device, options, name.own, emit);
       const result = job.run(one as Case<never>);

@@ -86,8 +86,10 @@ describe('the benchmark', () => {
     expect(rows.map((r) => [r.job, 'own' in r])).toContainEqual(['cross_entropy', false]);
   });
 
-  it('trains the model it times', async () => {
-    const [row] = (await rowsOf({ job: 'train_step', shape: 'micro', dtype: 'f32' })) as Record<string, number>[];
+  it('trains the model it times, and watches the memory of each variant', async () => {
+    const rows = await rowsOf({ job: 'train_step', shape: 'micro' });
+    const [row, narrow] = rows as unknown as Record<string, number>[];
+    expect(narrow!.peak_bytes).not.toBe(row!.peak_bytes);
     expect(row!.first_loss).toBeCloseTo(Math.log(512), 1); // random weights know nothing
     expect(row!.last_loss).not.toBe(row!.first_loss);
     expect(row!.peak_bytes).toBeGreaterThan(0);

@@ -26,6 +26,7 @@ export const trainStepJob: Job<'train_step'> = {
 function timeSteps(c: Case<JobShapes['train_step']>, dtype: 'f32' | 'bf16', rival: string): void {
   const { device, shape } = c;
   const { batch, seq } = shape;
+  const peak = c.watchMemory();
   const sizes = modelShape(shape.model, c.options.smoke);
   const model = buildModel(sizes, { dtype, device, train: true, context: seq });
   const optimizer = makeOptimizer(c, model);
@@ -52,7 +53,7 @@ function timeSteps(c: Case<JobShapes['train_step']>, dtype: 'f32' | 'bf16', riva
         work: batch * seq,
         further: (row) => ({
           tflop_per_s: Number((flops / row.median / 1e12).toFixed(4)),
-          peak_bytes: c.peakBytes,
+          peak_bytes: peak(),
           first_loss: Number(first.toFixed(4)),
           last_loss: Number(step().loss.toFixed(4)),
         }),
