@@ -1,44 +1,14 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Engine } from '../../src/generate/index.js';
-import { parametersOf } from '../../src/models/codec.js';
-import { loadModel } from '../../src/models/folder.js';
-import { type ForwardResult, forward } from '../../src/models/forward.js';
-import type { Model } from '../../src/models/index.js';
-import { device } from '../../src/tensor/index.js';
 import { sharedPath } from '../shared.js';
-import { type Golden, goldenCases, maxError, openGolden } from './golden.js';
+import { dispose, goldenCases, maxError, openGolden, run } from './golden.js';
 
 // Fixtures computed with Hugging Face transformers in float64; tolerances of their README, never looser.
 const root = sharedPath('golden');
 const LOGITS = 2e-5;
 const LOSS = 1e-5;
 const GRADIENTS = 3e-4;
-
-const dispose = (model: Model) => {
-  for (const { tensor } of parametersOf(model)) tensor.dispose();
-};
-
-function run(folder: string, golden: Golden): { model: Model; result: ForwardResult } {
-  const cpu = device('cpu');
-  const model = loadModel(folder, { device: cpu, train: true });
-  const optional = (name: string) => (golden.has(name) ? golden.ints(name) : undefined);
-  const [rows, length] = golden.shape('input_ids') as [number, number];
-  const result = forward(
-    model,
-    {
-      shape: [rows, length],
-      inputIds: golden.ints('input_ids'),
-      attentionMask: optional('attention_mask'),
-      positionIds: optional('position_ids'),
-      labels: optional('labels'),
-      mtpWeight: golden.has('mtp_weight') ? golden.floats('mtp_weight')[0] : undefined,
-    },
-    cpu,
-    true,
-  );
-  return { model, result };
-}
 
 /** Experts in ascending order with their weights, as the goldens store them. */
 function ascending(experts: Int32Array, weights: Float32Array, k: number): { experts: number[]; weights: number[] } {

@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSafetensors } from '../../src/hub/safetensors.js';
+import { parametersOf } from '../../src/models/codec.js';
+import { loadModel } from '../../src/models/folder.js';
+import { type ForwardResult, forward } from '../../src/models/forward.js';
+import type { Model } from '../../src/models/index.js';
+import { device } from '../../src/tensor/index.js';
 
 /** The tensors of a golden file, as numbers with their shapes. */
 export interface Golden {
@@ -46,4 +51,46 @@ export function maxError(actual: ArrayLike<number>, expected: ArrayLike<number>,
     largest = Math.max(largest, Math.abs(expected[i]!));
   }
   return difference / (largest || 1);
+}
+
+export const dispose = (model: Model) => {
+  for (const { tensor } of parametersOf(model)) tensor.dispose();
+};
+
+/** The model of a case with the answers it gives to the golden's inputs, gradients included. */
+export function run(
+  folder: string,
+  golden: Golden,
+  dtype: 'f32' | 'bf16' = 'f32',
+): { model: Model; result: ForwardResult } {
+  const cpu = device('cpu');
+  const model = loadModel(folder, { device: cpu, dtype, train: true });
+  const optional = (name: string) => (golden.has(name) ? golden.ints(name) : undefined);
+  const [rows, length] = golden.shape('input_ids') as [number, number];
+  const result = forward(
+    model,
+    {
+      shape: [rows, length],
+      inputIds: golden.ints('input_ids'),
+      attentionMask: optional('attention_mask'),
+      positionIds: optional('position_ids'),
+      labels: optional('labels'),
+      mtpWeight: golden.has('mtp_weight') ? golden.floats('mtp_weight')[0] : undefined,
+    },
+    cpu,
+    true,
+  );
+  return { model, result };
+}
+
+/** Root mean square of a - b over that of b, or over `atLeast` when b is smaller. */
+export function rmsError(actual: ArrayLike<number>, expected: ArrayLike<number>, atLeast = 0): number {
+  if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;
+  let difference = 0;
+  let size = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference += (actual[i]! - expected[i]!) ** 2;
+    size += expected[i]! ** 2;
+  }
+  return Math.sqrt(difference / Math.max(size, atLeast ** 2 * expected.length));
 }
