@@ -4,6 +4,7 @@ import {
   configKeys,
   type FlagValues,
   flagLayers,
+  type Layer,
   type ResolvedConfig,
   resolveConfig,
   shortFlags,
@@ -57,9 +58,10 @@ function declareOpen(parser: Argv, key: ConfigKey, words: readonly string[]): vo
     if (word.startsWith(prefix)) parser.option(word.slice(2).split('=')[0]!, { type: 'string', hidden: true });
 }
 
-/** The configuration of a parsed command line: preset < file < flags. */
-export function configOf(args: FlagValues): ResolvedConfig {
+/** The configuration of a parsed command line: preset < the command's defaults < file < flags. */
+export function configOf(args: FlagValues, defaults?: Layer): ResolvedConfig {
   return resolveConfig({
+    defaults,
     file: typeof args.config === 'string' ? args.config : undefined,
     flags: flagLayers(args),
   });

@@ -39,7 +39,7 @@ function commandLine(words: readonly string[], table: readonly CommandModule[]):
       throw message ? usageError(message, usage, words, table) : error;
     });
   const explain =
-    words.every((word) => word.startsWith('-')) && words.some((word) => word === '--help' || word === '-h');
+    words.every((word) => word.startsWith('-')) && words.some((word) => ['--help', '-h', '--version'].includes(word));
   for (const module of table) parser.command(isDefault(module) ? withoutWords(module, explain) : module);
   if (!table.some(isDefault)) parser.demandCommand(1, 'No command was given.');
   return parser.wrap(Math.min(110, parser.terminalWidth()));
@@ -52,7 +52,7 @@ function isDefault(module: CommandModule): boolean {
 
 /**
  * The default command, which takes options but no words: to yargs any word would be an argument of it. For the list of
- * commands (`explain`) it is shown without its options, which are many and slow to load.
+ * commands and the version (`explain`) it is shown without its options, which are many and slow to load.
  */
 function withoutWords(module: CommandModule, explain: boolean): CommandModule {
   const { builder = (parser: Argv) => parser } = module;

@@ -7,8 +7,10 @@ import { presets } from './presets.js';
 import { type RunConfig, runConfigSchema } from './schema.js';
 import { suggest } from './suggest.js';
 
-/** Where the parts of a configuration come from, from the weakest to the strongest: preset, file, flags. */
+/** Where the parts of a configuration come from, from the weakest to the strongest: preset, defaults, file, flags. */
 export interface ConfigParts {
+  /** What a command sets where neither file nor flags do. */
+  readonly defaults?: Layer | undefined;
   /** Path of a JSON file. */
   readonly file?: string | undefined;
   /** One layer per flag, in the order given. */
@@ -22,11 +24,11 @@ export interface ResolvedConfig {
 }
 
 /**
- * Merges preset < file < flags over the defaults and checks the result.
+ * Merges preset < the command's defaults < file < flags over the defaults and checks the result.
  * @throws TrainMoeError `bad-config` with every fault, its path and where it was set.
  */
-export function resolveConfig({ file, flags = [] }: ConfigParts): ResolvedConfig {
-  const above = [...(file === undefined ? [] : [readConfigFile(file)]), ...flags];
+export function resolveConfig({ defaults, file, flags = [] }: ConfigParts): ResolvedConfig {
+  const above = [...(defaults ? [defaults] : []), ...(file === undefined ? [] : [readConfigFile(file)]), ...flags];
   return checkConfig(mergeLayers([presetLayer(mergeLayers(above)), ...above]));
 }
 

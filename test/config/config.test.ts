@@ -37,6 +37,15 @@ function failure(run: () => unknown): TrainMoeError {
 }
 
 describe('layers', () => {
+  it("a command's own defaults give way to the file and the flags", () => {
+    const defaults = { source: 'a command', values: { preset: 'micro', out: 'runs/first' } };
+    expect(resolveConfig({ defaults }).config).toMatchObject({ preset: 'micro', out: 'runs/first' });
+    const path = file('{"preset": "mini"}');
+    const { config, sources } = resolveConfig({ defaults, file: path, flags: flagLayers({ out: 'runs/mine' }) });
+    expect(config).toMatchObject({ preset: 'mini', out: 'runs/mine', train: { length: 512 } });
+    expect(Object.fromEntries(sources)).toMatchObject({ preset: path, out: '--out', 'train.length': 'preset mini' });
+  });
+
   it('merge preset < file < flags, and remember who set what', () => {
     const path = file('{"preset": "mini", "train": {"steps": 7, "optimizer": {"lr": 0.5}}}');
     const { config, sources } = resolveConfig({

@@ -8,8 +8,7 @@ export const quickstart = command({
   handler: async (args) => {
     const { configOf } = await import('../config_flags.js');
     const { runQuickstart } = await import('../train/quickstart.js');
-    const named = args as { preset?: string; out?: string };
-    const { config } = configOf({ ...args, preset: named.preset ?? 'micro', out: named.out ?? 'runs/quickstart' });
+    const { config } = configOf(args, { source: 'quickstart', values: { preset: 'micro', out: 'runs/quickstart' } });
     await runQuickstart(config, { json: args.json });
   },
 });
