@@ -129,10 +129,13 @@ describe('the lock of a run folder', () => {
 
   it('of a process that has ended, though its parent has not asked for its status, may be taken', async () => {
     const folder = temporaryFolder();
-    // The shell starts a child that ends at once, then becomes a program that never waits for it: a zombie.
-    const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 30'], { stdio: 'pipe' });
+    // The shell starts a child that reads its input to the end, then becomes a program that never waits for it. Only
+    // then does the input end: the child stays a zombie, for no shell is left that could ask for its status.
+    const parent = spawn('sh', ['-c', 'exec 3<&0; cat <&3 & echo $!; exec sleep 30'], { stdio: 'pipe' });
     onTestFinished(() => void parent.kill('SIGKILL'));
     const pid = Number(await linesOf(parent)());
+    await expect.poll(() => readFileSync(`/proc/${parent.pid}/comm`, 'utf8')).toBe('sleep\n');
+    parent.stdin.end();
     const stat = () => readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ');
     await expect.poll(() => stat()[2]).toBe('Z');
     const other = lockRun(join(folder, 'other'));
