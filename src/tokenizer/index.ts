@@ -1,4 +1,5 @@
 export type { AddedToken } from './added.js';
+export * from './chat/index.js';
 export { type TrainBpeOptions, type TrainProgress, trainBpe } from './learn/train.js';
 export { loadTokenizer } from './load.js';
 export { fromPatterns, PATTERNS, type PatternName, type PatternSpec, type PreTokenizer } from './patterns.js';

@@ -31,6 +31,49 @@ export async function* readParquet(file: string, field: string, reporter: Report
   }
 }
 
+/** A row of a Parquet file with all its columns. */
+interface ParquetRow {
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly place: string;
+}
+
+/** The rows of a Parquet file with all their columns, nested ones as lists and objects; one row group is held at a time. */
+export async function* readParquetRows(file: string): AsyncGenerator<ParquetRow> {
+  const [{ parquetMetadataAsync, parquetReadObjects }, { compressors }] = await Promise.all([
+    import('hyparquet'),
+    import('hyparquet-compressors'),
+  ]);
+  const handle = await open(file, 'r');
+  try {
+    const buffer = await asyncBuffer(handle);
+    const metadata = await parquetMetadataAsync(buffer).catch((error) => {
+      throw damaged(file, 'its footer', error);
+    });
+    let rowStart = 0;
+    for (const group of metadata.row_groups) {
+      const rowEnd = rowStart + Number(group.num_rows);
+      const rows = await parquetReadObjects({ file: buffer, metadata, rowStart, rowEnd, compressors }).catch(
+        (error) => {
+          throw damaged(file, `rows ${rowStart} to ${rowEnd - 1}`, error);
+        },
+      );
+      for (const [i, fields] of rows.entries())
+        yield { fields: plain(fields) as ParquetRow['fields'], place: `${file} row ${rowStart + i}` };
+      rowStart = rowEnd;
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/** 64-bit integers as numbers: JSON has no others. */
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value);
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]));
+}
+
 async function asyncBuffer(handle: FileHandle): Promise<AsyncBuffer> {
   const { size } = await handle.stat();
   return {

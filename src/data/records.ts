@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import { TrainMoeError } from '../errors.js';
+import { readChunks, splitLines } from './collect/bytes.js';
+import { kindOfValue } from './collect/read_jsonl.js';
+import { readParquetRows } from './collect/read_parquet.js';
+import { createReporter, emptyReport, reason } from './collect/report.js';
+import { decodeUtf8 } from './collect/utf8.js';
+
+/** A record of a data file and where it stands: "file:line", "file row 3" or "file item 3". */
+export interface DataRecord {
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly place: string;
+}
+
+/**
+ * The records of a data file, by its ending: `.jsonl` and `.ndjson` (one object a line; blank lines are skipped), `.json`
+ * (a list of objects), each also as `.gz`, and `.parquet`. Bytes that are not UTF-8 become U+FFFD.
+ * @throws TrainMoeError `bad-data` with file and place for what is no object, `not-found` when the file does not exist
+ */
+export async function* readRecords(file: string): AsyncGenerator<DataRecord> {
+  const name = file.toLowerCase().replace(/\.gz$/, '');
+  try {
+    if (name.endsWith('.parquet')) yield* readParquetRows(file);
+    else if (name.endsWith('.json')) yield* readList(file);
+    else yield* readLines(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new TrainMoeError('not-found', `The data file ${file} does not exist.`, { cause: error });
+  }
+}
+
+async function* readLines(file: string): AsyncGenerator<DataRecord> {
+  const reporter = createReporter(emptyReport(), 'throw', 0);
+  for await (const lines of splitLines(readChunks(file, file.toLowerCase().endsWith('.gz')), file)) {
+    for (const { bytes, number, offset } of lines) {
+      const place = `${file}:${number}`;
+      const text = decodeUtf8(bytes, file, offset, reporter);
+      if (text.trim() !== '') yield { fields: objectOf(parse(text, place), place), place };
+    }
+  }
+}
+
+function* readList(file: string): Generator<DataRecord> {
+  const bytes = readFileSync(file);
+  const text = (file.toLowerCase().endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8').replace(/^\ufeff/, '');
+  const list = parse(text, file);
+  if (!Array.isArray(list))
+    throw new TrainMoeError('bad-data', `${file}: expected a list of objects, found ${kindOfValue(list)}.`);
+  for (const [i, item] of list.entries()) {
+    const place = `${file} item ${i + 1}`;
+    yield { fields: objectOf(item, place), place };
+  }
+}
+
+function parse(text: string, place: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new TrainMoeError('bad-data', `${place}: this is not JSON (${reason(cause)}).`, { cause });
+  }
+}
+
+function objectOf(value: unknown, place: string): DataRecord['fields'] {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as DataRecord['fields'];
+  throw new TrainMoeError('bad-data', `${place}: expected a JSON object, found ${kindOfValue(value)}.`);
+}

@@ -1,0 +1,3 @@
+export type { Conversation, Message, Role } from './conversation.js';
+export { type MaskedIds, type RenderOptions, renderPrompt, renderTemplate } from './render.js';
+export { type ChatTemplate, type ChatTemplateOptions, openChatTemplate } from './template.js';
