@@ -1,5 +1,5 @@
-import * as native from '../native.gen.js';
-import { from, grad, recordRoot, type Tensor } from '../tensor/index.js';
+import type { Tensor } from '../tensor/index.js';
+import { hostLoss } from './host_loss.js';
 
 /** How far one update may move the policy away from the one that sampled, and what pulls it back. */
 export interface PolicyObjective {
@@ -159,15 +159,12 @@ export function policyLoss(
   batch: PolicyBatch,
   objective: PolicyObjective,
 ): PolicyValue & { readonly root: Tensor; readonly logProbs: Float32Array } {
-  const all = nll.read();
-  const logProbs = Float32Array.from(rows, (row) => -all[row]!);
-  const value = policyGradient(logProbs, batch, objective);
-  const dnll = new Float32Array(nll.size);
-  rows.forEach((row, r) => {
-    dnll[row] = -value.gradient[r]!;
+  let value: PolicyValue | undefined;
+  const logProbs = new Float32Array(rows.length);
+  const { root } = hostLoss('policy_loss', nll, rows, (values) => {
+    for (let r = 0; r < values.length; r++) logProbs[r] = -values[r]!;
+    value = policyGradient(logProbs, batch, objective);
+    return { loss: value.loss, gradient: value.gradient.map((g) => -g) };
   });
-  const root = from(Float64Array.of(value.loss), [1], { device: nll.device });
-  const back = from(dnll, nll.shape, { device: nll.device });
-  recordRoot('policy_loss', [nll], () => native.axpy(grad(nll), back, 1));
-  return { ...value, root, logProbs };
+  return { ...value!, root, logProbs };
 }
