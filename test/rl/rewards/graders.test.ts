@@ -9,7 +9,7 @@ import { compiledRewards } from '../compiled.js';
 
 const HOSTILE = fileURLToPath(new URL('fixtures/hostile.js', import.meta.url));
 /** 10,000 and more: HOSTILE_SAMPLES=10000 npx vitest run test/rl/rewards/graders.test.ts */
-const SAMPLES = Number(process.env.HOSTILE_SAMPLES ?? 240);
+const SAMPLES = Number(process.env.HOSTILE_SAMPLES ?? 300);
 
 let rl: Awaited<ReturnType<typeof compiledRewards>>;
 const folder = mkdtempSync(path.join(tmpdir(), 'train-moe-rewards-'));
@@ -68,9 +68,17 @@ const DEEDS: Readonly<Record<string, number | RegExp>> = {
   object: /not a finite number/,
   'fork and hang': /did not answer within/,
   'slow pattern': /did not answer within/,
+  'poison every object': /changed Object\.prototype/,
+  'poison iteration': /changed Array\.prototype/,
+  'poison promises': /changed Promise\.prototype|did not answer within/,
+  'poison later': /changed Object\.prototype/,
+  'forge an answer without a result': /changed JSON/,
+  'forge an answer with a text': /another question|is string|not a finite number/,
+  'return a trap': /trapped/,
+  'change what it returned': 1,
+  'grow its memory outside the heap': /memory|did not answer within/,
+  'leave with a laugh': /left with status 0.*ha ha/,
 };
-/** Deeds that take a grader's deadline or much memory; the long run has fewer of them. */
-const DEAR = new Set(['heap', 'buffers', 'abort', 'huge log']);
 
 const expectOutcome = (deed: string, result: RewardResult): void => {
   const expected = DEEDS[deed]!;
@@ -85,7 +93,7 @@ const sleepers = (): string[] =>
 
 describe('hostile graders', () => {
   test('each costs its own sample and nothing else', { timeout: 180_000 }, async () => {
-    const pool = await rl.openGraders([HOSTILE], { workers: 2, timeoutMs: 1500, memoryMb: 192 });
+    const pool = await rl.openGraders([HOSTILE], { workers: 2, timeoutMs: 4000, memoryMb: 192 });
     try {
       const deeds = Object.keys(DEEDS);
       const results = await pool.grade(samples(...deeds.flatMap((deed) => [deed, 'good'])));
@@ -101,10 +109,10 @@ describe('hostile graders', () => {
     }
   });
 
-  test(`${SAMPLES} of them leave the pool as large as it was`, { timeout: 60_000 + 200 * SAMPLES }, async () => {
+  test(`${SAMPLES} of them leave the pool as large as it was`, { timeout: 60_000 + 600 * SAMPLES }, async () => {
     const pool = await rl.openGraders([HOSTILE], { workers: 4, timeoutMs: 250, memoryMb: 192 });
     try {
-      const deeds = Object.keys(DEEDS).filter((deed) => !DEAR.has(deed));
+      const deeds = Object.keys(DEEDS);
       const order = Array.from({ length: SAMPLES }, (_, i) => (i % 2 ? 'good' : deeds[(i * 7919) % deeds.length]!));
       const results = await pool.grade(samples(...order));
       expect(results).toHaveLength(SAMPLES);
@@ -176,7 +184,8 @@ describe('the pool', () => {
     ['a module that hangs', module('hangs.mjs', 'for (;;);'), /did not answer within 1500 ms/],
     ['a pattern that is none', { name: 'regex', options: { pattern: '(' } }, /pattern cannot be read/],
   ])('refuses %s', async (_what, spec, sentence) => {
-    await expect(rl.openGraders([spec], { workers: 1, startMs: 1500 })).rejects.toMatchObject({
+    const startMs = sentence.source.includes('within') ? 1500 : 30_000;
+    await expect(rl.openGraders([spec], { workers: 1, startMs })).rejects.toMatchObject({
       name: 'TrainMoeError',
       message: expect.stringMatching(sentence),
     });

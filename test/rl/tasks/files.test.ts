@@ -111,14 +111,42 @@ describe.skipIf(!train || !test8k)('GSM8K (needs the shared data)', () => {
 });
 
 const game24 = sharedPath('data/math/game24.jsonl');
+
+/** An expression over all the terms that has the value, found by joining two of them at a time. */
+function solve(terms: readonly (readonly [text: string, value: number])[], target: number): string | undefined {
+  if (terms.length === 1) return Math.abs(terms[0]![1] - target) < 1e-9 ? terms[0]![0] : undefined;
+  for (const [i, [a, x]] of terms.entries())
+    for (const [j, [b, y]] of terms.entries()) {
+      if (i === j) continue;
+      const others = terms.filter((_, k) => k !== i && k !== j);
+      const joined = [['+', x + y] as const, ['-', x - y] as const, ['*', x * y] as const, ['/', x / y] as const];
+      for (const [sign, value] of joined) {
+        const found = Number.isFinite(value) ? solve([[`(${a} ${sign} ${b})`, value], ...others], target) : undefined;
+        if (found) return found;
+      }
+    }
+  return undefined;
+}
+
 describe.skipIf(!game24)('Game of 24 (needs the shared data)', () => {
-  test('solutions of puzzles are told from near misses', () => {
+  test('a solution of every puzzle is right, and what is near it wrong', () => {
     const reward = countdown();
-    const meta = { numbers: [6, 6, 6, 6], target: 24 };
-    expect(readFileSync(game24!, 'utf8')).toContain('"numbers":[6,6,6,6]');
-    expect(reward.score({ prompt: '', completion: '6+6+6+6', meta })).toEqual({ value: 1 });
-    expect(reward.score({ prompt: '', completion: '6*6-6-6', meta })).toMatchObject({ value: 1 });
-    expect(reward.score({ prompt: '', completion: '6+6+6+5', meta })).toMatchObject({ value: 0 });
+    const puzzles = readFileSync(game24!, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line): { numbers: number[]; target: number } => JSON.parse(line));
+    expect(puzzles).toHaveLength(953);
+    for (const meta of puzzles) {
+      const { numbers, target } = meta;
+      const solution = solve(
+        numbers.map((n) => [String(n), n]),
+        target,
+      )!;
+      const score = (completion: string, about = meta) => reward.score({ prompt: '', completion, meta: about });
+      expect([solution, score(`<answer>${solution}</answer>`)]).toMatchObject([solution, { value: 1 }]);
+      expect([solution, score(solution, { numbers, target: target + 1 })]).toMatchObject([solution, { value: 0 }]);
+      expect([solution, score(`${solution} + 0`)]).toMatchObject([solution, { value: 0 }]); // a number too many
+    }
   });
 });
 

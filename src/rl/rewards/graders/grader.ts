@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { RewardResult, RewardSpec, Sample } from '../types.js';
 import { skip } from '../types.js';
 import { lineSplitter, MAX_REPLY, type Reply, type Request } from './protocol.js';
+import { toResult } from './result.js';
 
 export interface GraderOptions {
   readonly rewards: readonly RewardSpec[];
@@ -68,7 +69,8 @@ export class Grader {
     this.printed = 0;
     this.tail = '';
     const reply = await this.ask({ kind: 'score', id, reward, sample }, timeoutMs);
-    if (reply.kind === 'scored' && reply.id === id) return reply.result;
+    // A reward can write into the channel itself, so the result is looked at again on this side.
+    if (reply.kind === 'scored' && reply.id === id) return toResult(reply.result);
     this.kill('it is out of step');
     return skip(
       reply.kind === 'failed' || reply.kind === 'memory' ? reply.reason : 'the grader answered another question',
@@ -149,7 +151,8 @@ export class Grader {
 function parseReply(line: string): Reply | undefined {
   try {
     const reply = JSON.parse(line) as Reply;
-    return typeof reply?.kind === 'string' ? reply : undefined;
+    const spoken = reply?.kind === 'ready' || reply?.kind === 'scored';
+    return spoken || typeof (reply as { reason?: unknown } | null)?.reason === 'string' ? reply : undefined;
   } catch {
     return undefined;
   }

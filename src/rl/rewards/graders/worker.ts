@@ -9,6 +9,7 @@ import { Worker } from 'node:worker_threads';
 import { createReward } from '../registry.js';
 import type { Reward, RewardResult, RewardSpec, Sample } from '../types.js';
 import { skip } from '../types.js';
+import { watchIntrinsics } from './intrinsics.js';
 import { lineSplitter, type Reply, type Request } from './protocol.js';
 import { describeThrown, toResult } from './result.js';
 
@@ -17,12 +18,15 @@ const channel = new Socket({ fd: CHANNEL, readable: true, writable: true });
 const send = (reply: Reply): void => void channel.write(`${JSON.stringify(reply)}\n`);
 
 let rewards: readonly Reward[] = [];
+/** Which of the language's own objects the rewards have changed since they were loaded. */
+let changed = watchIntrinsics();
 
 async function load(specs: readonly RewardSpec[], memoryMb: number): Promise<void> {
   watch(memoryMb);
   try {
     rewards = await Promise.all(specs.map(createReward));
     for (const reward of rewards) await reward.prepare?.();
+    changed = watchIntrinsics();
     send({ kind: 'ready' });
   } catch (error) {
     send({ kind: 'failed', reason: error instanceof Error ? error.message : describeThrown(error) });
@@ -35,6 +39,20 @@ async function score(reward: number, sample: Sample): Promise<RewardResult> {
   } catch (error) {
     return skip(`the reward threw ${describeThrown(error)}`);
   }
+}
+
+async function answer(id: number, reward: number, sample: Sample): Promise<void> {
+  const result = await score(reward, sample);
+  refuseChanges();
+  send({ kind: 'scored', id, result });
+}
+
+/** The samples to come must not be judged in a world that a reward has bent: the process says so and ends. */
+function refuseChanges(): void {
+  const name = changed();
+  if (name === undefined) return;
+  writeSync(CHANNEL, `\n{"kind":"failed","reason":"the reward changed ${name}"}\n`); // no JSON.stringify: it may be bent
+  process.kill(process.pid, 'SIGKILL');
 }
 
 /**
@@ -66,7 +84,7 @@ channel.on('data', (chunk: Buffer) => {
     if (line === '') continue;
     const request = JSON.parse(line) as Request;
     if (request.kind === 'load') void load(request.rewards, request.memoryMb);
-    else void score(request.reward, request.sample).then((result) => send({ kind: 'scored', id: request.id, result }));
+    else void answer(request.id, request.reward, request.sample);
   }
 });
 channel.on('error', () => process.exit(0));
