@@ -15,6 +15,7 @@
 #include "backend.h"
 #include "contract.h"
 #include "host.h"
+#include "mapped_file.h"
 #include "memory.h"
 
 namespace moe {
@@ -477,6 +478,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("limitMemory", limitMemory);
   add("trimMemory", trimMemory);
   add("synchronize", synchronize);
+  add("mapFile", mapFile);
   add("openCpu", openCpu);
   add("openLibrary", openLibrary);
   add("hostInfo", hostInfo);

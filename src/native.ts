@@ -44,6 +44,7 @@ export interface Addon {
   limitMemory(backend: number, bytes: number): void;
   trimMemory(backend: number): void;
   synchronize(backend: number): void;
+  mapFile(path: string, offset: number, length: number): ArrayBuffer;
   openCpu(isa?: string): { index: number; name: string };
   openLibrary(path: string): { index: number; name: string };
   hostInfo(): { features: string[]; isas: string[]; threads: number };

@@ -7,6 +7,7 @@ import type { Device, Tensor } from '../tensor/index.js';
 import { createModel, hubTensors, loadWeights } from './codec.js';
 import type { Model } from './family.js';
 import { familyOfHub } from './index.js';
+import { openMapped } from './mapped_file.js';
 
 export interface LoadOptions {
   readonly device: Device;
@@ -25,7 +26,7 @@ export interface LoadedModel extends Model {
  * @throws TrainMoeError `not-found`, `bad-config` or `bad-data` with the file's name.
  */
 export function loadModel(path: string, options: LoadOptions): LoadedModel {
-  const folder = openModelFolder(path);
+  const folder = openModelFolder(path, openMapped);
   try {
     if (!folder.config) throw new TrainMoeError('not-found', `${path} has no config.json; give the folder of a model.`);
     const family = familyOfHub(folder.config.values);
