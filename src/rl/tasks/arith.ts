@@ -9,6 +9,8 @@ export interface ArithOptions {
   readonly digits?: number;
   /** Terms of a chain. */
   readonly terms?: number;
+  /** What a term of a chain may be multiplied by, drawn from these; default 1, 1, 2, 3. */
+  readonly factors?: readonly number[];
   readonly rewards?: Problem['rewards'];
 }
 
@@ -18,7 +20,7 @@ export interface ArithOptions {
  * @throws TrainMoeError for options out of range
  */
 export function arith(options: ArithOptions = {}): Task {
-  const { kind = 'both', digits = 2, terms = 4, rewards = ['number', 'format'] } = options;
+  const { kind = 'both', digits = 2, terms = 4, factors = [1, 1, 2, 3], rewards = ['number', 'format'] } = options;
   if (!Number.isInteger(digits) || digits < 1 || digits > 7 || !Number.isInteger(terms) || terms < 2 || terms > 50) {
     throw new TrainMoeError(
       'bad-config',
@@ -29,7 +31,7 @@ export function arith(options: ArithOptions = {}): Task {
   const high = 10 ** digits - 1;
   const make = (random: Draw) => {
     const which = kind === 'both' ? random.pick(['multiply', 'chain'] as const) : kind;
-    return which === 'multiply' ? product(random, low, high) : chain(random, low, high, terms);
+    return which === 'multiply' ? product(random, low, high) : chain(random, low, high, terms, factors);
   };
   const problem = (heldOut: boolean, index: number, seed: number): Problem => {
     const { question, answer } = drawInSplit(heldOut, [seed, index], make)!;
@@ -49,13 +51,13 @@ function product(random: Draw, low: number, high: number) {
   return { operands, problem: { question: `${a} * ${b}`, answer: String(BigInt(a) * BigInt(b)) } };
 }
 
-function chain(random: Draw, low: number, high: number, terms: number) {
+function chain(random: Draw, low: number, high: number, terms: number, factors: readonly number[]) {
   let question = '';
   let sum = 0;
   const operands: number[] = [2];
   for (let i = 0; i < terms; i++) {
     const sign = i === 0 ? 1 : random.pick([1, -1]);
-    const factor = random.pick([1, 1, 2, 3]);
+    const factor = random.pick(factors);
     const term = random.integer(low, high);
     sum += sign * factor * term;
     operands.push(sign * factor, term);
