@@ -14,6 +14,7 @@ export { type Family, families, familyOfHub, type Model, presetNamed } from './m
 export { AdamW, type AdamWConfig, type Trained } from './optim/adamw.js';
 export { Ema } from './optim/ema.js';
 export { rampedRows, type Schedule, scheduleFactor } from './optim/schedule.js';
+export * from './rl/curate/index.js';
 export * from './tensor/index.js';
 export * from './tokenizer/index.js';
 export { type Evaluation, evaluate } from './train/evaluate.js';

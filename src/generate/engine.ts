@@ -97,10 +97,13 @@ export class Engine {
     return this.nextRequest++;
   }
 
-  /** Ends a request at once and frees its pages; unknown or finished requests are ignored. */
-  cancel(request: number): TokenEvent[] {
-    this.waiting = this.waiting.filter((w) => w.request !== request);
-    const gone = this.running.filter((s) => s.request === request);
+  /**
+   * Ends a request, or one completion of it, at once and frees its pages; unknown or finished ones are ignored. A single
+   * completion can be ended once it has its first token.
+   */
+  cancel(request: number, index?: number): TokenEvent[] {
+    if (index === undefined) this.waiting = this.waiting.filter((w) => w.request !== request);
+    const gone = this.running.filter((s) => s.request === request && (index ?? s.index) === s.index);
     for (const s of gone) s.finish = 'cancelled';
     this.retire();
     return gone.map((s) => ({ request, index: s.index, finish: 'cancelled' }));

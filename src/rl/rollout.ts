@@ -7,6 +7,8 @@ export interface RolloutOptions {
   readonly maxTokens: number;
   readonly temperature: number;
   readonly stopIds: readonly number[];
+  /** Texts that end a completion and are cut from it. Needs a tokenizer. */
+  readonly stop?: readonly string[];
   /** Names the draw: the same seed, questions and weights give the same completions. */
   readonly seed: number;
   /** Told now and then how many tokens there are. */
@@ -27,7 +29,7 @@ export async function rollout(
   questions: readonly Question[],
   o: RolloutOptions,
 ): Promise<Sample[][]> {
-  const { group: count, maxTokens, temperature, stopIds } = o;
+  const { group: count, maxTokens, temperature, stopIds, stop = [] } = o;
   const requests = new Map<number, number>();
   const drafts = questions.map((question, i) => {
     const seed = mixed(o.seed, question.index);
@@ -36,6 +38,7 @@ export async function rollout(
       ids: [] as number[],
       logProbs: [] as number[],
       finish: 'length' as Sample['finish'],
+      stops: stop.length > 0 && tokenizer ? stopFinder(tokenizer, stop) : undefined,
     }));
   });
   let tokens = 0;
@@ -48,14 +51,33 @@ export async function rollout(
         tokens++;
       }
       if (finish) draft.finish = finish;
+      if (id !== undefined && draft.stops?.(id)) {
+        engine.cancel(request, index);
+        draft.finish = 'stop';
+      }
     }
     if (step % STEPS_PER_TURN > 0) continue;
     o.onProgress?.(tokens);
     await new Promise((resolve) => setImmediate(resolve));
   }
   return questions.map((question, i) =>
-    drafts[i]!.map((draft) => ({ question, ...draft, text: tokenizer ? decodeCompletion(tokenizer, draft.ids) : '' })),
+    drafts[i]!.map(({ ids, logProbs, finish }) => {
+      const text = tokenizer ? decodeCompletion(tokenizer, ids, stop) : '';
+      return { question, ids, logProbs, finish, text };
+    }),
   );
+}
+
+/** Takes one token after another; true once one of the texts has come. */
+function stopFinder(tokenizer: Tokenizer, stop: readonly string[]): (id: number) => boolean {
+  const decoder = tokenizer.stream({ skipSpecial: true });
+  const longest = Math.max(...stop.map((text) => text.length));
+  let tail = '';
+  return (id) => {
+    const text = tail + decoder.push(id);
+    tail = text.slice(-longest);
+    return stop.some((one) => text.includes(one));
+  };
 }
 
 /** A 31-bit seed from two numbers; completion i of a question uses the seed + i, so neighbours are far apart. */

@@ -114,7 +114,10 @@ function openSession(
 }
 
 /** A cache for as many completions at once as the settings allow, and for whole groups. */
-function engineFor(model: LoadedModel, c: GrpoConfig): Engine {
+export function engineFor(
+  model: LoadedModel,
+  c: Pick<GrpoConfig, 'parallel' | 'prompts' | 'group' | 'evaluateSamples' | 'maxTokens' | 'maxPrompt'>,
+): Engine {
   const pageSize = 32;
   const atOnce = Math.min(
     Math.max(c.parallel, c.group, c.evaluateSamples),
@@ -233,7 +236,7 @@ function factsOf({ parts, start }: Session, deviceReason: string | undefined): G
 }
 
 /** A model as people name it: a Hugging Face folder, a checkpoint, or a run folder, whose newest checkpoint is meant. */
-function modelFolder(path: string): string {
+export function modelFolder(path: string): string {
   const latest = join(checkpointsFolder(path), LATEST_NAME);
   return !existsSync(join(path, 'config.json')) && existsSync(latest) ? latest : path;
 }

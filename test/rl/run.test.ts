@@ -3,43 +3,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { grpoConfigOf } from '../../src/cli/rl/flags.js';
-import { folderSink } from '../../src/hub/byte_sink.js';
-import { writeModelFolder } from '../../src/hub/folder.js';
-import { createModel, parametersOf } from '../../src/models/codec.js';
-import type { Family } from '../../src/models/family.js';
-import { modelContent } from '../../src/models/folder.js';
-import { llama } from '../../src/models/llama.js';
 import { type GrpoInput, resolveGrpo } from '../../src/rl/config.js';
 import type { GrpoEvent } from '../../src/rl/events.js';
 import { openJudged } from '../../src/rl/open.js';
 import { grpo, type Judged } from '../../src/rl/run.js';
-import { device } from '../../src/tensor/index.js';
-import { type Tokenizer, trainBpe } from '../../src/tokenizer/index.js';
+import type { Tokenizer } from '../../src/tokenizer/index.js';
 import { compiledRewards } from './compiled.js';
+import { writeTinyModel } from './tiny.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-grpo-'));
 const modelPath = join(folder, 'model');
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-beforeAll(async () => {
-  async function* texts() {
-    yield 'one and two are three\n';
-  }
-  const tokenizer = await trainBpe(texts(), { vocabSize: 258, specialTokens: ['<end>'] });
-  const config = llama.fromHub({
-    vocab_size: tokenizer.vocabSize,
-    hidden_size: 16,
-    num_hidden_layers: 1,
-    num_attention_heads: 2,
-    intermediate_size: 32,
-    initializer_range: 0.08,
-  });
-  const cpu = device('cpu');
-  const model = createModel(llama as unknown as Family, config, { device: cpu, dtype: 'f32', seed: 3, train: false });
-  writeModelFolder(folderSink(modelPath), modelContent(model, { dtype: 'f32' }));
-  tokenizer.save(join(modelPath, 'tokenizer.json'));
-  for (const { tensor } of parametersOf(model)) tensor.dispose();
-});
+beforeAll(() => writeTinyModel(modelPath));
 
 const settings = (out: string, more: Partial<GrpoInput> = {}) =>
   resolveGrpo({

@@ -1,7 +1,11 @@
+import { join } from 'node:path';
 import { Engine } from '../../src/generate/index.js';
+import { folderSink } from '../../src/hub/byte_sink.js';
+import { writeModelFolder } from '../../src/hub/folder.js';
 import { createModel, parametersOf } from '../../src/models/codec.js';
 import { deepseekV3 } from '../../src/models/deepseek_v3.js';
 import type { Family, Model } from '../../src/models/family.js';
+import { modelContent } from '../../src/models/folder.js';
 import { llama } from '../../src/models/llama.js';
 import { AdamW } from '../../src/optim/adamw.js';
 import { type GrpoInput, resolveGrpo } from '../../src/rl/config.js';
@@ -9,6 +13,7 @@ import type { GrpoParts } from '../../src/rl/grpo.js';
 import { Reference } from '../../src/rl/reference.js';
 import type { Grader, Question, QuestionSource } from '../../src/rl/sample.js';
 import { device } from '../../src/tensor/index.js';
+import { trainBpe } from '../../src/tokenizer/index.js';
 
 export const VOCABULARY = 24;
 /** The token whose share of a completion is the reward. */
@@ -99,4 +104,25 @@ export function tinyParts(
       for (const { tensor } of parametersOf(model)) tensor.dispose();
     },
   };
+}
+
+/** Writes a dense model of one layer with random weights and a tokenizer of bytes, as a folder that commands can load. */
+export async function writeTinyModel(path: string): Promise<void> {
+  async function* texts() {
+    yield 'one and two are three\n';
+  }
+  const tokenizer = await trainBpe(texts(), { vocabSize: 258, specialTokens: ['<|endoftext|>'] });
+  const family = llama as unknown as Family;
+  const config = family.fromHub({
+    vocab_size: tokenizer.vocabSize,
+    hidden_size: 16,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+    intermediate_size: 32,
+    initializer_range: 0.08,
+  });
+  const model = createModel(family, config, { device: device('cpu'), dtype: 'f32', seed: 3, train: false });
+  writeModelFolder(folderSink(path), modelContent(model, { dtype: 'f32' }));
+  tokenizer.save(join(path, 'tokenizer.json'));
+  for (const { tensor } of parametersOf(model)) tensor.dispose();
 }

@@ -13,6 +13,8 @@ import { importModel } from './import.js';
 import { info } from './info.js';
 import { pretrain } from './pretrain.js';
 import { quickstart } from './quickstart.js';
+import { reject } from './reject.js';
+import { synthesize } from './synthesize.js';
 import { tokenizer } from './tokenizer.js';
 
 /** The commands, in the order of `train-moe --help`. A new one is a file beside this one and a line here. */
@@ -22,6 +24,8 @@ export const commands: readonly CommandModule[] = [
   tokenizer,
   pretrain,
   grpo,
+  reject,
+  synthesize,
   generate,
   chat,
   evaluate,

@@ -13,23 +13,31 @@ interface Setting {
   readonly items?: { readonly type?: string };
 }
 
-const settings = (): [string, Setting][] =>
-  Object.entries((z.toJSONSchema(grpoSchema, { io: 'input' }) as { properties: Record<string, Setting> }).properties);
+/** A schema of flat settings, each of which becomes a flag. */
+type Schema = z.ZodObject;
+
+const settingsOf = (schema: Schema): [string, Setting][] =>
+  Object.entries((z.toJSONSchema(schema, { io: 'input' }) as { properties: Record<string, Setting> }).properties);
 
 const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
-/** Declares `--config`, `--algorithm` and one flag per setting of GRPO, with the schema's descriptions as their help. */
-export function declareGrpoFlags<T>(parser: Argv<T>): Argv<T & Record<string, unknown>> {
-  const declared = parser
-    .option('config', { type: 'string', requiresArg: true, describe: 'a JSON file of settings; flags override it' })
-    .option('algorithm', {
-      type: 'string',
-      default: 'grpo',
-      requiresArg: true,
-      describe: `published settings to start from: ${Object.keys(algorithms).join(', ')}`,
-    });
-  for (const [name, setting] of settings()) declared.option(kebab(name), optionOf(setting));
+/** Declares `--config` and one flag per setting of the schema, with its descriptions as their help. */
+export function declareFlags<T>(parser: Argv<T>, schema: Schema): Argv<T & Record<string, unknown>> {
+  const declared = parser.option('config', {
+    type: 'string',
+    requiresArg: true,
+    describe: 'a JSON file of settings; flags override it',
+  });
+  for (const [name, setting] of settingsOf(schema)) declared.option(kebab(name), optionOf(setting));
   return declared as unknown as Argv<T & Record<string, unknown>>;
+}
+
+/** Declares `--algorithm` and the flags of GRPO. */
+export function declareGrpoFlags<T>(parser: Argv<T>): Argv<T & Record<string, unknown>> {
+  const describe = `published settings to start from: ${Object.keys(algorithms).join(', ')}`;
+  const declared = declareFlags(parser, grpoSchema);
+  declared.option('algorithm', { type: 'string', default: 'grpo', requiresArg: true, describe });
+  return declared;
 }
 
 function optionOf({ type, enum: values, description = '', default: preset }: Setting): Options {
@@ -40,15 +48,19 @@ function optionOf({ type, enum: values, description = '', default: preset }: Set
   return type === 'array' ? { type: 'array', string: true, describe } : { type: 'string', requiresArg: true, describe };
 }
 
-/** The settings of a parsed command line: algorithm < file < flags. */
-export function grpoConfigOf(args: Readonly<Record<string, unknown>>): GrpoConfig {
+/** The settings of a parsed command line: file < flags. */
+export function givenSettings(args: Readonly<Record<string, unknown>>, schema: Schema): Record<string, unknown> {
   const given: Record<string, unknown> = typeof args.config === 'string' ? readSettings(args.config) : {};
-  for (const [name, setting] of settings()) {
+  for (const [name, setting] of settingsOf(schema)) {
     const value = args[name];
     if (value !== undefined) given[name] = readValue(value, setting);
   }
-  return resolveGrpo(given, String(args.algorithm));
+  return given;
 }
+
+/** The settings of GRPO: algorithm < file < flags. */
+export const grpoConfigOf = (args: Readonly<Record<string, unknown>>): GrpoConfig =>
+  resolveGrpo(givenSettings(args, grpoSchema), String(args.algorithm));
 
 function readValue(value: unknown, { type, items }: Setting): unknown {
   if (type === 'array') return [value].flat().map((v) => (items?.type === 'string' ? v : number(v)));

@@ -8,12 +8,12 @@ export interface Row {
 }
 
 /** The objects of a JSON Lines file. @throws TrainMoeError naming the first line that is none */
-export function readRows(file: string): Row[] {
+export function readRows(file: string, what = "The task's file"): Row[] {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new TrainMoeError('not-found', `The task's file ${file} cannot be read: ${(error as Error).message}.`, {
+    throw new TrainMoeError('not-found', `${what} ${file} cannot be read: ${(error as Error).message}.`, {
       cause: error,
     });
   }
@@ -25,7 +25,7 @@ export function readRows(file: string): Row[] {
       if (line.trim() !== '') rows.push({ place: `${file}:${i + 1}`, fields: parseRow(line, `${file}:${i + 1}`) });
     });
   if (rows.length === 0)
-    throw new TrainMoeError('bad-data', `The task's file ${file} has no rows; it must have one JSON object a line.`);
+    throw new TrainMoeError('bad-data', `${what} ${file} has no rows; it must have one JSON object a line.`);
   return rows;
 }
 

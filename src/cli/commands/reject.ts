@@ -1,0 +1,21 @@
+import { command, jsonOption } from '../command.js';
+import { printJson } from '../output.js';
+
+export const reject = command({
+  command: 'reject',
+  describe: 'sample answers to a task and keep the right, well-formed ones as conversations; run again, it goes on',
+  builder: async (parser) => {
+    const { declareFlags } = await import('../rl/flags.js');
+    const { rejectSchema } = await import('../../rl/curate/config.js');
+    return declareFlags(parser, rejectSchema).option('json', jsonOption);
+  },
+  handler: async (args) => {
+    const { givenSettings } = await import('../rl/flags.js');
+    const { rejectSchema, resolveReject } = await import('../../rl/curate/config.js');
+    const config = resolveReject(givenSettings(args, rejectSchema));
+    const { reject: run } = await import('../../rl/curate/reject.js');
+    const { withCurateView } = await import('../rl/curate.js');
+    const end = await withCurateView(args.json, (hooks) => run(config, hooks));
+    if (args.json) printJson(end);
+  },
+});
