@@ -15,6 +15,7 @@ export { type DefaultCorpus, defaultCorpus } from './default_corpus.js';
 export type { FimOptions } from './fim.js';
 export { type BatchIterator, type BatchOptions, batches } from './loader.js';
 export { permutation } from './order.js';
+export * from './preferences/index.js';
 export { type DataRecord, readRecords } from './records.js';
 export { type OpenOptions, openTokens, type TokenSet, type TokenStream } from './shards/read.js';
 export { type TokenizeOptions, type TokenizeProgress, tokenize } from './shards/write.js';
