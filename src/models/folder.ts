@@ -4,8 +4,8 @@ import type { TensorSpec } from '../hub/dtype.js';
 import { type ModelContent, openModelFolder } from '../hub/folder.js';
 import { f32ToBf16 } from '../hub/numbers.js';
 import type { Device, Tensor } from '../tensor/index.js';
-import { createModel, hubTensors, loadWeights } from './codec.js';
-import type { Model } from './family.js';
+import { createModel, hubTensors, loadWeights, type ReadTensor } from './codec.js';
+import type { Family, Model } from './family.js';
 import { familyOfHub } from './index.js';
 import { openMapped } from './mapped_file.js';
 
@@ -21,15 +21,37 @@ export interface LoadedModel extends Model {
   readonly hubConfig: Config;
 }
 
+/** How names of models that score texts end in config.json: sequence classifiers with one label. */
+export const SCORING = 'ForSequenceClassification';
+
+/** Whether a config.json is that of a model that scores texts. */
+export const isScoring = (hub: Readonly<Record<string, unknown>>): boolean =>
+  String((hub.architectures as readonly unknown[] | undefined)?.[0] ?? '').endsWith(SCORING);
+
 /**
  * Loads a Hugging Face folder of a family we know.
  * @throws TrainMoeError `not-found`, `bad-config` or `bad-data` with the file's name.
  */
 export function loadModel(path: string, options: LoadOptions): LoadedModel {
+  return loadFolder(path, options, (hub) => {
+    if (!isScoring(hub)) return { family: familyOfHub(hub) };
+    throw new TrainMoeError(
+      'bad-config',
+      `${path} is a reward model, which scores texts and cannot write them; give a language model.`,
+    );
+  });
+}
+
+/** As loadModel(), of the family that `choose` names; `absent` gives tensors that the folder may lack. */
+export function loadFolder(
+  path: string,
+  options: LoadOptions,
+  choose: (hub: Readonly<Record<string, unknown>>) => { readonly family: Family; readonly absent?: ReadTensor },
+): LoadedModel {
   const folder = openModelFolder(path, openMapped);
   try {
     if (!folder.config) throw new TrainMoeError('not-found', `${path} has no config.json; give the folder of a model.`);
-    const family = familyOfHub(folder.config.values);
+    const { family, absent } = choose(folder.config.values);
     const config = family.fromHub(folder.config.values);
     const model = createModel(family, config, {
       device: options.device,
@@ -37,7 +59,7 @@ export function loadModel(path: string, options: LoadOptions): LoadedModel {
       train: options.train ?? false,
     });
     const { tensors } = folder;
-    loadWeights(model, (name) => (tensors.has(name) ? tensors.read(name) : undefined));
+    loadWeights(model, (name) => (tensors.has(name) ? tensors.read(name) : absent?.(name)));
     return { ...model, hubConfig: folder.config };
   } finally {
     folder.close();
