@@ -1,5 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync } from 'node:fs';
 import { TrainMoeError } from '../errors.js';
 import { Engine, endIds } from '../generate/index.js';
 import { parametersOf } from '../models/codec.js';
@@ -10,8 +9,9 @@ import { AdamW } from '../optim/adamw.js';
 import { chooseDevice, type Device } from '../tensor/index.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/index.js';
 import { openRecorder, type Recorder } from '../train/recorder.js';
-import { checkpointsFolder, findLatest, LATEST_NAME } from '../train/run/checkpoint.js';
+import { findLatest } from '../train/run/checkpoint.js';
 import { lockRun } from '../train/run/lock.js';
+import { modelFolder } from '../train/run/model_folder.js';
 import { shownSamples, writeCompletions } from './completions.js';
 import type { GrpoConfig } from './config.js';
 import { evaluateTask, type TaskScore } from './evaluate.js';
@@ -233,10 +233,4 @@ function factsOf({ parts, start }: Session, deviceReason: string | undefined): G
     firstStep: start.step,
     steps: config.steps,
   };
-}
-
-/** A model as people name it: a Hugging Face folder, a checkpoint, or a run folder, whose newest checkpoint is meant. */
-export function modelFolder(path: string): string {
-  const latest = join(checkpointsFolder(path), LATEST_NAME);
-  return !existsSync(join(path, 'config.json')) && existsSync(latest) ? latest : path;
 }

@@ -29,7 +29,7 @@ export interface Scores {
  */
 export function forwardPacked(
   model: Model,
-  packed: Packed,
+  packed: Pick<Packed, 'ids' | 'targets' | 'documentStart'>,
   { device, temperature }: Pick<ScoreOptions, 'device' | 'temperature'>,
   extra: Pick<Run, 'onRouting' | 'replay' | 'recompute'> & { readonly entropy?: boolean } = {},
 ): { readonly nll: Tensor; readonly entropy: Tensor | undefined } {

@@ -4,6 +4,7 @@ import { chat } from './chat.js';
 import { collect } from './collect.js';
 import { config } from './config.js';
 import { doctor } from './doctor.js';
+import { dpo } from './dpo.js';
 import { evaluate } from './eval.js';
 import { exportModel } from './export.js';
 import { forward } from './forward.js';
@@ -14,6 +15,7 @@ import { info } from './info.js';
 import { pretrain } from './pretrain.js';
 import { quickstart } from './quickstart.js';
 import { reject } from './reject.js';
+import { rewardModel } from './reward_model.js';
 import { synthesize } from './synthesize.js';
 import { tokenizer } from './tokenizer.js';
 
@@ -23,6 +25,8 @@ export const commands: readonly CommandModule[] = [
   collect,
   tokenizer,
   pretrain,
+  rewardModel,
+  dpo,
   grpo,
   reject,
   synthesize,

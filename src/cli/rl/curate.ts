@@ -2,23 +2,13 @@ import type { CurateEnd, CurateEvent, CurateFacts, CurateHooks, CuratePlace } fr
 import { formatCount, formatDuration, formatPercent } from '../../terminal/format.js';
 import { statusLine } from '../../terminal/status.js';
 import { type Output, styleFor } from '../../terminal/style.js';
-import { withStop } from './signals.js';
+import { stoppable } from './stop.js';
 
 /** Runs `body`, which makes data from a model, and shows how it goes: on standard error with `json`. */
-export async function withCurateView(
-  json: boolean,
-  body: (hooks: CurateHooks) => Promise<CurateEnd>,
-): Promise<CurateEnd> {
+export function withCurateView(json: boolean, body: (hooks: CurateHooks) => Promise<CurateEnd>): Promise<CurateEnd> {
   const view = curateView(json ? process.stderr : process.stdout);
   const sentence = 'Stopping after this batch; press Ctrl-C again to end at once: the batch will be done again.';
-  try {
-    return await withStop(
-      () => view.show({ kind: 'note', sentence }),
-      (shouldStop) => body({ onEvent: view.show, shouldStop }),
-    );
-  } finally {
-    view.done();
-  }
+  return stoppable(view, (shouldStop) => body({ onEvent: view.show, shouldStop }), sentence);
 }
 
 /** Shows the events on a terminal, in a pipe or in a CI log. */

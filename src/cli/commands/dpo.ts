@@ -1,0 +1,17 @@
+import { command, jsonOption } from '../command.js';
+import { printJson } from '../output.js';
+
+export const dpo = command({
+  command: 'dpo',
+  describe: 'train a model on preferences directly; run again on the same --out, it goes on',
+  builder: async (parser) => {
+    const { declareFlags } = await import('../rl/flags.js');
+    const { dpoSchema } = await import('../../rl/preference/config.js');
+    return declareFlags(parser, dpoSchema).option('json', jsonOption);
+  },
+  handler: async (args) => {
+    const { runDpo } = await import('../rl/preference.js');
+    const end = await runDpo(args);
+    if (args.json) printJson(end);
+  },
+});

@@ -1,0 +1,17 @@
+import { command, jsonOption } from '../command.js';
+import { printJson } from '../output.js';
+
+export const rewardModel = command({
+  command: 'reward-model',
+  describe: 'train a reward model on preferences; run again on the same --out, it goes on',
+  builder: async (parser) => {
+    const { declareFlags } = await import('../rl/flags.js');
+    const { rewardModelSchema } = await import('../../rl/preference/config.js');
+    return declareFlags(parser, rewardModelSchema).option('json', jsonOption);
+  },
+  handler: async (args) => {
+    const { runRewardModel } = await import('../rl/preference.js');
+    const end = await runRewardModel(args);
+    if (args.json) printJson(end);
+  },
+});

@@ -1,0 +1,98 @@
+import type { PreferenceEnd, PreferenceEvent, PreferenceFacts, PreferenceRecord } from '../../rl/preference/events.js';
+import type { PreferenceScore } from '../../rl/preference/figures.js';
+import { formatCount, formatDuration, formatNumber, formatPercent } from '../../terminal/format.js';
+import { plotLines } from '../../terminal/plot.js';
+import { statusLine } from '../../terminal/status.js';
+import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
+
+/** Shows the events of a run on preferences on a terminal, in a pipe or in a CI log. */
+export function preferenceView(output: Output): { show(event: PreferenceEvent): void; done(): void } {
+  const status = statusLine(output);
+  const { dim, bold } = styleFor(output);
+  let unit = 'pairs';
+  let last = '';
+  let step = 0;
+  return {
+    show(event) {
+      switch (event.kind) {
+        case 'note':
+          return status.log(event.sentence);
+        case 'start':
+          unit = event.run.unit;
+          for (const line of factLines(event.run)) status.log(dim(line));
+          return;
+        case 'phase':
+          return status.update(step, `${last}${last && '  '}${event.phase} ${event.done}/${event.total} texts`);
+        case 'step':
+          step = event.record.step;
+          last = preferenceStep(event.record);
+          return status.update(step, last);
+        case 'evaluation':
+          return status.log(`step ${event.at}  ${scoreText(event.score, unit)}`);
+        case 'saved':
+          return status.log(dim(`step ${event.at}  saved ${event.path}`));
+        case 'end':
+          status.update(step, last); // not the phase that came last
+          status.done();
+          for (const line of endLines(event.end, columnsOf(output), bold, unit)) output.write(`${line}\n`);
+      }
+    },
+    done: () => status.done(),
+  };
+}
+
+function factLines(f: PreferenceFacts): string[] {
+  const left = [
+    f.ties > 0 && `${formatCount(f.ties)} ties`,
+    f.same > 0 && `${formatCount(f.same)} with equal sides`,
+    f.tooLong > 0 && `${formatCount(f.tooLong)} too long`,
+  ].filter((text) => text !== false);
+  return [
+    ...(f.deviceReason ? [f.deviceReason] : []),
+    `${f.device}, ${f.threads} threads, ${f.dtype}, ${formatCount(f.parameters)} parameters; run folder ${f.out}`,
+    `${f.title}: ${formatCount(f.train)} ${f.unit} to train on, ${formatCount(f.test)} held out by their prompt` +
+      (left.length > 0 ? `; left out: ${left.join(', ')}` : ''),
+    `conversations are written with ${f.template}`,
+  ];
+}
+
+/** One line of a step. */
+export function preferenceStep({ step, steps, metrics: m }: PreferenceRecord): string {
+  const margin = m['rewards/margin'];
+  return [
+    `step ${step}/${steps}`,
+    `loss ${m['train/loss']!.toFixed(4)}`,
+    `right ${formatPercent(m['rewards/accuracy']!)}`,
+    ...(margin === undefined ? [] : [`margin ${formatNumber(margin, 3)}`]),
+    `norm ${formatNumber(m['train/grad_norm']!, 3)}`,
+    `${formatNumber(m['speed/tokens_per_second']!, 3)} tokens/s`,
+  ].join('  ');
+}
+
+function scoreText(
+  { count, accuracy, interval: [low, high], margin, loss, baseline }: PreferenceScore,
+  unit: string,
+): string {
+  const rule = unit === 'pairs' ? 'the longer answer' : 'the more frequent label';
+  return (
+    `${count} held-out ${unit}: right ${formatPercent(accuracy)} (95% interval ${formatPercent(low)} to ${formatPercent(high)}; ` +
+    `${rule} ${formatPercent(baseline)})  margin ${formatNumber(margin, 3)}  loss ${loss.toFixed(4)}`
+  );
+}
+
+function endLines(end: PreferenceEnd, columns: number, bold: (text: string) => string, unit: string): string[] {
+  const title = end.stopped
+    ? `Stopped at step ${end.step}; run the same command to go on.`
+    : `Done: ${end.step} steps in ${formatDuration(end.seconds)}.`;
+  const lines = ['', bold(title)];
+  if (end.losses.length > 1)
+    lines.push(
+      '',
+      'Loss',
+      plotLines([{ points: end.losses }], { width: Math.min(columns, 100), height: 10, xLabel: 'step' }),
+    );
+  if (end.before) lines.push('', `before  ${scoreText(end.before, unit)}`);
+  if (end.after) lines.push(`after   ${scoreText(end.after, unit)}`);
+  if (end.checkpoint) lines.push(`model ${end.checkpoint}`);
+  return lines;
+}

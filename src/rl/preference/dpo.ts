@@ -1,0 +1,128 @@
+import { readPairs } from '../../data/index.js';
+import { loadModel } from '../../models/folder.js';
+import { type DpoBatch, type DpoObjective, dpoGradient, dpoLoss, sequenceLogProbs } from '../../ops/dpo_loss.js';
+import { differentiate, from, keep, noGrad, scope } from '../../tensor/index.js';
+import { forwardPacked } from '../score.js';
+import type { DpoConfig } from './config.js';
+import { encodePair, type Pair } from './encode.js';
+import { scorePairs, won } from './figures.js';
+import { fitting, type Lesson, type LessonContext, type Progress, type Subject } from './lesson.js';
+import { cutByTokens, packTexts, type Text } from './pack.js';
+
+/*
+ * Direct preference optimization. Rafailov et al., arXiv:2305.18290.
+ *
+ *     h    = beta [ log pi/ref(y_chosen | x) - log pi/ref(y_rejected | x) ]
+ *     loss = mean over pairs of -log sigmoid(h)                      log pi(y | x) = sum over the tokens of y
+ *
+ * The reference is the model at the start. Its log-probabilities are found once, before the first step, and kept in the
+ * checkpoints: no second model is held.
+ */
+
+/** A pair with the place of its reference log-probabilities. */
+export interface NumberedPair extends Pair {
+  readonly index: number;
+}
+
+type Context = LessonContext<NumberedPair, DpoConfig>;
+
+const sidesOf = ({ chosen, rejected }: Pair): readonly Text[] => [chosen, rejected];
+const TEMPERATURE = 1;
+
+export const dpoSubject: Subject<NumberedPair, DpoConfig> = {
+  name: 'dpo',
+  title: 'DPO',
+  unit: 'pairs',
+  load: loadModel,
+  read: async (config, template) => {
+    const found = await readPairs(config.data, config.heldOut);
+    const examples = fitting(found, (pair) => encodePair(template, pair), sidesOf, config);
+    const { train, test } = examples;
+    return {
+      ...examples,
+      train: train.map((pair, index) => ({ ...pair, index })),
+      test: test.map((pair, i) => ({ ...pair, index: train.length + i })),
+    };
+  },
+  textsOf: sidesOf,
+  begin: dpoLesson,
+};
+
+function dpoLesson(context: Context): Lesson<NumberedPair> {
+  const { model, device, config, examples } = context;
+  const objective: DpoObjective = { beta: config.beta, kind: config.loss, smoothing: config.smoothing };
+  const all = [...examples.train, ...examples.test];
+  // [2N], pair by pair. In f64, so that the policy is exactly the reference before the first step.
+  const held = config.reference === 'model' ? keep(from(new Float64Array(2 * all.length))) : undefined;
+  let reference: Float64Array | undefined;
+  const batchOf = (pairs: readonly NumberedPair[], total: number): DpoBatch => {
+    reference ??= held?.readDoubles();
+    const values = reference;
+    if (!values) return { total };
+    return { reference: pairs.flatMap(({ index }) => [values[2 * index]!, values[2 * index + 1]!]), total };
+  };
+  return {
+    ...(held && { tensors: [['reference', held] as const], dispose: () => held.dispose() }),
+    async prepare(progress) {
+      if (held) held.write(Float64Array.from(await logProbsOf(context, all.flatMap(sidesOf), progress)));
+    },
+    learn(part, total) {
+      const packed = packTexts(part.flatMap(sidesOf));
+      const { rows, starts } = packed;
+      return scope(() => {
+        const { value } = differentiate(() => {
+          const options = { device, temperature: TEMPERATURE };
+          const { nll } = forwardPacked(model, packed, options, { recompute: config.recompute });
+          const value = dpoLoss(nll, rows, starts, batchOf(part, total), objective, config.average);
+          return { value, losses: [value.root] };
+        });
+        return { loss: value.loss, sums: sumsOf(value.rewards, value.logProbs) };
+      });
+    },
+    async evaluate(pairs, progress) {
+      const texts = pairs.flatMap(sidesOf);
+      const logProbs = await logProbsOf(context, texts, progress);
+      const { loss, rewards } = dpoGradient(logProbs, batchOf(pairs, Math.max(pairs.length, 1)), objective);
+      const lengths = texts.map(({ mask }) => mask.reduce((sum, m) => sum + m, 0));
+      return scorePairs(rewards, lengths, loss);
+    },
+  };
+}
+
+function sumsOf(rewards: ArrayLike<number>, logProbs: ArrayLike<number>): Record<string, number> {
+  const sums = { accuracy: 0, margin: 0, chosen: 0, rejected: 0, logChosen: 0, logRejected: 0 };
+  for (let i = 0; i < rewards.length; i += 2) {
+    const lead = rewards[i]! - rewards[i + 1]!;
+    sums.accuracy += won(lead);
+    sums.margin += lead;
+    sums.chosen += rewards[i]!;
+    sums.rejected += rewards[i + 1]!;
+    sums.logChosen += logProbs[i]!;
+    sums.logRejected += logProbs[i + 1]!;
+  }
+  return {
+    'rewards/accuracy': sums.accuracy,
+    'rewards/margin': sums.margin,
+    'rewards/chosen': sums.chosen,
+    'rewards/rejected': sums.rejected,
+    'logps/chosen': sums.logChosen,
+    'logps/rejected': sums.logRejected,
+  };
+}
+
+/** log pi of whole answers without gradients, with breaks in which signals are heard. */
+async function logProbsOf(
+  { model, device, config }: Context,
+  texts: readonly Text[],
+  progress: Progress,
+): Promise<number[]> {
+  const found: number[] = [];
+  for (const part of cutByTokens(texts, ({ ids }) => ids.length, config.rowsAtOnce)) {
+    const packed = packTexts(part);
+    const nll = noGrad(() => forwardPacked(model, packed, { device, temperature: TEMPERATURE }).nll.read());
+    const own = Float64Array.from(packed.rows, (row) => nll[row]!);
+    found.push(...sequenceLogProbs(own, packed.starts, config.average));
+    await progress(found.length, texts.length);
+  }
+  return found;
+}

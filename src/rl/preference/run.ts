@@ -1,0 +1,275 @@
+import { mkdirSync } from 'node:fs';
+import { permutation } from '../../data/index.js';
+import { TrainMoeError } from '../../errors.js';
+import { parametersOf } from '../../models/codec.js';
+import type { LoadedModel } from '../../models/folder.js';
+import { addon } from '../../native.js';
+import { countParameters } from '../../nn/param.js';
+import { AdamW } from '../../optim/adamw.js';
+import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
+import { chooseDevice, type Device } from '../../tensor/index.js';
+import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
+import { openRecorder, type Recorder } from '../../train/recorder.js';
+import { findLatest } from '../../train/run/checkpoint.js';
+import { lockRun } from '../../train/run/lock.js';
+import { modelFolder } from '../../train/run/model_folder.js';
+import { type Place, restoreTrained, saveTrained, type Trained } from '../saved.js';
+import type { PreferenceConfig } from './config.js';
+import { fingerprintOf } from './encode.js';
+import type { PreferenceEnd, PreferenceEvent, PreferenceFacts } from './events.js';
+import type { PreferenceScore } from './figures.js';
+import type { Examples, Lesson, Progress, Subject } from './lesson.js';
+import { cutByTokens } from './pack.js';
+
+export interface PreferenceHooks {
+  /** Told everything that happens. */
+  readonly onEvent?: (event: PreferenceEvent) => void;
+  /** Asked after every step; true saves and ends the run. */
+  readonly shouldStop?: () => boolean;
+}
+
+type Tell = (event: PreferenceEvent) => void;
+
+/** A run in progress: the lesson, and everything around it. */
+interface Session<E> {
+  readonly subject: Subject<E, never>;
+  readonly config: PreferenceConfig;
+  readonly model: LoadedModel;
+  readonly optimizer: AdamW;
+  readonly template: ChatTemplate;
+  readonly device: Device;
+  readonly examples: Examples<E>;
+  readonly lesson: Lesson<E>;
+  /** Names the training examples; a run does not go on with others. */
+  readonly data: string;
+  readonly steps: number;
+}
+
+/** Where a run is; the order of the examples follows from the seed. */
+interface PreferencePlace extends Place {
+  readonly data: string;
+}
+
+/**
+ * Trains on preferences as the settings say. Run again on the same folder, it goes on where it stopped, bit for bit.
+ * @throws TrainMoeError `busy` when another process trains in the folder, `bad-data` for a bad record (with file and line) or
+ *   data that changed since the run began, `not-finite` when a loss or gradient is not a number (the last checkpoint stands)
+ */
+export async function learnPreferences<E, C extends PreferenceConfig>(
+  subject: Subject<E, C>,
+  config: C,
+  { onEvent: tell = () => {}, shouldStop = () => false }: PreferenceHooks = {},
+): Promise<PreferenceEnd> {
+  if (config.threads) addon.setThreads(config.threads);
+  const { device, reason } = chooseDevice(config.device);
+  mkdirSync(config.out, { recursive: true });
+  const lock = lockRun(config.out);
+  try {
+    const tokenizer = loadTokenizer(config.tokenizer ?? modelFolder(config.model));
+    const template = await openChatTemplate(tokenizer, { template: config.chatTemplate });
+    const examples = await subject.read(config, template);
+    if (examples.train.length === 0)
+      throw new TrainMoeError(
+        'bad-data',
+        `All ${subject.unit} are longer than maxLength = ${config.maxLength} tokens.`,
+      );
+    const model = subject.load(modelFolder(config.model), { device, dtype: config.dtype, train: true });
+    const lesson = subject.begin({ model, examples, device, config });
+    const data = fingerprintOf([...examples.train, ...examples.test].flatMap((e) => subject.textsOf(e)));
+    const steps = Math.ceil((config.epochs * examples.train.length) / config.batch);
+    const optimizer = optimizerFor(model, config, device);
+    const session = { subject, config, model, optimizer, template, device, examples, lesson, data, steps };
+    try {
+      const start = await begin(session, tell);
+      tell({ kind: 'start', run: factsOf(session, start, reason) });
+      return await run(session, start, tell, shouldStop);
+    } finally {
+      lesson.dispose?.();
+      optimizer.dispose();
+      for (const { tensor } of parametersOf(model)) tensor.dispose();
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+function optimizerFor(model: LoadedModel, { decay }: PreferenceConfig, device: Device): AdamW {
+  const trained = parametersOf(model)
+    .filter(({ param }) => !param.buffer)
+    .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
+  return new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments: 'f32' }, device);
+}
+
+/** The step to start from: that of the newest checkpoint, or 0 with the lesson prepared. */
+async function begin<E>(session: Session<E>, tell: Tell): Promise<number> {
+  const { checkpoint, damaged } = findLatest(session.config.out);
+  for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
+  if (!checkpoint) {
+    await session.lesson.prepare?.(progressOf('reference', tell));
+    return 0;
+  }
+  const { step, data } = restoreTrained<PreferencePlace>(trainedOf(session), checkpoint.path);
+  if (data !== session.data)
+    throw new TrainMoeError(
+      'bad-data',
+      `The data, the tokenizer or the template have changed since ${session.config.out} was begun; give the same ones, or another --out.`,
+    );
+  tell({ kind: 'note', sentence: `Going on from step ${step} (${checkpoint.path}).` });
+  return step;
+}
+
+const trainedOf = <E>({ subject, model, optimizer, template, lesson }: Session<E>): Trained => ({
+  name: subject.name,
+  title: subject.title,
+  model,
+  optimizer,
+  tokenizer: template.tokenizer,
+  chatTemplate: template.source,
+  base: model.hubConfig,
+  tensors: lesson.tensors ?? [],
+});
+
+/** Steps until the end, a stop or an error; with evaluations and checkpoints on the way. */
+async function run<E>(
+  session: Session<E>,
+  start: number,
+  tell: Tell,
+  shouldStop: () => boolean,
+): Promise<PreferenceEnd> {
+  const { config, steps, data } = session;
+  const began = performance.now();
+  const recorder = openRecorder(config.out, start, config.tensorboard);
+  const losses: [number, number][] = [];
+  let step = start;
+  let saved: string | undefined;
+  let stopped = false;
+  try {
+    const before = step === 0 ? await evaluateNow(session, step, recorder, tell) : undefined;
+    let after: PreferenceScore | undefined;
+    while (step < steps && !stopped) {
+      const metrics = oneStep(session, step);
+      step++;
+      recorder.write(step, metrics);
+      losses.push([step, metrics['train/loss']!]);
+      tell({ kind: 'step', record: { step, steps, metrics } });
+      await breathe();
+      stopped = shouldStop();
+      const last = step === steps;
+      if (last || due(config.evaluateEvery, step)) after = await evaluateNow(session, step, recorder, tell);
+      if (last || stopped || due(config.saveEvery, step)) {
+        recorder.sync();
+        saved = saveTrained(trainedOf(session), config.out, config.keep, { step, data } as PreferencePlace).path;
+        tell({ kind: 'saved', at: step, path: saved });
+      }
+    }
+    const checkpoint = saved ?? findLatest(config.out).checkpoint?.path;
+    const seconds = (performance.now() - began) / 1000;
+    const end = { step, stopped: stopped && step < steps, checkpoint, seconds, losses, before, after };
+    tell({ kind: 'end', end });
+    return end;
+  } finally {
+    recorder.close();
+  }
+}
+
+const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
+
+/** Lets signals and timers be heard. */
+const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+const progressOf = (phase: 'reference' | 'evaluate', tell: Tell): Progress => {
+  return (done, total) => {
+    tell({ kind: 'phase', phase, done, total });
+    return breathe();
+  };
+};
+
+/** One update, in as many forward and backward passes as memory asks for. @throws TrainMoeError `not-finite` before it */
+function oneStep<E>({ subject, config: c, lesson, optimizer, examples, steps }: Session<E>, step: number) {
+  const began = performance.now();
+  const batch = batchAt(examples.train, c, step);
+  const tokensOf = (example: E) => subject.textsOf(example).reduce((n, { ids }) => n + ids.length, 0);
+  optimizer.resetGradients();
+  const parts = cutByTokens(batch, tokensOf, c.rowsAtOnce).map((part) => lesson.learn(part, batch.length));
+  const { norm } = optimizer.clip(c.maxNorm);
+  const loss = parts.reduce((sum, part) => sum + part.loss, 0);
+  if (!Number.isFinite(loss) || !Number.isFinite(norm))
+    throw new TrainMoeError(
+      'not-finite',
+      `Step ${step + 1}: the loss is ${loss} and the gradient's norm ${norm}; nothing was updated. Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
+    );
+  const lr = c.lr * scheduleFactor({ kind: c.schedule, warmup: c.warmup, floor: c.floor } as Schedule, step, steps);
+  optimizer.step(lr);
+  const seconds = (performance.now() - began) / 1000;
+  const names = Object.keys(parts[0]!.sums);
+  const meanOf = (name: string) => parts.reduce((sum, part) => sum + part.sums[name]!, 0) / batch.length;
+  return {
+    'train/loss': loss,
+    ...Object.fromEntries(names.map((name) => [name, meanOf(name)])),
+    'train/grad_norm': norm,
+    'train/lr': lr,
+    'train/epoch': ((step + 1) * c.batch) / examples.train.length,
+    'speed/tokens_per_second': batch.reduce((n, example) => n + tokensOf(example), 0) / seconds,
+    'speed/step_seconds': seconds,
+  };
+}
+
+/** The examples of a step: a permutation of all in each epoch; the last batch may be smaller. */
+export function batchAt<E>(
+  all: readonly E[],
+  c: Pick<PreferenceConfig, 'batch' | 'epochs' | 'seed'>,
+  step: number,
+): E[] {
+  const n = all.length;
+  const end = Math.min((step + 1) * c.batch, Math.ceil(c.epochs * n));
+  const batch: E[] = [];
+  for (let i = step * c.batch; i < end; i++) batch.push(all[permutation(n, c.seed, Math.floor(i / n))(i % n)]!);
+  return batch;
+}
+
+async function evaluateNow<E>(
+  { config, examples, lesson }: Session<E>,
+  step: number,
+  recorder: Recorder,
+  tell: Tell,
+): Promise<PreferenceScore | undefined> {
+  const { test } = examples;
+  const count = Math.min(test.length, config.evaluatePairs);
+  if (count === 0) return undefined;
+  const draw = permutation(test.length, 0, 0); // always the same, so that evaluations differ by the weights alone
+  const chosen = Array.from({ length: count }, (_, i) => test[draw(i)]!);
+  const score = await lesson.evaluate(chosen, progressOf('evaluate', tell));
+  const { accuracy, margin, loss, interval } = score;
+  recorder.write(step, {
+    'test/accuracy': accuracy,
+    'test/accuracy_low': interval[0],
+    'test/accuracy_high': interval[1],
+    'test/margin': margin,
+    'test/loss': loss,
+  });
+  tell({ kind: 'evaluation', at: step, score });
+  return score;
+}
+
+function factsOf<E>(s: Session<E>, firstStep: number, deviceReason: string | undefined): PreferenceFacts {
+  const { config, device, model, subject, examples, template, steps } = s;
+  const { train, test, ties, same, tooLong } = examples;
+  return {
+    out: config.out,
+    device: device.name,
+    deviceReason,
+    threads: addon.hostInfo().threads,
+    dtype: model.dtype,
+    parameters: countParameters(model.family.specs(model.config)),
+    title: subject.title,
+    unit: subject.unit,
+    train: train.length,
+    test: test.length,
+    ties,
+    same,
+    tooLong,
+    template: template.origin,
+    firstStep,
+    steps,
+  };
+}

@@ -1,0 +1,173 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TrainMoeError } from '../../../src/errors.js';
+import { parametersOf } from '../../../src/models/codec.js';
+import { loadModel } from '../../../src/models/folder.js';
+import { loadScoring } from '../../../src/models/scoring.js';
+import {
+  type DpoInput,
+  dpoSchema,
+  type RewardModelInput,
+  resolvePreference,
+  rewardModelSchema,
+} from '../../../src/rl/preference/config.js';
+import { dpoSubject } from '../../../src/rl/preference/dpo.js';
+import type { PreferenceEvent } from '../../../src/rl/preference/events.js';
+import { pairwiseSubject, safetySubject } from '../../../src/rl/preference/reward_model.js';
+import { learnPreferences, type PreferenceHooks } from '../../../src/rl/preference/run.js';
+import { device } from '../../../src/tensor/index.js';
+import { plantedPairs, tinyFolder, writeLines } from './tiny.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'train-moe-preference-'));
+const model = join(folder, 'model');
+const data = [join(folder, 'planted.jsonl')];
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+beforeAll(async () => {
+  await tinyFolder(model);
+  writeLines(data[0]!, plantedPairs(400));
+});
+
+const common = { model, data, device: 'cpu', tensorboard: false } as const;
+
+const rewardModel = (out: string, more: Partial<RewardModelInput> = {}, hooks: PreferenceHooks = {}) => {
+  const input = { ...common, out: join(folder, out), batch: 16, lr: 1e-2, heldOut: 0.3, ...more };
+  const config = resolvePreference(rewardModelSchema, input);
+  return config.kind === 'safety'
+    ? learnPreferences(safetySubject, config, hooks)
+    : learnPreferences(pairwiseSubject, config, hooks);
+};
+
+const dpo = (out: string, more: Partial<DpoInput> = {}, hooks: PreferenceHooks = {}) => {
+  const input = { ...common, out: join(folder, out), batch: 16, lr: 1e-3, epochs: 0.5, heldOut: 0.1, ...more };
+  return learnPreferences(dpoSubject, resolvePreference(dpoSchema, input), hooks);
+};
+
+const metricsOf = (out: string) =>
+  readFileSync(join(folder, out, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+const stateOf = (checkpoint: string, name: string) =>
+  ['model.safetensors', `trainer/${name}.safetensors`, `trainer/${name}.json`, 'tokenizer.json', 'config.json'].map(
+    (f) => readFileSync(join(checkpoint, f)),
+  );
+
+describe('a reward model', () => {
+  it('learns a planted preference', async () => {
+    const events: PreferenceEvent[] = [];
+    const end = await rewardModel('planted', { epochs: 6 }, { onEvent: (e) => events.push(e) });
+    expect(end.before).toMatchObject({ accuracy: 0.5, margin: 0 }); // all scores are 0: ties
+    expect(end.before!.loss).toBeCloseTo(Math.LN2, 6);
+    expect(end.after!.count).toBeGreaterThan(80);
+    expect(end.after!.accuracy).toBeGreaterThan(0.9);
+    expect(end.after!.interval[0]).toBeGreaterThan(0.8);
+    expect(end.after!.margin).toBeGreaterThan(1);
+    expect(new Set(events.map((e) => e.kind))).toEqual(
+      new Set(['start', 'phase', 'evaluation', 'step', 'saved', 'end']),
+    );
+    const [first, last] = [metricsOf('planted')[1], metricsOf('planted').at(-1)];
+    expect(first['train/loss']).toBeCloseTo(Math.LN2, 6);
+    expect(last['test/accuracy']).toBe(end.after!.accuracy);
+    const scorer = loadScoring(end.checkpoint!, { device: device('cpu') });
+    expect(scorer.kind).toBe('pairwise');
+    expect(() => loadModel(end.checkpoint!, { device: device('cpu') })).toThrow(/reward model/);
+    for (const { tensor } of parametersOf(scorer)) tensor.dispose();
+  });
+
+  it('tells safe from unsafe, one answer at a time', async () => {
+    const end = await rewardModel('safety', { kind: 'safety', epochs: 6, batch: 32 });
+    expect(end.before).toMatchObject({ accuracy: 0.5, baseline: 0.5 });
+    expect(end.after!.accuracy).toBeGreaterThan(0.9);
+  });
+
+  it('goes on after a stop, to the same bits as without one', async () => {
+    const settings = { epochs: 0.5, evaluateEvery: 4, saveEvery: 3, schedule: 'linear', warmup: 2 } as const;
+    const whole = await rewardModel('whole', settings);
+    let steps = 0;
+    const first = await rewardModel('stopped', settings, { shouldStop: () => ++steps === 5 });
+    expect([first.step, first.stopped]).toEqual([5, true]);
+    const last = await rewardModel('stopped', settings);
+    expect([last.step, last.losses[0]![0]]).toEqual([whole.step, 6]);
+    expect(stateOf(last.checkpoint!, 'reward_model')).toEqual(stateOf(whole.checkpoint!, 'reward_model'));
+    const withoutTimes = (out: string) =>
+      metricsOf(out).map((m) => Object.entries(m).filter(([name]) => !name.startsWith('speed/')));
+    expect(withoutTimes('stopped')).toEqual(withoutTimes('whole'));
+  });
+
+  it('gives the same update however it is cut into passes', async () => {
+    const steps = { epochs: 0.2, evaluatePairs: 0, center: 0.01 };
+    await rewardModel('at-once', steps);
+    await rewardModel('in-parts', { ...steps, rowsAtOnce: 40 });
+    const losses = (out: string) => metricsOf(out).map((m) => m['train/loss']);
+    losses('in-parts').forEach((loss, i) => void expect(loss).toBeCloseTo(losses('at-once')[i], 5));
+  });
+
+  it('does not go on with other data, nor from a checkpoint of another kind', async () => {
+    const steps = { epochs: 0.1, evaluatePairs: 0 };
+    await rewardModel('other', steps);
+    const changed = writeLines(join(folder, 'changed.jsonl'), plantedPairs(390));
+    await expect(rewardModel('other', { ...steps, data: [changed] })).rejects.toThrow(
+      /have changed since .* was begun/,
+    );
+    await expect(dpo('other')).rejects.toThrow(/is no checkpoint of DPO/);
+  });
+
+  it('leaves out what is too long, and says when nothing is left', async () => {
+    const events: PreferenceEvent[] = [];
+    const long = { prompt: 'q', chosen: 'z'.repeat(200), rejected: 'a' };
+    const path = writeLines(join(folder, 'long.jsonl'), [long, ...plantedPairs(20)]);
+    const settings = { data: [path], heldOut: 0, maxLength: 30 };
+    const end = await rewardModel('long', settings, { onEvent: (e) => events.push(e) });
+    expect(events.find((e) => e.kind === 'start')).toMatchObject({ run: { train: 20, test: 0, tooLong: 1 } });
+    expect([end.before, end.after]).toEqual([undefined, undefined]);
+    await expect(rewardModel('short', { ...settings, maxLength: 3 })).rejects.toThrow(/longer than maxLength = 3/);
+  });
+});
+
+describe('DPO', () => {
+  it('raises the margin of held-out pairs, from 0', async () => {
+    const end = await dpo('dpo');
+    expect(end.before).toMatchObject({ margin: 0, accuracy: 0.5 });
+    expect(end.before!.loss).toBeCloseTo(Math.LN2, 6);
+    expect(end.after!.margin).toBeGreaterThan(0.01);
+    expect(end.after!.accuracy).toBeGreaterThan(0.6);
+    const [first] = metricsOf('dpo').filter((m) => 'train/loss' in m);
+    expect(first['rewards/margin']).toBe(0); // the policy is still the reference
+    expect(first['logps/chosen']).toBeLessThan(0);
+    const policy = loadModel(end.checkpoint!, { device: device('cpu') });
+    for (const { tensor } of parametersOf(policy)) tensor.dispose();
+  });
+
+  it.each([
+    ['ipo', { loss: 'ipo', average: true }],
+    ['hinge', { loss: 'hinge', beta: 0.5 }],
+    ['no reference', { reference: 'none' }],
+  ] as const)('%s: the loss falls', async (name, settings) => {
+    const end = await dpo(`dpo-${name}`, { ...settings, evaluatePairs: 0 });
+    const mean = (part: typeof end.losses) => part.reduce((sum, [, loss]) => sum + loss, 0) / part.length;
+    expect(mean(end.losses.slice(-4))).toBeLessThan(mean(end.losses.slice(0, 4)));
+  });
+
+  it('goes on after a stop, to the same bits as without one', async () => {
+    const settings = { evaluateEvery: 4, saveEvery: 3, smoothing: 0.1 };
+    const whole = await dpo('dpo-whole', settings);
+    let steps = 0;
+    await dpo('dpo-stopped', settings, { shouldStop: () => ++steps === 5 });
+    const last = await dpo('dpo-stopped', settings);
+    expect(stateOf(last.checkpoint!, 'dpo')).toEqual(stateOf(whole.checkpoint!, 'dpo'));
+    expect(last.after).toEqual(whole.after);
+  });
+});
+
+describe('settings', () => {
+  it('name what is wrong', () => {
+    const resolve = (input: object) => resolvePreference(rewardModelSchema, { model: 'm', data: ['d'], ...input });
+    expect(() => resolve({ lr: 'fast' })).toThrow(TrainMoeError);
+    expect(() => resolve({ lr: 'fast' })).toThrow(/lr/);
+    expect(() => resolve({ bacth: 3 })).toThrow(/bacth/);
+    expect(resolve({})).toMatchObject({ lr: 6e-6, batch: 256, epochs: 1, maxLength: 8192 });
+  });
+});
