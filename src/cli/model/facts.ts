@@ -3,7 +3,7 @@ import { TrainMoeError } from '../../errors.js';
 import { openModelFolder } from '../../hub/folder.js';
 import { familyOfHub, presetNamed } from '../../models/index.js';
 import { countParameters } from '../../nn/param.js';
-import { modelFolder } from './open.js';
+import { modelFolder } from '../../train/run/model_folder.js';
 
 /** What can be said of a model without loading its weights. */
 export interface ModelFacts {

@@ -1,11 +1,9 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { TrainMoeError } from '../../errors.js';
 import { type LoadedModel, loadModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { chooseDevice, type Device } from '../../tensor/index.js';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/index.js';
-import { checkpointsFolder, LATEST_NAME } from '../../train/run/checkpoint.js';
+import { modelFolder } from '../../train/run/model_folder.js';
 
 export interface ModelOptions {
   readonly model: string;
@@ -18,16 +16,6 @@ export interface ModelOptions {
 export interface OpenedModel {
   readonly model: LoadedModel;
   readonly device: Device;
-}
-
-/** A model folder as a user names it: a Hugging Face folder, a checkpoint, or a run folder (its newest checkpoint). */
-export function modelFolder(path: string): string {
-  const latest = join(checkpointsFolder(path), LATEST_NAME);
-  if (existsSync(join(path, 'config.json'))) return path;
-  if (existsSync(latest)) return latest;
-  if (!existsSync(path))
-    throw new TrainMoeError('not-found', `${path} does not exist; give a model folder or a run folder.`);
-  return path;
 }
 
 export function openModel(options: Omit<ModelOptions, 'tokenizer'>, train = false): OpenedModel {

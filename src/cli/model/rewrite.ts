@@ -7,7 +7,8 @@ import { writeModelFolder } from '../../hub/folder.js';
 import { modelContent } from '../../models/folder.js';
 import { countParameters } from '../../nn/param.js';
 import { formatCount } from '../../terminal/format.js';
-import { modelFolder, openModel } from './open.js';
+import { modelFolder } from '../../train/run/model_folder.js';
+import { openModel } from './open.js';
 
 /** Files besides weights that a model folder may have. */
 const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'special_tokens_map.json'];
