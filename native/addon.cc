@@ -14,9 +14,11 @@
 
 #include "backend.h"
 #include "contract.h"
+#include "graph.h"
 #include "host.h"
 #include "mapped_file.h"
 #include "memory.h"
+#include "profile.h"
 
 namespace moe {
 namespace {
@@ -35,17 +37,36 @@ struct BackendHandle {
   std::unique_ptr<Allocator> allocator;
 };
 
+/// A copy to the host that was begun: the backend's ticket, or the bytes themselves where the backend copies at once.
+struct Arrival {
+  const Backend* backend;
+  void* ticket;
+  std::vector<char> bytes;
+  size_t size;
+};
+
 /// Everything one JavaScript environment owns.
 struct Context {
   std::vector<Slot> slots;
   std::vector<int32_t> freeSlots;
   std::vector<BackendHandle> backends;
+  std::unordered_map<int64_t, std::unique_ptr<Graph>> graphs;
+  Graph* recording = nullptr;  // one of them
+  std::unordered_map<int64_t, Arrival> arrivals;
+  int64_t nextNumber = 1;  // of graphs and arrivals
   Napi::FunctionReference errorClass;
   int tag = 0;
 
   ~Context() {
+    for (auto& [number, arrival] : arrivals)
+      if (arrival.ticket) arrival.backend->end_copy_out(arrival.ticket, nullptr, 0);
+    graphs.clear();
     for (Slot& slot : slots)
       if (slot.used) slot.view.buffer->owner->drop(slot.view.buffer);
+    for (BackendHandle& handle : backends) {
+      handle.allocator.reset();
+      if (handle.backend->close) handle.backend->close();
+    }
   }
 
   double put(const View& view) {
@@ -177,6 +198,28 @@ template <class A> void touched(const A& value) {
     if (value.buffer) value.buffer->version++;
 }
 
+/// The call itself. What fails inside a backend is told with the call's shapes.
+template <class... A> void make(const Backend* backend, void (*Backend::*member)(A...), const Contract& contract, const Reader& reader, std::tuple<A...>& arguments) {
+  const profile::Range range(contract.op.c_str());
+  try {
+    std::apply([&](A&... a) { (backend->*member)(a...); }, arguments);
+  } catch (const Error& e) {
+    if (!strcmp(e.code, "bad-argument")) throw;
+    throw Error(e.code, std::string(e.what()) + " The call was " + contract.describe(reader.views.data()) + ".");
+  }
+}
+
+template <class A> void use(Graph& graph, const A& value) {
+  if constexpr (std::is_base_of_v<View, A>)
+    if (value.buffer) graph.uses(value.buffer, kWrites<A>);
+}
+
+/// Keeps the call for the graph that is being recorded.
+template <class... A> void keep(Graph& graph, const Backend* backend, void (*Backend::*member)(A...), const std::tuple<A...>& arguments) {
+  std::apply([&](const A&... a) { (use(graph, a), ...); }, arguments);
+  graph.add([=] { std::apply([&](const A&... a) { (backend->*member)(a...), (touched(a), ...); }, arguments); });
+}
+
 template <class... A>
 napi_value call(napi_env env, napi_callback_info info, void (*Backend::*member)(A...), const Contract& contract) {
   constexpr int width = (kWidth<A> + ... + 0);
@@ -192,7 +235,12 @@ napi_value call(napi_env env, napi_callback_info info, void (*Backend::*member)(
     contract.check(reader.views.data());
     if (!reader.owner) throw Error("bad-argument", contract.op + ": no tensor was given.");
     const Backend* backend = reader.owner->backend();
-    std::apply([&](A&... a) { (backend->*member)(a...); (touched(a), ...); }, arguments);
+    Graph* graph = reader.context.recording;
+    if (graph && graph->allocator() != reader.owner)
+      throw Error("bad-argument", contract.op + ": a graph of another device is being recorded; it would not repeat this call.");
+    make(backend, member, contract, reader, arguments);
+    std::apply([](A&... a) { (touched(a), ...); }, arguments);
+    if (graph) keep(*graph, backend, member, arguments);
     return nullptr;
   });
 }
@@ -239,6 +287,13 @@ void setShape(View& view, const Napi::CallbackInfo& info, size_t first) {
   }
 }
 
+/// "a bf16 tensor [8,16]"
+std::string describe(const View& view) {
+  std::string text = std::string(view.dtype == DType::i32 || view.dtype == DType::f32 || view.dtype == DType::f64 ? "an " : "a ") + name(view.dtype) + " tensor [";
+  for (int i = 0; i < view.rank; i++) text += (i ? "," : "") + std::to_string(view.shape[i]);
+  return text + "]";
+}
+
 /// create(backend, dtype, weight, ...shape) -> id
 Napi::Value create(const Napi::CallbackInfo& info) {
   return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
@@ -247,7 +302,7 @@ Napi::Value create(const Napi::CallbackInfo& info) {
     View view;
     view.dtype = dtypeOf(integer(info.Env(), info[1]));
     setShape(view, info, 3);
-    view.buffer = context.backends.at(backend).allocator->create(view.size() * bytes(view.dtype), context.tag);
+    view.buffer = context.backends.at(backend).allocator->create(view.size() * bytes(view.dtype), context.tag, [&] { return describe(view); });
     view.buffer->weight = integer(info.Env(), info[2]) != 0;
     view.data = view.buffer->data;
     return Napi::Number::New(info.Env(), context.put(view));
@@ -306,6 +361,8 @@ template <class Copy> napi_value transfer(const Napi::CallbackInfo& info, const 
   const auto [data, size] = bytesOf(info[1]);
   const size_t wanted = view.size() * bytes(view.dtype);
   if (!view.contiguous()) throw Error("bad-argument", std::string(verb) + ": the tensor is a strided view; copy it first.");
+  if (context.recording)
+    throw Error("bad-argument", std::string(verb) + ": a graph is being recorded, which repeats ops and no copies from or to JavaScript; copy before or after it.");
   if (size != wanted)
     throw Error("bad-argument", std::string(verb) + ": the array has " + std::to_string(size) + " bytes, the tensor " + std::to_string(wanted) + ".");
   copy(view, data, size);
@@ -326,6 +383,116 @@ Napi::Value read(const Napi::CallbackInfo& info) {
     return transfer(info, "read", [](const View& view, char* data, size_t size) { view.buffer->owner->backend()->copy_out(data, view.data, size); });
   })};
 }
+
+/// beginRead(id) -> number of a copy to the host that endRead() takes; the host does not wait for the device here
+Napi::Value beginRead(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    Context& context = contextOf(info.Env());
+    const View view = context.at(integer(info.Env(), info[0])).view;
+    if (!view.contiguous()) throw Error("bad-argument", "read: the tensor is a strided view; copy it first.");
+    if (context.recording) throw Error("bad-argument", "read: a graph is being recorded, which repeats ops and no copies from or to JavaScript; copy after it.");
+    const Backend* backend = view.buffer->owner->backend();
+    Arrival arrival{backend, nullptr, {}, static_cast<size_t>(view.size()) * bytes(view.dtype)};
+    if (backend->begin_copy_out) arrival.ticket = backend->begin_copy_out(view.data, arrival.size);
+    else {
+      arrival.bytes.resize(arrival.size);
+      backend->copy_out(arrival.bytes.data(), view.data, arrival.size);
+    }
+    context.arrivals.emplace(context.nextNumber, std::move(arrival));
+    return Napi::Number::New(info.Env(), static_cast<double>(context.nextNumber++));
+  })};
+}
+
+/// endRead(number, array): waits for that copy and takes its bytes
+Napi::Value endRead(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    Context& context = contextOf(info.Env());
+    const auto found = context.arrivals.find(integer(info.Env(), info[0]));
+    if (found == context.arrivals.end()) throw Error("bad-argument", "read: this copy was taken already.");
+    const auto [data, size] = bytesOf(info[1]);
+    const Arrival arrival = std::move(found->second);
+    context.arrivals.erase(found);
+    if (size != arrival.size)
+      throw Error("bad-argument", "read: the array has " + std::to_string(size) + " bytes, the tensor " + std::to_string(arrival.size) + ".");
+    if (arrival.ticket) arrival.backend->end_copy_out(arrival.ticket, data, size);
+    else memcpy(data, arrival.bytes.data(), size);
+    return nullptr;
+  })};
+}
+
+// ---- graphs ------------------------------------------------------------------------------------------------------------
+
+/// beginGraph(backend): from now on the ops of that backend run and are recorded
+Napi::Value beginGraph(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    Context& context = contextOf(info.Env());
+    if (context.recording) throw Error("bad-argument", "a graph is being recorded already; graphs do not nest.");
+    auto graph = std::make_unique<Graph>(context.backends.at(integer(info.Env(), info[0])).allocator.get());
+    context.recording = graph.get();
+    context.graphs.emplace(context.nextNumber, std::move(graph));
+    return Napi::Number::New(info.Env(), static_cast<double>(context.nextNumber++));
+  })};
+}
+
+Graph& graphOf(const Napi::CallbackInfo& info) {
+  const auto& graphs = contextOf(info.Env()).graphs;
+  const auto found = graphs.find(integer(info.Env(), info[0]));
+  if (found == graphs.end()) throw Error("bad-argument", "this graph was disposed already.");
+  return *found->second;
+}
+
+/// endGraph(number): ends the recording
+Napi::Value endGraph(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    graphOf(info).close();
+    contextOf(info.Env()).recording = nullptr;
+    return nullptr;
+  })};
+}
+
+/// launchGraph(number): makes the recorded calls again
+Napi::Value launchGraph(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    if (contextOf(info.Env()).recording) throw Error("bad-argument", "a graph cannot be launched while one is recorded.");
+    const profile::Range range("graph");
+    graphOf(info).launch();
+    return nullptr;
+  })};
+}
+
+/// destroyGraph(number): frees what it holds; what was made in it and is alive stays
+Napi::Value destroyGraph(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    Context& context = contextOf(info.Env());
+    Graph& graph = graphOf(info);
+    if (context.recording == &graph) context.recording = nullptr;
+    context.graphs.erase(integer(info.Env(), info[0]));
+    return nullptr;
+  })};
+}
+
+/// graphFacts(number) -> { calls, bytes, onDevice }
+Napi::Value graphFacts(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    const Graph& graph = graphOf(info);
+    auto out = Napi::Object::New(info.Env());
+    out["calls"] = static_cast<double>(graph.calls());
+    out["bytes"] = static_cast<double>(graph.bytes());
+    out["onDevice"] = graph.onDevice();
+    return out;
+  })};
+}
+
+/// pushRange(name), popRange(): a name around ops for a profiler; profiled() tells whether one listens
+Napi::Value pushRange(const Napi::CallbackInfo& info) {
+  if (profile::active()) profile::push(std::string(info[0].ToString()).c_str());
+  return info.Env().Undefined();
+}
+Napi::Value popRange(const Napi::CallbackInfo& info) {
+  if (profile::active()) profile::pop();
+  return info.Env().Undefined();
+}
+Napi::Value profiled(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), profile::active()); }
 
 /// setTag(name) -> the tag that was set before; names what is allocated from now on
 Napi::Value setTag(const Napi::CallbackInfo& info) {
@@ -351,6 +518,7 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
     out["live"] = static_cast<double>(use.live);
     out["peak"] = static_cast<double>(use.peak);
     out["cached"] = static_cast<double>(use.cached);
+    out["ceiling"] = static_cast<double>(allocator.ceiling());
     out["tensors"] = static_cast<double>(context.slots.size() - context.freeSlots.size());
     auto tags = Napi::Object::New(env);
     for (size_t i = 0; i < use.tags.size(); i++) {
@@ -385,6 +553,21 @@ Napi::Value synchronize(const Napi::CallbackInfo& info) {
   return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
     contextOf(info.Env()).backends.at(integer(info.Env(), info[0])).backend->synchronize();
     return nullptr;
+  })};
+}
+
+/// beginTimer(backend), endTimer(backend) -> seconds between the two on the device's clock. The first returns false where the
+/// host's clock is as good.
+Napi::Value beginTimer(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    const Backend* backend = contextOf(info.Env()).backends.at(integer(info.Env(), info[0])).backend;
+    if (backend->begin_timer) backend->begin_timer();
+    return Napi::Boolean::New(info.Env(), backend->begin_timer != nullptr);
+  })};
+}
+Napi::Value endTimer(const Napi::CallbackInfo& info) {
+  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
+    return Napi::Number::New(info.Env(), contextOf(info.Env()).backends.at(integer(info.Env(), info[0])).backend->end_timer());
   })};
 }
 
@@ -473,12 +656,24 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("release", release);
   add("write", write);
   add("read", read);
+  add("beginRead", beginRead);
+  add("endRead", endRead);
+  add("beginGraph", beginGraph);
+  add("endGraph", endGraph);
+  add("launchGraph", launchGraph);
+  add("destroyGraph", destroyGraph);
+  add("graphFacts", graphFacts);
+  add("pushRange", pushRange);
+  add("popRange", popRange);
+  add("profiled", profiled);
   add("setTag", setTag);
   add("memory", memory);
   add("limitMemory", limitMemory);
   add("trimMemory", trimMemory);
   add("synchronize", synchronize);
   add("mapFile", mapFile);
+  add("beginTimer", beginTimer);
+  add("endTimer", endTimer);
   add("openCpu", openCpu);
   add("openLibrary", openLibrary);
   add("hostInfo", hostInfo);

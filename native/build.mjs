@@ -42,7 +42,9 @@ const jobs = String(process.env.TRAIN_MOE_BUILD_JOBS ?? (await import('node:os')
 const tool = cmakeJs();
 if (tool && existsSync(tool)) {
   const options = definitions.map((d) => `--CD${d.slice(2)}`);
-  run(process.execPath, [tool, 'compile', '--out', out, '--parallel', jobs, ...options]);
+  // compile alone would keep the options of an earlier configuration.
+  run(process.execPath, [tool, 'configure', '--out', out, ...options]);
+  run(process.execPath, [tool, 'build', '--out', out, '--parallel', jobs, ...options]);
 } else {
   run('cmake', ['-S', root, '-B', out, '-DCMAKE_BUILD_TYPE=Release', ...definitions]);
   run('cmake', ['--build', out, '--parallel', jobs]);

@@ -234,4 +234,15 @@ void Contract::check(View* const* views) const {
   }
 }
 
+std::string Contract::describe(View* const* views) const {
+  std::string text = op + "(";
+  bool first = true;
+  for (size_t i = 0; i < tensors.size(); i++) {
+    if (!*views[i]) continue;
+    text += (first ? "" : ", ") + tensors[i].name + shapeText(*views[i]) + ":" + moe::name(views[i]->dtype);
+    first = false;
+  }
+  return text + ")";
+}
+
 }  // namespace moe

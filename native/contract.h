@@ -50,6 +50,9 @@ struct Contract {
   /// @throws Error("bad-argument") with a sentence that names both sizes, e.g.
   ///   "rmsnorm_forward: weight is [8], but C is 72 from x[6,72]."
   void check(View* const* views) const;
+
+  /// The call as one reads it: "add(y[2,4]:f32, a[2,4]:f32, b[2,4]:f32)".
+  std::string describe(View* const* views) const;
 };
 
 }  // namespace moe

@@ -24,7 +24,7 @@ std::string megabytes(size_t bytes) {
 }  // namespace
 
 std::vector<std::string>& tagNames() {
-  static std::vector<std::string> names{"untagged"};
+  static std::vector<std::string> names{"untagged", "graphs"};
   return names;
 }
 
@@ -56,10 +56,34 @@ void Allocator::give(void* data, size_t capacity) {
   use_.cached += capacity;
 }
 
-Buffer* Allocator::create(size_t bytes, int tagIndex) {
-  size_t capacity = 0;
-  void* data = take(bytes, capacity);
-  if (!data) exhausted(bytes, tagIndex);
+void Allocator::count(int tagIndex, size_t bytes) {
+  use_.live += bytes;
+  use_.peak = std::max(use_.peak, use_.live);
+  TagUse& use = tag(tagIndex);
+  use.live += bytes;
+  use.peak = std::max(use.peak, use.live);
+  use.blocks++;
+}
+
+void Allocator::uncount(int tagIndex, size_t bytes) {
+  use_.live -= bytes;
+  TagUse& use = tag(tagIndex);
+  use.live -= bytes;
+  use.blocks--;
+}
+
+Buffer* Allocator::create(size_t bytes, int tagIndex, const std::function<std::string()>& what) {
+  size_t capacity = sizeClass(bytes);
+  void* data = nullptr;
+  if (arena_ && !arena_->free[capacity].empty()) {
+    data = arena_->free[capacity].back();
+    arena_->free[capacity].pop_back();
+    uncount(kGraphTag, capacity);
+  } else {
+    data = take(bytes, capacity);
+    if (!data) exhausted(bytes, tagIndex, what);
+    if (arena_) arena_->bytes += capacity;
+  }
   auto* buffer = new Buffer;
   buffer->owner = this;
   buffer->data = data;
@@ -67,25 +91,39 @@ Buffer* Allocator::create(size_t bytes, int tagIndex) {
   buffer->capacity = capacity;
   buffer->views = 1;
   buffer->tag = tagIndex;
-  use_.live += capacity;
-  use_.peak = std::max(use_.peak, use_.live);
-  TagUse& use = tag(tagIndex);
-  use.live += capacity;
-  use.peak = std::max(use.peak, use.live);
-  use.blocks++;
+  buffer->arena = arena_;
+  if (arena_) arena_->live.insert(buffer);
+  count(tagIndex, capacity);
   return buffer;
 }
 
 void Allocator::drop(Buffer* buffer) {
   if (--buffer->views > 0) return;
-  for (Packed& packed : buffer->packed)
+  for (Packed& packed : buffer->packed) {
     if (packed.data) give(packed.data, packed.bytes);
+    packed = {};
+  }
+  uncount(buffer->tag, buffer->capacity);
+  if (Arena* arena = buffer->arena) {
+    arena->free[buffer->capacity].push_back(buffer->data);
+    arena->live.erase(buffer);
+    arena->dropped.push_back(buffer);
+    count(kGraphTag, buffer->capacity);
+    return;
+  }
   give(buffer->data, buffer->capacity);
-  use_.live -= buffer->capacity;
-  TagUse& use = tag(buffer->tag);
-  use.live -= buffer->capacity;
-  use.blocks--;
   delete buffer;
+}
+
+void Allocator::dissolve(Arena& arena) {
+  for (auto& [capacity, list] : arena.free)
+    for (void* data : list) {
+      uncount(kGraphTag, capacity);
+      give(data, capacity);
+    }
+  for (Buffer* buffer : arena.live) buffer->arena = nullptr;
+  for (Buffer* buffer : arena.dropped) delete buffer;
+  arena = {};
 }
 
 void Allocator::trim() {
@@ -100,7 +138,12 @@ void Allocator::resetPeak() {
   for (TagUse& use : use_.tags) use.peak = use.live;
 }
 
-void Allocator::exhausted(size_t bytes, int tagIndex) {
+size_t Allocator::ceiling() const {
+  if (limit_) return limit_;
+  return backend_->capacity ? backend_->capacity() : 0;
+}
+
+void Allocator::exhausted(size_t bytes, int tagIndex, const std::function<std::string()>& what) {
   std::vector<std::pair<size_t, int>> holders;
   for (size_t i = 0; i < use_.tags.size(); i++)
     if (use_.tags[i].live) holders.emplace_back(use_.tags[i].live, static_cast<int>(i));
@@ -108,8 +151,8 @@ void Allocator::exhausted(size_t bytes, int tagIndex) {
   std::string held;
   for (size_t i = 0; i < holders.size() && i < 5; i++)
     held += (i ? ", " : "") + tagNames()[holders[i].second] + " " + megabytes(holders[i].first);
-  throw Error("out-of-memory", std::string(backend_->name) + " has no room for " + megabytes(bytes) + " of " +
-                                   tagNames()[tagIndex] + "; held now: " + (held.empty() ? "nothing" : held) + ".");
+  throw Error("out-of-memory", std::string(backend_->name) + " has no room for " + (what ? what() + " (" + megabytes(bytes) + ")" : megabytes(bytes)) +
+                                   " of " + tagNames()[tagIndex] + "; held now: " + (held.empty() ? "nothing" : held) + ".");
 }
 
 }  // namespace moe

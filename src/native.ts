@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ABI } from './abi.js';
 import { TrainMoeError } from './errors.js';
 
 /** What a native call needs to know of a tensor: its handle. Zero stands for "absent". */
@@ -26,8 +27,20 @@ export interface MemoryUse {
   readonly live: number;
   readonly peak: number;
   readonly cached: number;
+  /** The limit that was set, else what the device has; 0 when it is the host's own memory. */
+  readonly ceiling: number;
   readonly tensors: number;
   readonly tags: Readonly<Record<string, TagUse>>;
+}
+
+/** What is known of a recorded graph. */
+export interface GraphFacts {
+  /** Native calls that it makes. */
+  readonly calls: number;
+  /** Memory that it keeps for itself. */
+  readonly bytes: number;
+  /** True once the device holds it as a whole; false: its calls are made one by one. */
+  readonly onDevice: boolean;
 }
 
 /** The addon's own functions; the ops of the table are typed in native.gen.ts. */
@@ -39,12 +52,24 @@ export interface Addon {
   release(ids: Float64Array, count: number): void;
   write(id: number, data: ArrayBufferView): void;
   read(id: number, data: ArrayBufferView): void;
+  beginRead(id: number): number;
+  endRead(copy: number, into: ArrayBufferView): void;
+  beginGraph(backend: number): number;
+  endGraph(graph: number): void;
+  launchGraph(graph: number): void;
+  destroyGraph(graph: number): void;
+  graphFacts(graph: number): GraphFacts;
+  profiled(): boolean;
+  pushRange(name: string): void;
+  popRange(): void;
   setTag(name: string): string;
   memory(backend: number, resetPeak: boolean): MemoryUse;
   limitMemory(backend: number, bytes: number): void;
   trimMemory(backend: number): void;
   synchronize(backend: number): void;
   mapFile(path: string, offset: number, length: number): ArrayBuffer;
+  beginTimer(backend: number): boolean;
+  endTimer(backend: number): number;
   openCpu(isa?: string): { index: number; name: string };
   openLibrary(path: string): { index: number; name: string };
   hostInfo(): { features: string[]; isas: string[]; threads: number };
@@ -57,11 +82,21 @@ export interface Addon {
 export const packageRoot = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 function load(): Addon {
+  const addon = open();
+  if (addon.abi !== ABI)
+    throw new TrainMoeError(
+      'no-device',
+      `The native binary has ABI ${addon.abi}, this package's JavaScript ${ABI}: they are of different versions. ` +
+        'Rebuild it: "npm rebuild train-moe" (in a checkout: npm run build). "train-moe doctor" names the file.',
+    );
+  addon.setErrorClass(TrainMoeError);
+  return addon;
+}
+
+function open(): Addon {
   const require = createRequire(import.meta.url);
   try {
-    const addon = require('node-gyp-build')(packageRoot) as Addon;
-    addon.setErrorClass(TrainMoeError);
-    return addon;
+    return require('node-gyp-build')(packageRoot) as Addon;
   } catch (cause) {
     throw new TrainMoeError(
       'not-found',

@@ -22,6 +22,7 @@ void synchronize() {}
 extern const Backend MOE_JOIN(cpu_, MOE_ISA, _backend);
 const Backend MOE_JOIN(cpu_, MOE_ISA, _backend) = {
     kAbi, "cpu-" MOE_TEXT(MOE_ISA), allocate, release, copy, copy, synchronize,
+    nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,  // nothing to wait for, nothing to record
 #define OP(name, params, contract) MOE_ISA::name,
 #include "../../native/ops.def"
 #undef OP

@@ -17,6 +17,23 @@ void copyIn(void* to, const void* from, size_t bytes);
 void copyOut(void* to, const void* from, size_t bytes);
 void synchronize();
 
+size_t capacity();  ///< bytes of memory of the device
+void close();       ///< gives back what this thread holds besides its allocations
+
+/// Seconds between the two on the device's clock; the end waits.
+void beginTimer();
+double endTimer();
+
+/// A copy to the host that does not wait, and its end, which waits for that copy alone; `to` null: not wanted any more.
+void* beginCopyOut(const void* from, size_t bytes);
+void endCopyOut(void* ticket, void* to, size_t bytes);
+
+/// Between these two, launches of this thread are recorded and not run. False: not possible now. Null: it failed.
+bool beginCapture();
+void* endCapture();
+void launchGraph(void* graph);
+void destroyGraph(void* graph);
+
 /// Memory of an op in flight. A slot holds until the next request for it, which may come from the next op: the stream keeps
 /// the order. Grows, never shrinks.
 void* scratch(int slot, size_t bytes);
@@ -40,6 +57,5 @@ inline const char* sentence(Fault fault) {
     default: return "a kernel reported a fault";
   }
 }
-
 
 }  // namespace moe::machine

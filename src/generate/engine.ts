@@ -5,7 +5,8 @@ import type { Layout } from '../nn/layout.js';
 import { embedding } from '../ops/embedding.js';
 import { linear } from '../ops/linear.js';
 import { sample } from '../ops/sample.js';
-import { type Device, from, scope, type Tensor, tensorsIn } from '../tensor/index.js';
+import { type Device, from, graphsPay, readLater, scope, type Tensor, tensorsIn } from '../tensor/index.js';
+import { DecodeGraphs } from './decode.js';
 import { type GenerateOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { PagePool } from './pool.js';
 import { type FinishReason, fork, lengthOf, pagesNeeded, type Sequence, slotsFor, tokenAt } from './sequence.js';
@@ -18,6 +19,8 @@ export interface EngineOptions {
   readonly maxBatch?: number; // default 64
   /** Prompt tokens that one step may take in, so that running sequences are not held up long. */
   readonly prefillTokens?: number; // default 1024
+  /** Record steps that take in no prompt and launch them as a whole; default where that pays, on GPUs. */
+  readonly graphs?: boolean;
 }
 
 /** One more token of a completion, or its end. */
@@ -52,6 +55,7 @@ export class Engine {
   private readonly pool: PagePool;
   private readonly device: Device;
   private readonly context: Required<EngineOptions>;
+  private readonly graphs: DecodeGraphs | undefined;
   private waiting: Waiting[] = [];
   private running: Sequence[] = [];
   private nextRequest = 1;
@@ -60,10 +64,12 @@ export class Engine {
     readonly model: Model,
     options: EngineOptions = {},
   ) {
-    this.context = { cacheTokens: 16_384, pageSize: 32, maxBatch: 64, prefillTokens: 1024, ...options };
     this.device = tensorsIn(model.weights)[0]!.device;
+    const defaults = { cacheTokens: 16_384, pageSize: 32, maxBatch: 64, prefillTokens: 1024 };
+    this.context = { ...defaults, graphs: graphsPay(this.device), ...options };
     const { cacheTokens, pageSize } = this.context;
     this.pool = new PagePool(model, this.device, Math.ceil(cacheTokens / pageSize), pageSize);
+    this.graphs = this.context.graphs ? new DecodeGraphs(model, this.device, this.pool) : undefined;
   }
 
   /** True while step() has something to do. */
@@ -115,7 +121,8 @@ export class Engine {
     if (this.running.length === 0) return [];
     const batch = [...this.running];
     const first = batch.filter((s) => s.cached < s.prompt.length);
-    const { ids, logprobs } = scope(() => this.forward(batch));
+    const plain = first.length === 0 && !batch.some((s) => s.options.repetitionPenalty !== 1);
+    const { ids, logprobs } = plain && this.graphs ? this.launch(this.graphs, batch) : scope(() => this.forward(batch));
     const events: TokenEvent[] = [];
     let at = 0;
     for (const s of batch) {
@@ -154,6 +161,7 @@ export class Engine {
   }
 
   dispose(): void {
+    this.graphs?.dispose();
     this.pool.dispose();
     this.running = [];
     this.waiting = [];
@@ -189,6 +197,20 @@ export class Engine {
   /** Pages that a running sequence may still ask for. */
   private outstanding(s: Sequence): number {
     return Math.max(Math.ceil((s.prompt.length + s.options.maxTokens) / this.pool.pageSize) - s.pages.length, 0);
+  }
+
+  /** The same as forward() for sequences of which each has one uncached token, and whose penalties are off. */
+  private launch(graphs: DecodeGraphs, batch: readonly Sequence[]) {
+    const slots = batch.map((s) => slotsFor(s, 1, this.pool)[0]!);
+    const positions = batch.map((s) => s.cached);
+    for (const s of batch) s.cached = lengthOf(s);
+    return graphs.run({
+      tokens: batch.map((s, i) => tokenAt(s, positions[i]!)),
+      positions,
+      slots,
+      pages: batch.map((s) => s.pages),
+      ...settingsOf(batch.map((s) => ({ s, copy: s.index }))),
+    });
   }
 
   /** One forward pass over all uncached tokens, and one sampled token per completion. */
@@ -252,16 +274,21 @@ interface Pick {
 }
 
 function sampleTokens(logits: Tensor, picks: readonly Pick[]): { ids: Int32Array; logprobs: Float32Array } {
-  const settings = picks.flatMap(({ s: { options: o } }) => [o.temperature, o.topP, o.minP, o.repetitionPenalty]);
-  const seeds = picks.flatMap(({ s, copy }) => [s.options.seed + copy, lengthOf(s)]);
   const penalised = picks.some(({ s }) => s.options.repetitionPenalty !== 1);
-  const chosen = sample(logits, {
-    settings: Float32Array.from(settings),
+  const chosen = sample(logits, { ...settingsOf(picks), ...(penalised && { history: histories(picks) }) });
+  const [ids, logprobs] = [readLater(chosen.ids), readLater(chosen.logprobs)];
+  return { ids: ids() as Int32Array, logprobs: logprobs() as Float32Array };
+}
+
+/** How each pick is sampled. */
+function settingsOf(picks: readonly Omit<Pick, 'row'>[]) {
+  return {
+    settings: Float32Array.from(
+      picks.flatMap(({ s: { options: o } }) => [o.temperature, o.topP, o.minP, o.repetitionPenalty]),
+    ),
     topK: Int32Array.from(picks, ({ s }) => s.options.topK),
-    seeds: Int32Array.from(seeds),
-    history: penalised ? histories(picks) : undefined,
-  });
-  return { ids: chosen.ids.readInts(), logprobs: chosen.logprobs.read() };
+    seeds: Int32Array.from(picks.flatMap(({ s, copy }) => [s.options.seed + copy, lengthOf(s)])),
+  };
 }
 
 /** Ids seen so far, one row per pick, padded with -1. */

@@ -1,7 +1,7 @@
 import { add } from '../ops/add.js';
 import { embedding } from '../ops/embedding.js';
 import { rmsnorm } from '../ops/rmsnorm.js';
-import { checkpoint, recording, type Tensor } from '../tensor/index.js';
+import { checkpoint, named, recording, type Tensor } from '../tensor/index.js';
 import type { Run } from './run.js';
 
 /** Weights of a pre-norm block: what its two norms and two layers need. */
@@ -27,8 +27,8 @@ export function block<A, F>(
   index: number,
   run: Run,
 ): Tensor {
-  const attended = add(x, attend(w.attend, rmsnorm(x, w.attendNorm, eps), index, run));
-  return add(attended, feed(w.feed, rmsnorm(attended, w.feedNorm, eps), index, run));
+  const attended = named('attend', () => add(x, attend(w.attend, rmsnorm(x, w.attendNorm, eps), index, run)));
+  return named('feed', () => add(attended, feed(w.feed, rmsnorm(attended, w.feedNorm, eps), index, run)));
 }
 
 /** As block(), recomputed in the backward pass when the run asks for it. */
@@ -45,8 +45,11 @@ export function blockOrRecompute<A, F>(
   let passes = 0;
   const [y] = checkpoint([x], (again) => {
     // The first pass reports routing and losses; the second, in the backward pass, only counts for gradients.
-    const own: Run = passes++ === 0 ? run : { ...run, onRouting: undefined, losses: [] };
-    return [block(w, eps, attend, feed, again, index, own)];
+    if (passes++ === 0) return [block(w, eps, attend, feed, again, index, run)];
+    const unread: Tensor[] = [];
+    const result = block(w, eps, attend, feed, again, index, { ...run, onRouting: undefined, losses: unread });
+    for (const loss of unread) loss.dispose();
+    return [result];
   }) as [Tensor];
   return y;
 }
@@ -61,13 +64,13 @@ export interface DecoderWeights<B> {
 
 /** ids [T] -> the stream after the final norm [T,C]; the head turns it into logits. */
 export function decoder<B>(w: DecoderWeights<B>, eps: number, layer: Layer<B>, ids: Tensor, run: Run): Tensor {
-  let x = embedding(w.embed, ids); // [T,C]
+  let x = named('embed', () => embedding(w.embed, ids)); // [T,C]
   run.onHidden?.(0, x);
   w.layers.forEach((weights, i) => {
-    x = layer(weights, x, i, run);
+    x = named(`layer ${i}`, () => layer(weights, x, i, run));
     if (i + 1 < w.layers.length) run.onHidden?.(i + 1, x);
   });
-  x = rmsnorm(x, w.norm, eps);
+  x = named('norm', () => rmsnorm(x, w.norm, eps));
   run.onHidden?.(w.layers.length, x);
   return x;
 }

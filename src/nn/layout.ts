@@ -27,8 +27,17 @@ export interface LayoutOptions {
   readonly device?: Device;
 }
 
-/** Builds the index tensors of a batch. They belong to the scope that is active; keep() them to reuse a layout. */
-export function makeLayout(options: LayoutOptions): Layout {
+/** A layout's numbers before they are tensors. */
+export interface LayoutValues {
+  readonly rows: number;
+  readonly length: number;
+  readonly positions: Int32Array; // [T]
+  readonly ranges: Int32Array; // [T,2]
+  readonly active: Int32Array | undefined; // [T]
+  readonly segments: Int32Array; // [rows+1]
+}
+
+export function layoutValues(options: Omit<LayoutOptions, 'device'>): LayoutValues {
   const { rows, length, causal, documentStart, mask } = options;
   const count = rows * length;
   const ranges = new Int32Array(2 * count);
@@ -45,19 +54,34 @@ export function makeLayout(options: LayoutOptions): Layout {
       ranges[2 * r + 1] = base + (causal ? i + 1 : documentEnd(documentStart, base, i, end));
     }
   }
-  const on = { device: options.device };
+  const segments = Int32Array.from({ length: rows + 1 }, (_, i) => i * length);
+  return { rows, length, positions: options.positions ?? positions, ranges, active: mask, segments };
+}
+
+/** Builds the index tensors of a batch. They belong to the scope that is active; keep() them to reuse a layout. */
+export function makeLayout(options: LayoutOptions): Layout {
+  return layoutOf(layoutValues(options), options.device);
+}
+
+/** The tensors of a layout. */
+export function layoutOf(v: LayoutValues, device?: Device): Layout {
+  const on = { device };
+  const { rows, length } = v;
   return {
     rows,
     length,
-    positions: from(options.positions ?? positions, [count], on),
-    ranges: from(ranges, [count, 2], on),
-    active: mask && from(mask, [count], on),
-    segments: from(
-      Int32Array.from({ length: rows + 1 }, (_, i) => i * length),
-      [rows + 1],
-      on,
-    ),
+    positions: from(v.positions, [rows * length], on),
+    ranges: from(v.ranges, [rows * length, 2], on),
+    active: v.active && from(v.active, [rows * length], on),
+    segments: from(v.segments, [rows + 1], on),
   };
+}
+
+/** Gives a layout of the same shape other numbers. */
+export function rewriteLayout(layout: Layout, v: LayoutValues): void {
+  layout.positions.write(v.positions);
+  layout.ranges?.write(v.ranges);
+  if (v.active) layout.active?.write(v.active);
 }
 
 /** A layout that outlives its scope. */

@@ -1,5 +1,5 @@
 import * as native from '../native.gen.js';
-import { empty, from, type Tensor } from '../tensor/index.js';
+import { type Device, empty, from, type Tensor } from '../tensor/index.js';
 
 export interface SampleSettings {
   readonly settings: Float32Array; // [R,4] temperature, top-p, min-p, repetition penalty
@@ -8,23 +8,38 @@ export interface SampleSettings {
   readonly history?: { readonly ids: Int32Array; readonly width: number }; // [R,width], -1: nothing
 }
 
+/** The same as tensors on the device of the logits. */
+export interface SampleInputs {
+  readonly settings: Tensor; // [R,4] f32
+  readonly topK: Tensor; // [R] i32
+  readonly seeds: Tensor; // [R,2] i32
+  readonly history?: Tensor | undefined; // [R,width] i32
+}
+
 /**
  * One token per row of logits [R,V]. `logprobs` are log softmax(logits / temperature) at the token, before truncation and
  * penalty (temperature 0: at temperature 1). -> ids [R] i32, logprobs [R] f32
  */
 export function sample(logits: Tensor, s: SampleSettings): { readonly ids: Tensor; readonly logprobs: Tensor } {
+  return sampleFrom(logits, sampleInputs(s, logits.device));
+}
+
+/** Puts the settings on a device. */
+export function sampleInputs(s: SampleSettings, device: Device): SampleInputs {
+  const rows = s.topK.length;
+  return {
+    settings: from(s.settings, [rows, 4], { device }),
+    topK: from(s.topK, [rows], { device }),
+    seeds: from(s.seeds, [rows, 2], { device }),
+    history: s.history && from(s.history.ids, [rows, s.history.width], { device }),
+  };
+}
+
+/** As sample(), with settings that are on the device already. */
+export function sampleFrom(logits: Tensor, s: SampleInputs): { readonly ids: Tensor; readonly logprobs: Tensor } {
   const rows = logits.shape[0]!;
-  const on = { device: logits.device };
-  const ids = empty([rows], { dtype: 'i32', ...on });
-  const logprobs = empty([rows], on);
-  native.sample(
-    ids,
-    logprobs,
-    logits,
-    from(s.settings, [rows, 4], on),
-    from(s.topK, [rows], on),
-    from(s.seeds, [rows, 2], on),
-    s.history && from(s.history.ids, [rows, s.history.width], on),
-  );
+  const ids = empty([rows], { dtype: 'i32', device: logits.device });
+  const logprobs = empty([rows], { device: logits.device });
+  native.sample(ids, logprobs, logits, s.settings, s.topK, s.seeds, s.history);
   return { ids, logprobs };
 }

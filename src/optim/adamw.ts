@@ -64,17 +64,22 @@ export class AdamW {
     resetGradients(this.slots.map((s) => s.tensor));
   }
 
-  /**
-   * The global norm over all gradients, and the factor min(1, max / (norm + 1e-6)) that the next step applies. With max 0
-   * nothing is clipped. The sum of squares is taken in f64.
-   */
+  /** As measure(), waiting for the norm. */
   clip(max: number): Clipped {
+    return scope(() => ({ norm: this.measure(max).item() }));
+  }
+
+  /**
+   * The global norm over all gradients [1], and the factor min(1, max / (norm + 1e-6)) that the next step applies. With max 0
+   * nothing is clipped. The sum of squares is taken in f64. All of it stays on the device.
+   */
+  measure(max: number): Tensor {
     return scope(() => {
       const sum = zeros([1], { dtype: 'f64', device: this.device });
       for (const g of this.gradients()) native.sumSquares({ id: sum.id, beta: 1 }, g);
       const norm = empty([1], { device: this.device });
       native.clipScale(this.scale, norm, sum, max);
-      return { norm: norm.item() };
+      return norm;
     });
   }
 

@@ -54,6 +54,8 @@ export function chooseDevice(wanted: string = process.env.TRAIN_MOE_DEVICE ?? 'a
   if (wanted === 'cpu' || wanted === 'cuda' || wanted === 'emulator') return { device: device(wanted) };
   if (wanted !== 'auto')
     throw new TrainMoeError('bad-argument', `The device "${wanted}" is unknown; use auto, cpu, cuda or emulator.`);
+  // A machine without a driver needs no advice on how to build the CUDA library.
+  if (!hasDriver()) return { device: device('cpu'), reason: 'CUDA not used: this machine has no NVIDIA driver.' };
   try {
     return { device: device('cuda') };
   } catch (error) {
@@ -61,6 +63,9 @@ export function chooseDevice(wanted: string = process.env.TRAIN_MOE_DEVICE ?? 'a
     return { device: device('cpu'), reason: `CUDA not used: ${why}` };
   }
 }
+
+/** The NVIDIA kernel driver, or that of Windows under WSL. */
+const hasDriver = (): boolean => ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/dev/dxg'].some(existsSync);
 
 /** Bytes in use on a device by tag; with `resetPeak` the peaks start anew. */
 export function memoryOf(on: Device, resetPeak = false): MemoryUse {

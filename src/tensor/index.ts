@@ -1,4 +1,7 @@
 export { chooseDevice, type Device, type DeviceKind, device, memoryOf, synchronize, tagged } from './device.js';
+export { type Graph, graphsPay, Repeated, recordGraph } from './graph.js';
+export { readLater } from './later.js';
+export { named } from './named.js';
 export { gradientOfParameter, parameter, resetGradients } from './parameter.js';
 export { keep, permanent, scope } from './scope.js';
 export {

@@ -2,6 +2,7 @@ import { TrainMoeError } from '../errors.js';
 import * as native from '../native.gen.js';
 import type { Acc } from '../native.js';
 import { GradientState } from './gradient.js';
+import { namedBack, place } from './named.js';
 import { adopt, forget, type Owner, owning, scope } from './scope.js';
 import { releaseNow, Tensor } from './tensor.js';
 import { tensorsIn } from './tree.js';
@@ -9,6 +10,8 @@ import { tensorsIn } from './tree.js';
 /** How to go back through one op, and the tensors that die once that is done. A root has no outputs and always runs. */
 interface Step {
   readonly name: string;
+  /** Where in the model it ran; only known to profilers. */
+  readonly where: string | undefined;
   readonly outputs: readonly Tensor[];
   readonly back: (...dy: (Tensor | undefined)[]) => void;
   readonly made: ReadonlySet<Tensor>;
@@ -61,7 +64,7 @@ export function record<Y extends Tensor | readonly Tensor[]>(
   if (!tape || !inputs.some((x) => x?.requiresGrad)) return y;
   const outputs: readonly Tensor[] = y instanceof Tensor ? [y] : (y as readonly Tensor[]);
   for (const output of outputs) output.gradient ??= new GradientState(output, false);
-  tape.steps.push({ name, outputs, back: back as Step['back'], made: tape.made });
+  tape.steps.push({ name, where: place(), outputs, back: back as Step['back'], made: tape.made });
   tape.made = new Set();
   return y;
 }
@@ -72,7 +75,7 @@ export function record<Y extends Tensor | readonly Tensor[]>(
  */
 export function recordRoot(name: string, inputs: readonly Tensor[], back: () => void): void {
   if (!tape || !inputs.some((x) => x.requiresGrad)) return;
-  tape.steps.push({ name, outputs: [], back, made: tape.made });
+  tape.steps.push({ name, where: place(), outputs: [], back, made: tape.made });
   tape.made = new Set();
 }
 
@@ -141,7 +144,7 @@ function unwind(mine: Tape, keepAlive: ReadonlySet<Tensor>): void {
     const current = step;
     try {
       if (current.outputs.length === 0 || current.outputs.some((y) => y.gradient?.present))
-        scope(() => current.back(...current.outputs.map(gradientOf)));
+        namedBack(current.where, current.name, () => scope(() => current.back(...current.outputs.map(gradientOf))));
     } finally {
       release(current.made, keepAlive);
     }

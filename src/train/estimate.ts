@@ -1,7 +1,7 @@
 import type { Model } from '../models/family.js';
 import * as native from '../native.gen.js';
 import { namedParams } from '../nn/param.js';
-import { type Device, empty, scope, synchronize } from '../tensor/index.js';
+import { type Device, empty, scope, synchronize, tagged } from '../tensor/index.js';
 
 /** FLOPs that one trained token costs: 6 per active parameter, and causal attention over half the window three times. */
 export function flopsPerToken({ family, config }: Model, length: number): number {
@@ -45,17 +45,19 @@ export function estimateMemory(
  * laptop.
  */
 export function measurePeak(device: Device, dtype: 'f32' | 'bf16', size = 768): number {
-  return scope(() => {
-    const make = (weight: boolean) => empty([size, size], { dtype, device, weight });
-    const [x, w, y] = [make(false), make(true), make(false)];
-    for (const t of [x, w]) native.fill(t, 0.5);
-    let best = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < 5; i++) {
-      const start = performance.now();
-      native.linearForward(y, x, w, undefined);
-      synchronize(device);
-      best = Math.min(best, performance.now() - start);
-    }
-    return (2 * size ** 3) / (best / 1000);
-  });
+  return tagged('measuring', () =>
+    scope(() => {
+      const make = (weight: boolean) => empty([size, size], { dtype, device, weight });
+      const [x, w, y] = [make(false), make(true), make(false)];
+      for (const t of [x, w]) native.fill(t, 0.5);
+      let best = Number.POSITIVE_INFINITY;
+      for (let i = 0; i < 5; i++) {
+        const start = performance.now();
+        native.linearForward(y, x, w, undefined);
+        synchronize(device);
+        best = Math.min(best, performance.now() - start);
+      }
+      return (2 * size ** 3) / (best / 1000);
+    }),
+  );
 }

@@ -1,9 +1,9 @@
 import { type Batch, IGNORE, shiftOnce } from '../data/index.js';
 import type { Model } from '../models/family.js';
-import { makeLayout } from '../nn/layout.js';
+import { type Layout, type LayoutValues, layoutOf, layoutValues, rewriteLayout } from '../nn/layout.js';
 import type { Routing, Run } from '../nn/run.js';
 import { linearCrossEntropy } from '../ops/cross_entropy.js';
-import { type Device, from, type Tensor } from '../tensor/index.js';
+import { type Device, from, named, type Tensor } from '../tensor/index.js';
 
 export interface LossOptions {
   readonly device: Device;
@@ -27,51 +27,102 @@ export interface Losses {
   readonly balance: readonly Tensor[];
 }
 
+/** What the loss of a micro-batch reads, before it is tensors. */
+interface LossValues {
+  readonly layout: LayoutValues;
+  readonly ids: Int32Array; // [T]
+  readonly main: Targets<Int32Array, Float32Array>;
+  /** Of multi-token prediction, where it is trained; `ids` are the tokens one further. */
+  readonly next: (Targets<Int32Array, Float32Array> & { readonly ids: Int32Array }) | undefined;
+}
+
+interface Targets<I, F> {
+  readonly targets: I; // [T]
+  readonly weights: F; // [T] factor of each token's loss
+}
+
+/** The same on the device. Steps of one shape may use the same tensors again: rewriteInputs(). */
+export interface LossInputs {
+  readonly layout: Layout;
+  readonly ids: Tensor;
+  readonly main: Targets<Tensor, Tensor>;
+  readonly next: (Targets<Tensor, Tensor> & { readonly ids: Tensor }) | undefined;
+}
+
+function lossValues(model: Model<never, never>, batch: Batch, options: LossOptions): LossValues {
+  const { rows, length, documentStart, targets, ids } = batch;
+  const weighted = (of: Int32Array, weight: number) => ({
+    targets: of,
+    weights: Float32Array.from(of, (t) => (t === IGNORE ? 0 : weight)),
+  });
+  const layout = layoutValues({ rows, length, causal: true, documentStart });
+  const main = weighted(targets, 1 / options.trainedTokens);
+  if (!options.mtpWeight || !model.family.predictNext) return { layout, ids, main, next: undefined };
+  const { nextIds, nextTargets } = shiftOnce(batch);
+  const weight = options.mtpWeight / (options.trainedNext ?? options.trainedTokens);
+  return { layout, ids, main, next: { ids: nextIds, ...weighted(nextTargets, weight) } };
+}
+
+/** Puts what the loss of a micro-batch reads on the device. */
+export function lossInputs<C, W>(model: Model<C, W>, batch: Batch, options: LossOptions): LossInputs {
+  const { device } = options;
+  const v = lossValues(model as Model<never, never>, batch, options);
+  const put = (values: Int32Array | Float32Array) => from(values, [values.length], { device });
+  const both = ({ targets, weights }: Targets<Int32Array, Float32Array>) => ({
+    targets: put(targets),
+    weights: put(weights),
+  });
+  return {
+    layout: layoutOf(v.layout, device),
+    ids: put(v.ids),
+    main: both(v.main),
+    next: v.next && { ids: put(v.next.ids), ...both(v.next) },
+  };
+}
+
+/** Gives inputs the numbers of another micro-batch of the same shape. */
+export function rewriteInputs<C, W>(inputs: LossInputs, model: Model<C, W>, batch: Batch, options: LossOptions): void {
+  const v = lossValues(model as Model<never, never>, batch, options);
+  rewriteLayout(inputs.layout, v.layout);
+  inputs.ids.write(v.ids);
+  inputs.main.targets.write(v.main.targets);
+  inputs.main.weights.write(v.main.weights);
+  if (!inputs.next || !v.next) return;
+  inputs.next.ids.write(v.next.ids);
+  inputs.next.targets.write(v.next.targets);
+  inputs.next.weights.write(v.next.weights);
+}
+
+/** What a pass does besides the loss; numbers of the batch are in the inputs. */
+export type PassOptions = Pick<LossOptions, 'balance' | 'share' | 'recompute' | 'onRouting'>;
+
 /**
  * Next-token cross-entropy of a batch, summed over its trained tokens and divided by `trainedTokens`, with the
  * multi-token-prediction and balance losses of the family.
  */
 export function languageModelLoss<C, W>(model: Model<C, W>, batch: Batch, options: LossOptions): Losses {
-  const { family, config, weights } = model;
-  const { device } = options;
-  const count = batch.rows * batch.length;
-  const ids = from(batch.ids, [count], { device });
-  const layout = makeLayout({
-    rows: batch.rows,
-    length: batch.length,
-    causal: true,
-    documentStart: batch.documentStart,
-    device,
-  });
-  const run: Run = {
-    layout,
-    losses: [],
-    balance: options.balance,
-    auxScale: options.share ?? 1,
-    recompute: options.recompute,
-    onRouting: options.onRouting,
-  };
-  const hidden = family.forward(weights, config, ids, run); // [T,C]
-  const head = family.head(weights);
-  const main = crossEntropy(hidden, head, batch.targets, 1 / options.trainedTokens, device);
-  if (!options.mtpWeight || !family.predictNext) return { main, mtp: undefined, balance: run.losses };
-  const { nextIds, nextTargets } = shiftOnce(batch);
-  const further = family.predictNext(weights, config, hidden, from(nextIds, [count], { device }), run);
-  const mtp = crossEntropy(
-    further,
-    head,
-    nextTargets,
-    options.mtpWeight / (options.trainedNext ?? options.trainedTokens),
-    device,
-  );
-  return { main, mtp, balance: run.losses };
+  return lossOf(model, lossInputs(model, batch, options), options);
 }
 
-function crossEntropy(hidden: Tensor, head: Tensor, targets: Int32Array, weight: number, device: Device): Tensor {
-  const weights = Float32Array.from(targets, (t) => (t === IGNORE ? 0 : weight));
-  return linearCrossEntropy(hidden, head, from(targets, [targets.length], { device }), {
-    weights: from(weights, [weights.length], { device }),
-  });
+/** As languageModelLoss(), on inputs that are on the device already. */
+export function lossOf<C, W>({ family, config, weights }: Model<C, W>, inputs: LossInputs, o: PassOptions): Losses {
+  const run: Run = {
+    layout: inputs.layout,
+    losses: [],
+    balance: o.balance,
+    auxScale: o.share ?? 1,
+    recompute: o.recompute,
+    onRouting: o.onRouting,
+  };
+  const hidden = family.forward(weights, config, inputs.ids, run); // [T,C]
+  const head = family.head(weights);
+  const loss = (x: Tensor, t: Targets<Tensor, Tensor>) =>
+    linearCrossEntropy(x, head, t.targets, { weights: t.weights });
+  const main = named('head', () => loss(hidden, inputs.main));
+  const { next } = inputs;
+  if (!next || !family.predictNext) return { main, mtp: undefined, balance: run.losses };
+  const further = named('next token', () => family.predictNext!(weights, config, hidden, next.ids, run));
+  return { main, mtp: named('head', () => loss(further, next)), balance: run.losses };
 }
 
 /** Rows start..end of a batch as a batch of its own. */

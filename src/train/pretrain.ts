@@ -11,6 +11,7 @@ import { type Corpus, prepareCorpus } from './corpus.js';
 import { estimateMemory, flopsPerToken, measurePeak } from './estimate.js';
 import { type Evaluation, evaluate } from './evaluate.js';
 import type { RunEnd, StepRecord, TrainEvent } from './events.js';
+import { withSettingsThatFit } from './fit.js';
 import { modelConfigFor } from './model_config.js';
 import { openRecorder } from './recorder.js';
 import { saveReplay } from './replay.js';
@@ -43,14 +44,16 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
       note: (sentence) => tell({ kind: 'note', sentence }),
       progress: (phase, done, total, unit) => tell({ kind: 'progress', phase, done, total, unit }),
     });
-    const model = newModel(config, corpus, device);
-    const trainer = new Trainer(model, corpus, config, device);
-    try {
-      resume(trainer, config.out, tell);
-      return run(trainer, { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false) });
-    } finally {
-      trainer.dispose();
-    }
+    const context = { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false) };
+    return telling(context, () => {
+      const trainer = new Trainer(newModel(config, corpus, device), corpus, config, device);
+      try {
+        resume(trainer, config.out, tell);
+        return run(trainer, context);
+      } finally {
+        trainer.dispose();
+      }
+    });
   } finally {
     lock.release();
   }
@@ -63,6 +66,22 @@ interface Context {
   readonly reason: string | undefined;
   readonly tell: (event: TrainEvent) => void;
   readonly shouldStop: () => boolean;
+}
+
+/** Runs `body`; when the memory does not suffice, the error says which settings would fit. */
+function telling<T>({ config, corpus, device }: Context, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (!(error instanceof TrainMoeError) || error.code !== 'out-of-memory') throw error;
+    const { family } = presetNamed(config.preset);
+    const model = {
+      family,
+      config: modelConfigFor(config, corpus.tokenizer.vocabSize),
+      dtype: computeType(config, device),
+    };
+    throw withSettingsThatFit(error, model as never, config, device);
+  }
 }
 
 function newModel(config: RunConfig, corpus: Corpus, device: Device): Model {

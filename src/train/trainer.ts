@@ -12,11 +12,11 @@ import { modelContent } from '../models/folder.js';
 import { AdamW } from '../optim/adamw.js';
 import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
-import { bytesOf, type Device, type Tensor } from '../tensor/index.js';
+import { bytesOf, type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
 import { tokenizerPath } from './corpus.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
-import { type StepResult, trainStep } from './step.js';
+import { StepGraphs, type StepResult, trainStep } from './step.js';
 
 /** What a checkpoint keeps besides weights and moments. */
 interface TrainerState {
@@ -37,6 +37,7 @@ interface FamilyTraining {
 export class Trainer {
   private readonly optimizer: AdamW;
   private readonly ema: Ema | undefined;
+  private readonly graphs: StepGraphs | undefined;
   private source: BatchIterator;
   step = 0;
   tokens = 0;
@@ -60,6 +61,7 @@ export class Trainer {
           ema,
         )
       : undefined;
+    this.graphs = graphsPay(device) ? new StepGraphs() : undefined;
     this.source = this.openData();
   }
 
@@ -75,7 +77,7 @@ export class Trainer {
     const family = this.model.config as FamilyTraining;
     const batch = this.source.next(rampedRows(this.step, train.rows, train.rowsRamp)).value!;
     this.lastBatch = batch;
-    const result = trainStep(this.model, this.optimizer, batch, {
+    const options = {
       device: this.device,
       lr: this.lr,
       clip: train.clip,
@@ -84,7 +86,8 @@ export class Trainer {
       balance: true,
       recompute: train.recompute,
       biasSpeed: biasSpeedAt(family.biasSpeed ?? 0, this.step, train.steps),
-    });
+    };
+    const result = trainStep(this.model, this.optimizer, batch, options, this.graphs);
     this.ema?.update();
     this.step++;
     this.tokens += batch.rows * batch.length;
@@ -154,6 +157,7 @@ export class Trainer {
   }
 
   dispose(): void {
+    this.graphs?.dispose();
     this.optimizer.dispose();
     this.ema?.dispose();
     for (const { tensor } of parametersOf(this.model)) tensor.dispose();

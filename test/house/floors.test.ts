@@ -7,7 +7,7 @@ const src = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'src');
 
 /** The floors of the house, lowest first: a file imports only from its own floor and those before it. */
 const FLOORS = [
-  ['errors.ts', 'native.ts', 'native.gen.ts'],
+  ['abi.ts', 'errors.ts', 'native.ts', 'native.gen.ts'],
   ['terminal'],
   ['tensor'],
   ['ops'],

@@ -7,6 +7,7 @@
 
 #include "../number.h"
 #include "../runtime.h"
+#include "capture.h"
 #include "emulator.h"
 
 #define __global__
@@ -20,8 +21,11 @@ namespace moe {
 /// Runs kernel<<<grid, block, shared>>>(arguments...).
 template <class... P, class... A> void launch(void (*kernel)(P...), dim3 grid, int block, size_t shared, A... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  const std::tuple<P...> all{static_cast<P>(arguments)...};
-  machine::run(grid, dim3(block), shared, [&] { std::apply(kernel, all); });
+  const auto run = [=, all = std::tuple<P...>{static_cast<P>(arguments)...}] {
+    machine::run(grid, dim3(block), shared, [&] { std::apply(kernel, all); });
+  };
+  if (auto* graph = machine::capturing()) graph->launches.emplace_back(run);
+  else run();
 }
 
 template <class T> T* sharedMemory() { return reinterpret_cast<T*>(machine::sharedArena()); }

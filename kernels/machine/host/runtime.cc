@@ -4,12 +4,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "../../../native/tensor.h"
+#include "capture.h"
 
 namespace moe::machine {
 
@@ -31,6 +32,8 @@ std::vector<Slot>& slots() {
   static std::vector<Slot> all(16);
   return all;
 }
+
+Recording* recording = nullptr;  // the graph being recorded
 
 int32_t faultCode = 0;
 bool damaged = false;
@@ -74,10 +77,59 @@ void release(void* data, size_t bytes) {
 
 void copyIn(void* to, const void* from, size_t bytes) { memcpy(to, from, bytes); }
 void copyOut(void* to, const void* from, size_t bytes) { memcpy(to, from, bytes); }
-void synchronize() {}
+void synchronize() {
+  if (recording) throw Error("internal", "the host waited while a graph was recorded");
+}
+
+size_t capacity() { return 0; }
+void close() {}
+
+namespace {
+std::chrono::steady_clock::time_point timerStart;
+}
+void beginTimer() { timerStart = std::chrono::steady_clock::now(); }
+double endTimer() { return std::chrono::duration<double>(std::chrono::steady_clock::now() - timerStart).count(); }
+
+void* beginCopyOut(const void* from, size_t bytes) {
+  auto* copy = new std::vector<char>(bytes);
+  memcpy(copy->data(), from, bytes);
+  return copy;
+}
+void endCopyOut(void* ticket, void* to, size_t bytes) {
+  auto* copy = static_cast<std::vector<char>*>(ticket);
+  if (to) memcpy(to, copy->data(), bytes);
+  delete copy;
+}
+
+Recording* capturing() { return recording; }
+
+bool beginCapture() {
+  recording = new Recording;
+  return true;
+}
+void* endCapture() {
+  Recording* done = recording;
+  recording = nullptr;
+  return done;
+}
+void launchGraph(void* graph) {
+  currentOp = "graph";
+  for (const auto& launch : static_cast<Recording*>(graph)->launches) launch();
+  throwFault();
+}
+void destroyGraph(void* graph) {
+  auto* gone = static_cast<Recording*>(graph);
+  for (const auto& [data, bytes] : gone->scratch) release(data, bytes);
+  delete gone;
+}
 
 void* scratch(int slot, size_t bytes) {
   Slot& s = slots().at(static_cast<size_t>(slot));
+  if (recording) {  // recorded kernels will use it again and again: it stays as long as the graph
+    void* data = allocate(bytes);
+    recording->scratch.emplace_back(data, bytes);
+    return data;
+  }
   if (s.data) release(s.data, s.bytes);
   s = {allocate(bytes), bytes};  // always afresh: what the last op left must not be read
   if (!s.data) throw Error("out-of-memory", "the emulator has no scratch memory left");

@@ -2,7 +2,8 @@ import type { Batch } from '../../data/index.js';
 import { parametersOf } from '../../models/codec.js';
 import type { Model } from '../../models/family.js';
 import { AdamW } from '../../optim/adamw.js';
-import { type StepResult, trainStep } from '../../train/step.js';
+import { graphsPay } from '../../tensor/index.js';
+import { StepGraphs, type StepResult, trainStep } from '../../train/step.js';
 import type { Case, Job } from '../case.js';
 import { trainFlops } from '../counting.js';
 import { randomInts } from '../inputs.js';
@@ -30,20 +31,21 @@ function timeSteps(c: Case<JobShapes['train_step']>, dtype: 'f32' | 'bf16', riva
   const sizes = modelShape(shape.model, c.options.smoke);
   const model = buildModel(sizes, { dtype, device, train: true, context: seq });
   const optimizer = makeOptimizer(c, model);
+  const graphs = graphsPay(device) ? new StepGraphs() : undefined;
   try {
     const batches = Array.from({ length: 8 }, (_, i) => randomBatch(batch, seq, sizes.vocab_size!, i));
     let steps = 0;
-    const step = (): StepResult =>
-      trainStep(model, optimizer, batches[steps++ % batches.length]!, {
-        device,
-        lr: 1e-4,
-        clip: 1,
-        accumulate: 1,
-        mtpWeight: 0,
-        balance: false,
-        recompute: false,
-        biasSpeed: 0,
-      });
+    const options = {
+      device,
+      lr: 1e-4,
+      clip: 1,
+      accumulate: 1,
+      mtpWeight: 0,
+      balance: false,
+      recompute: false,
+      biasSpeed: 0,
+    };
+    const step = (): StepResult => trainStep(model, optimizer, batches[steps++ % batches.length]!, options, graphs);
     const first = step().loss;
     const flops = trainFlops(sizes, batch, seq);
     c.time(
@@ -61,6 +63,7 @@ function timeSteps(c: Case<JobShapes['train_step']>, dtype: 'f32' | 'bf16', riva
       step,
     );
   } finally {
+    graphs?.dispose();
     optimizer.dispose();
     disposeModel(model);
   }

@@ -1,7 +1,9 @@
+import { ABI } from '../../abi.js';
+
 /** What a binary of this package needs; compared with facts by verdict.ts. Tests compare these with the sources. */
 export const requirements = {
   /** The number every native file exports (kAbi in native/backend.h). */
-  abi: 1,
+  abi: ABI,
   node: '20.19.0',
   napi: 8,
   /** Targets that releases carry prebuilt binaries for. */

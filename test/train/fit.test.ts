@@ -1,0 +1,64 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { TrainMoeError } from '../../src/errors.js';
+import { deepseekV3, deepseekV3Presets } from '../../src/models/deepseek_v3.js';
+import { addon } from '../../src/native.js';
+import { device, memoryOf } from '../../src/tensor/index.js';
+import { settingsThatFit } from '../../src/train/fit.js';
+import { pretrain } from '../../src/train/pretrain.js';
+import { tinyRun } from './tiny.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'train-moe-fit-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe('settings that fit', () => {
+  const model = { family: deepseekV3, config: deepseekV3Presets.nano } as never;
+  const now = { rows: 64, length: 2048, accumulate: 1, recompute: false, moments: 'f32' as const };
+
+  it('are three of different kinds, those that change no result first', () => {
+    const fitting = settingsThatFit(model, 'bf16', now, 3e9);
+    expect(fitting.map((f) => f.flags.replace(/\d+/g, 'N'))).toEqual([
+      '--train.accumulate N',
+      '--train.recompute --train.accumulate N',
+      '--train.optimizer.moments bfN --train.recompute --train.accumulate N',
+    ]);
+    for (const { bytes } of fitting) expect(bytes).toBeLessThan(3e9);
+  });
+
+  it('do not exist where the weights alone are too large', () => {
+    expect(settingsThatFit(model, 'bf16', now, 1e6)).toEqual([]);
+  });
+});
+
+describe('a run that does not fit', () => {
+  it('names the tensor, who holds what, and settings; the first of them trains', async () => {
+    const cpu = device('cpu');
+    const step = (train: object, name: string) =>
+      pretrain(tinyRun(join(folder, name), { train: { steps: 1, rows: 64, length: 256, ...train } }));
+    addon.trimMemory(cpu.index);
+    const start = memoryOf(cpu, true).live;
+    await step({}, 'all');
+    const whole = memoryOf(cpu).peak - start;
+    addon.trimMemory(cpu.index);
+    addon.limitMemory(cpu.index, start + Math.round(0.5 * whole));
+    try {
+      const error = await step({}, 'short').then(
+        () => undefined,
+        (e: TrainMoeError) => e,
+      );
+      expect(error).toBeInstanceOf(TrainMoeError);
+      expect(error!.code).toBe('out-of-memory');
+      expect(error!.message).toMatch(
+        /has no room for an? (f32|i32|f64) tensor \[\d+(,\d+)*\] \([\d.]+ MB\) of activations; held now: .*activations .*\. Of .*, these would fit: --train/,
+      );
+      expect(error!.message.match(/\(about /g)).toHaveLength(3);
+      const accumulate = Number(/--train\.accumulate (\d+)/.exec(error!.message)![1]);
+      addon.trimMemory(cpu.index);
+      await step({ accumulate }, 'fits');
+    } finally {
+      addon.limitMemory(cpu.index, 0);
+    }
+  });
+});
