@@ -135,8 +135,11 @@ export const dot = (sum: Acc, a: Tensor, b: Tensor): void => ops.dot(sum.id, sum
 /** `scale[1]:f32 norm[1]:f32 sum[1]:f64` */
 export const clipScale = (scale: Tensor, norm: Tensor, sum: Tensor, maxNorm: number): void => ops.clip_scale(scale.id, norm.id, sum.id, maxNorm);
 
-/** `master[N]:f32 copy[N]:bf16? grad[N]:f m[N]:f v[N]:f scale[1]:f32` */
-export const adamw = (master: Tensor, copy: Maybe, grad: Tensor, m: Tensor, v: Tensor, scale: Tensor, lr: number, beta1: number, beta2: number, eps: number, decay: number, correction1: number, correction2: number): void => ops.adamw(master.id, idOf(copy), grad.id, m.id, v.id, scale.id, lr, beta1, beta2, eps, decay, correction1, correction2);
+/** `master[N]:f copy[N]:bf16? grad[N]:f m[N]:f v[N]:f scale[1]:f32` */
+export const adamw = (master: Tensor, copy: Maybe, grad: Tensor, m: Tensor, v: Tensor, scale: Tensor, lr: number, beta1: number, beta2: number, eps: number, decay: number, correction1: number, correction2: number, seed: number): void => ops.adamw(master.id, idOf(copy), grad.id, m.id, v.id, scale.id, lr, beta1, beta2, eps, decay, correction1, correction2, seed);
+
+/** `master[N]:f copy[N]:bf16? grad[N]:f m[N]:u8 root[N]:u8 m_scale[S]:f32 root_scale[S]:f32 scale[1]:f32` */
+export const adamw8bit = (master: Tensor, copy: Maybe, grad: Tensor, m: Tensor, root: Tensor, mScale: Tensor, rootScale: Tensor, scale: Tensor, lr: number, beta1: number, beta2: number, eps: number, decay: number, correction1: number, correction2: number, seed: number): void => ops.adamw_8bit(master.id, idOf(copy), grad.id, m.id, root.id, mScale.id, rootScale.id, scale.id, lr, beta1, beta2, eps, decay, correction1, correction2, seed);
 
 /** `y[N]:f x[N]:f` */
 export const lerp = (y: Tensor, x: Tensor, t: number): void => ops.lerp(y.id, x.id, t);

@@ -2,12 +2,13 @@
 //
 //   adamw   p -= lr*decay*p;  m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g^2
 //           p -= lr * (m/c1) / (sqrt(v/c2) + eps),  g = scale[0] * grad        (Loshchilov & Hutter, arXiv:1711.05101)
+//           a bf16 master is rounded at random (moments.h), so that steps below its precision count on average
 //   clip    norm = sqrt(sum), scale = min(1, max/(norm + 1e-6))
 //   lerp    y += t*(x - y)
 //
 // How it runs: blocks of kBlock elements are the tasks; each reads and writes every stream once, so memory bandwidth is
 // the bound (28 bytes a parameter in f32). Sums are taken per block in f64 and added in the order of the blocks.
-#include "elementwise.h"
+#include "adam.h"
 
 namespace moe::MOE_ISA {
 
@@ -23,35 +24,14 @@ template <class F> void blocks(int64_t n, F&& body) {
   });
 }
 
-struct Adam {
-  float lr, beta1, beta2, eps, decay, inverse1, inverse2, scale;
-};
-
-/// Lane by lane; the compiler makes it one instruction.
-inline vec squareRoot(vec x) {
-  float lane[kLanes];
-  store(lane, x);
-  for (float& value : lane) value = __builtin_sqrtf(value);
-  return load(lane);
-}
-
-/// One vector of parameters. Returns the new values; m and v are updated in place.
-inline vec update(const Adam& a, vec p, vec g, vec& m, vec& v) {
-  g = g * a.scale;
-  p = p - (a.lr * a.decay) * p;
-  m = a.beta1 * m + (1.f - a.beta1) * g;
-  v = a.beta2 * v + (1.f - a.beta2) * (g * g);
-  return p - a.lr * (m * a.inverse1) / (squareRoot(v * a.inverse2) + a.eps);
-}
-
-template <class G, class S> void adamwBlock(const Adam& a, float* p, bf16* copy, const G* g, S* m, S* v, int64_t begin, int64_t end) {
+template <class P, class G, class S> void adamwBlock(const Adam& a, P* p, bf16* copy, const G* g, S* m, S* v, int64_t begin, int64_t end) {
   int64_t i = begin;
   for (; i + kLanes <= end; i += kLanes) {
     vec first = load(m + i), second = load(v + i);
     const vec next = update(a, load(p + i), load(g + i), first, second);
     store(m + i, first);
     store(v + i, second);
-    store(p + i, next);
+    storeMaster(a, p, i, next, kLanes);
     if (copy) store(copy + i, next);
   }
   if (const int left = static_cast<int>(end - i)) {
@@ -59,7 +39,7 @@ template <class G, class S> void adamwBlock(const Adam& a, float* p, bf16* copy,
     const vec next = update(a, loadPart(p + i, left), loadPart(g + i, left), first, second);
     storePart(m + i, first, left);
     storePart(v + i, second, left);
-    storePart(p + i, next, left);
+    storeMaster(a, p, i, next, left);
     if (copy) storePart(copy + i, next, left);
   }
 }
@@ -101,15 +81,16 @@ void addTo(const Acc& sum, double value) {
 }  // namespace
 
 void adamw(Mut master, MaybeOut copy, In grad, Mut m, Mut v, In scale, float lr, float beta1, float beta2, float eps, float decay,
-           float correction1, float correction2) {
+           float correction1, float correction2, int64_t seed) {
   if (m.dtype != v.dtype) throw Error("bad-argument", std::string("adamw: m is ") + name(m.dtype) + " and v is " + name(v.dtype) + "; both must be the same.");
-  const Adam a{lr, beta1, beta2, eps, decay, 1 / correction1, 1 / correction2, *scale.as<float>()};
-  dispatch(grad.dtype, [&](auto g) {
-    dispatch(m.dtype, [&](auto s) {
+  const Adam a{lr, beta1, beta2, eps, decay, 1 / correction1, 1 / correction2, *scale.as<float>(), static_cast<uint64_t>(seed)};
+  dispatch(master.dtype, [&](auto p) {
+    dispatch(grad.dtype, m.dtype, [&](auto g, auto s) {
+      using P = decltype(p);
       using G = decltype(g);
       using S = decltype(s);
       blocks(master.size(), [&](int64_t begin, int64_t end) {
-        adamwBlock(a, master.as<float>(), copy ? copy.as<bf16>() : nullptr, grad.as<G>(), m.as<S>(), v.as<S>(), begin, end);
+        adamwBlock(a, master.as<P>(), copy ? copy.as<bf16>() : nullptr, grad.as<G>(), m.as<S>(), v.as<S>(), begin, end);
       });
     });
   });

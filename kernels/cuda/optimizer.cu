@@ -1,11 +1,12 @@
 // adamw        p -= lr*decay*p;  m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g^2;  p -= lr (m/c1) / (sqrt(v/c2) + eps),
 //              g = scale[0] * grad                                            Loshchilov & Hutter, arXiv:1711.05101
+//              a bf16 master is rounded at random (kernels/moments.h), so that steps below its precision count on average
 // sum_squares, dot    sums in f64
 // clip_scale   norm = sqrt(sum), scale = min(1, max/(norm + 1e-6))
 //
 // How it runs and what bounds it: memory; 28 bytes a parameter with f32 moments. The clip factor is read on the device, so the
 // host never waits for the norm. Sums: fixed blocks of the input, one f64 each, then one block adds them in order.
-#include "cuda.cuh"
+#include "adam.cuh"
 
 namespace moe::cuda {
 
@@ -13,13 +14,9 @@ namespace {
 
 constexpr int kThreads = 256;
 
-struct Adam {
-  float lr, beta1, beta2, eps, decay, inverse1, inverse2;
-};
-
-template <class G, class S> struct Update {
+template <class P, class G, class S> struct Update {
   Adam a;
-  float* p;
+  P* p;
   bf16* copy;
   const G* grad;
   S *m, *v;
@@ -29,14 +26,8 @@ template <class G, class S> struct Update {
     const Floats<n> g = load<n>(grad + at);
     const float s = *scale;
 #pragma unroll
-    for (int i = 0; i < n; i++) {
-      const float d = g.at[i] * s;
-      const float decayed = x.at[i] - a.lr * a.decay * x.at[i];
-      first.at[i] = a.beta1 * first.at[i] + (1 - a.beta1) * d;
-      second.at[i] = a.beta2 * second.at[i] + (1 - a.beta2) * (d * d);
-      x.at[i] = decayed - a.lr * (first.at[i] * a.inverse1) / (sqrtf(second.at[i] * a.inverse2) + a.eps);
-    }
-    store<n>(p + at, x);
+    for (int i = 0; i < n; i++) update(a, x.at[i], g.at[i] * s, first.at[i], second.at[i]);
+    storeMaster<n>(a, p, at, x);
     store<n>(m + at, first);
     store<n>(v + at, second);
     if (copy) store<n>(copy + at, x);
@@ -82,14 +73,17 @@ __global__ void clip(float* scale, float* norm, const double* sum, float most) {
 }  // namespace
 
 void adamw(Mut master, MaybeOut copy, In grad, Mut m, Mut v, In scale, float lr, float beta1, float beta2, float eps, float decay,
-           float correction1, float correction2) {
+           float correction1, float correction2, int64_t seed) {
   if (m.dtype != v.dtype) throw Error("bad-argument", std::string("adamw: m is ") + name(m.dtype) + " and v is " + name(v.dtype) + "; both must be the same.");
-  const Adam a{lr, beta1, beta2, eps, decay, 1 / correction1, 1 / correction2};
-  dispatch(grad.dtype, [&](auto tg) {
-    dispatch(m.dtype, [&](auto ts) {
-      using G = decltype(tg);
-      using S = decltype(ts);
-      forEach(plane(master, copy, grad, m, v), Update<G, S>{a, master.as<float>(), static_cast<bf16*>(copy.data), grad.as<G>(), m.as<S>(), v.as<S>(), scale.as<float>()});
+  const Adam a{lr, beta1, beta2, eps, decay, 1 / correction1, 1 / correction2, static_cast<uint64_t>(seed)};
+  dispatch(master.dtype, [&](auto tp) {
+    dispatch(grad.dtype, [&](auto tg) {
+      dispatch(m.dtype, [&](auto ts) {
+        using P = decltype(tp);
+        using G = decltype(tg);
+        using S = decltype(ts);
+        forEach(plane(master, copy, grad, m, v), Update<P, G, S>{a, master.as<P>(), static_cast<bf16*>(copy.data), grad.as<G>(), m.as<S>(), v.as<S>(), scale.as<float>()});
+      });
     });
   });
 }

@@ -38,7 +38,14 @@ const optimizer = z.strictObject({
   beta2: fraction.default(0.95).describe('decay of the second moment'),
   eps: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
   decay: z.number().min(0).default(0.1).describe('decoupled weight decay of matrices; norms and biases have none'),
-  moments: z.enum(['f32', 'bf16']).default('f32').describe('how the two moments are stored'),
+  moments: z
+    .enum(['f32', 'bf16', 'u8'])
+    .default('f32')
+    .describe('how the two moments are stored; "u8": 8 bits and a scale to each 256, arXiv:2110.02861'),
+  master: z
+    .boolean()
+    .default(true)
+    .describe('keep f32 values of bf16 weights; without them weights are rounded at random, which is right on average'),
 });
 
 const schedule = z.strictObject({

@@ -28,6 +28,11 @@ export type FileDType = keyof typeof DTYPE_BYTES;
 
 export const FILE_DTYPES = Object.keys(DTYPE_BYTES) as readonly FileDType[];
 
+const FILE_DTYPE_OF = { f32: 'F32', bf16: 'BF16', f64: 'F64', i32: 'I32', u8: 'U8' } as const;
+
+/** The element type that a tensor's bytes are stored as. */
+export const fileDTypeOf = (dtype: keyof typeof FILE_DTYPE_OF): FileDType => FILE_DTYPE_OF[dtype];
+
 export function isFileDType(name: string): name is FileDType {
   return Object.hasOwn(DTYPE_BYTES, name);
 }

@@ -18,7 +18,8 @@ export interface AdamWConfig {
   readonly beta2: number; // 0.95 in all DeepSeek reports
   readonly eps: number; // 1e-8
   readonly decay: number; // 0.1, decoupled, on matrices
-  readonly moments: 'f32' | 'bf16'; // DeepSeek-V3 stores both in bf16
+  readonly moments: 'f32' | 'bf16' | 'u8'; // DeepSeek-V3 stores both in bf16; u8: 8 bits and a scale to each 256
+  readonly master?: boolean; // true: bf16 parameters have f32 masters; false: they are rounded at random instead
 }
 
 /** A parameter to be trained; `decay` false leaves weight decay out (gains, biases). */
@@ -29,11 +30,18 @@ export interface Trained {
 }
 
 interface Slot extends Trained {
-  /** f32 values that the updates go to; the parameter itself when it is f32. */
+  /** What the updates go to: f32 values, or the parameter itself when it is f32 or has no master. */
   readonly master: Tensor;
-  readonly m: Tensor;
-  readonly v: Tensor;
+  /** The moments and, in 8 bits, their scales, by the name they are saved under; v is kept as its root in 8 bits. */
+  readonly moments: Moments;
 }
+
+type Moments =
+  | { readonly m: Tensor; readonly v: Tensor }
+  | { readonly m: Tensor; readonly root: Tensor; readonly m_scale: Tensor; readonly root_scale: Tensor };
+
+/** Moments that share a scale in 8 bits (kernels/moments.h). */
+const MOMENT_BLOCK = 256;
 
 /** Norm of the whole gradient before clipping. */
 export interface Clipped {
@@ -42,7 +50,9 @@ export interface Clipped {
 
 /**
  * AdamW with decoupled weight decay (Loshchilov & Hutter, arXiv:1711.05101), f32 masters and bias correction. Gradients are
- * read from the parameters; clip() comes between the backward pass and step().
+ * read from the parameters; clip() comes between the backward pass and step(). 8-bit moments: Dettmers et al.,
+ * arXiv:2110.02861. Without masters bf16 parameters are rounded at random, up with the probability of what is cut off. All
+ * chance comes from the count of steps and the parameter's place, so a run that is continued draws the same.
  */
 export class AdamW {
   private readonly slots: readonly Slot[];
@@ -90,40 +100,51 @@ export class AdamW {
     const correction1 = 1 - beta1 ** this.steps;
     const correction2 = 1 - beta2 ** this.steps;
     scope(() => {
-      for (const { tensor, master, m, v, decay: decays } of this.slots) {
+      this.slots.forEach(({ tensor, master, moments, decay: decays }, place) => {
         const g = tensor.gradient?.value(tensor.shape);
-        if (!g) continue;
+        if (!g) return;
         const copy = master === tensor ? undefined : tensor;
-        native.adamw(
-          master,
-          copy,
-          g,
-          m,
-          v,
-          this.scale,
-          lr,
-          beta1,
-          beta2,
-          eps,
-          decays ? decay : 0,
-          correction1,
-          correction2,
-        );
-      }
+        const own = decays ? decay : 0;
+        const seed = this.steps * this.slots.length + place;
+        if ('v' in moments) {
+          const { m, v } = moments;
+          native.adamw(master, copy, g, m, v, this.scale, lr, beta1, beta2, eps, own, correction1, correction2, seed);
+        } else {
+          const { m, root, m_scale: ms, root_scale: rs } = moments;
+          const { scale } = this;
+          native.adamw8bit(
+            master,
+            copy,
+            g,
+            m,
+            root,
+            ms,
+            rs,
+            scale,
+            lr,
+            beta1,
+            beta2,
+            eps,
+            own,
+            correction1,
+            correction2,
+            seed,
+          );
+        }
+      });
     });
   }
 
-  /** f32 values of a parameter: its master. */
+  /** The values that updates go to: the master, or the parameter where it has none. */
   masterOf(tensor: Tensor): Tensor {
     return this.slots.find((s) => s.tensor === tensor)?.master ?? tensor;
   }
 
   /** State to be saved, by name: masters of parameters that are not f32, and both moments. */
   state(): [string, Tensor][] {
-    return this.slots.flatMap(({ name, tensor, master, m, v }) => [
+    return this.slots.flatMap(({ name, tensor, master, moments }) => [
       ...(master === tensor ? [] : ([[`master.${name}`, master]] as [string, Tensor][])),
-      [`m.${name}`, m] as [string, Tensor],
-      [`v.${name}`, v] as [string, Tensor],
+      ...Object.entries(moments).map(([kind, t]): [string, Tensor] => [`${kind}.${name}`, t]),
     ]);
   }
 
@@ -148,10 +169,9 @@ export class AdamW {
   }
 
   dispose(): void {
-    for (const { tensor, master, m, v } of this.slots) {
+    for (const { tensor, master, moments } of this.slots) {
       if (master !== tensor) master.dispose();
-      m.dispose();
-      v.dispose();
+      for (const t of Object.values(moments)) t.dispose();
     }
     this.scale.dispose();
   }
@@ -164,11 +184,18 @@ export class AdamW {
   }
 }
 
-function makeSlot(p: Trained, { moments }: AdamWConfig): Slot {
+function makeSlot(p: Trained, config: AdamWConfig): Slot {
   const { tensor } = p;
-  const like = (dtype: 'f32' | 'bf16') => zeros(tensor.shape, { dtype, device: tensor.device });
-  if (tensor.dtype === 'f32') return { ...p, master: tensor, m: like(moments), v: like(moments) };
+  const moments = makeMoments(tensor, config.moments);
+  if (tensor.dtype === 'f32' || config.master === false) return { ...p, master: tensor, moments };
   const master = empty(tensor.shape, { dtype: 'f32', device: tensor.device });
   native.copy(master, tensor);
-  return { ...p, master, m: like(moments), v: like(moments) };
+  return { ...p, master, moments };
+}
+
+function makeMoments({ shape, size, device }: Tensor, dtype: AdamWConfig['moments']): Moments {
+  const like = () => zeros(shape, { dtype, device });
+  if (dtype !== 'u8') return { m: like(), v: like() };
+  const scales = () => zeros([Math.ceil(size / MOMENT_BLOCK)], { device });
+  return { m: like(), root: like(), m_scale: scales(), root_scale: scales() };
 }

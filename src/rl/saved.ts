@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { TrainMoeError } from '../errors.js';
 import { writeText } from '../hub/byte_sink.js';
 import type { Config } from '../hub/config_json.js';
+import { fileDTypeOf } from '../hub/dtype.js';
 import { writeModelFolder } from '../hub/folder.js';
 import { openSafetensors, writeSafetensors } from '../hub/safetensors.js';
 import { parametersOf } from '../models/codec.js';
@@ -34,8 +35,6 @@ export interface Place {
   readonly step: number;
 }
 
-const STORED = { f32: 'F32', bf16: 'BF16', f64: 'F64' } as const;
-
 const stateFile = (name: string) => `trainer/${name}.json`;
 const tensorFile = (name: string) => `trainer/${name}.safetensors`;
 
@@ -54,7 +53,7 @@ export function saveTrained(t: Trained, out: string, keep: number, place: Place)
       const specs = [...tensors].map(([name, tensor]) => ({
         name,
         shape: tensor.shape,
-        dtype: STORED[tensor.dtype as keyof typeof STORED],
+        dtype: fileDTypeOf(tensor.dtype),
       }));
       folder.file(tensorFile(t.name), (sink) =>
         writeSafetensors(sink, specs, ({ name }) => tensors.get(name)!.readBytes()),

@@ -1,6 +1,7 @@
 import type { Model } from '../models/family.js';
 import * as native from '../native.gen.js';
 import { namedParams } from '../nn/param.js';
+import type { AdamWConfig } from '../optim/adamw.js';
 import { type Device, empty, scope, synchronize, tagged } from '../tensor/index.js';
 
 /** FLOPs that one trained token costs: 6 per active parameter, and causal attention over half the window three times. */
@@ -16,13 +17,17 @@ export interface MemoryEstimate {
   readonly total: number;
 }
 
+/** Bytes of one moment of a parameter; in 8 bits with its part of the scale. */
+const MOMENT_BYTES = { f32: 4, bf16: 2, u8: 1 + 4 / 256 } as const;
+
 /** Bytes that training will take, before anything is allocated. */
 export function estimateMemory(
   { family, config }: Pick<Model, 'family' | 'config'>,
   o: {
     readonly dtype: 'f32' | 'bf16';
     readonly tokens: number;
-    readonly moments: 'f32' | 'bf16';
+    readonly moments: AdamWConfig['moments'];
+    readonly master?: boolean;
     readonly recompute: boolean;
   },
 ): MemoryEstimate {
@@ -33,7 +38,8 @@ export function estimateMemory(
   const parameters = params.reduce((n, p) => n + p.size, 0);
   const narrow = o.dtype === 'bf16' ? 2 : 4;
   const weights = params.reduce((n, p) => n + p.size * ((p.f32 ? 4 : narrow) + 4), 0) + 2 * 4 * parameters; // and packed copies
-  const optimizer = parameters * (2 * (o.moments === 'bf16' ? 2 : 4) + (o.dtype === 'bf16' ? 4 : 0));
+  const master = o.dtype === 'bf16' && o.master !== false ? 4 : 0;
+  const optimizer = parameters * (2 * MOMENT_BYTES[o.moments] + master);
   const layers = family.layers(config);
   const perToken = (family.activeParameters(config) / Math.max(layers, 1)) ** 0.5 * 24 * narrow; // saved activations of a block
   const activations = o.tokens * perToken * (o.recompute ? 2 : layers);

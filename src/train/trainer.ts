@@ -4,6 +4,7 @@ import type { RunConfig } from '../config/index.js';
 import { type Batch, type BatchIterator, batches, type DataState } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { writeText } from '../hub/byte_sink.js';
+import { fileDTypeOf } from '../hub/dtype.js';
 import { writeModelFolder } from '../hub/folder.js';
 import { openSafetensors, writeSafetensors } from '../hub/safetensors.js';
 import { parametersOf } from '../models/codec.js';
@@ -173,7 +174,7 @@ export class Trainer {
     const specs = [...tensors].map(([name, t]) => ({
       name,
       shape: t.shape,
-      dtype: t.dtype === 'bf16' ? ('BF16' as const) : ('F32' as const),
+      dtype: fileDTypeOf(t.dtype),
     }));
     writeSafetensors(sink, specs, ({ name }) => tensors.get(name)!.readBytes());
   }

@@ -149,6 +149,34 @@ function latentCall(name: string, heads: number, depth: number, latent: number, 
   };
 }
 
+/** Completions of two prompts, which share pages of 64 keys, and one prompt's own tokens, as neighbouring rows. */
+function sharedPagesCall(name: string, heads: number, groups: number, depth: number, values: number): Call {
+  const [perSequence, keys] = [13, 64];
+  const prompt = [0, 0, 0, 0, 9, 9, 0, 9];
+  const sequence = [0, 1, 2, 3, 4, 5, 6, 7, 7, 7];
+  const lengths = [700, 800, 513, 511, 600, 832, 700, 5, 6, 540];
+  return {
+    name: `shared pages: ${name}`,
+    tolerance: 2e-2,
+    run: (b) => {
+      // Sequences of a prompt share its first nine pages and have four of their own.
+      const pages = b.ints([prompt.length, perSequence], (i) => {
+        const [s, p] = [Math.floor(i / perSequence), i % perSequence] as const;
+        return p < 9 ? prompt[s]! + p : 18 + s * 4 + p - 9;
+      });
+      const [rowOf, length] = [b.ints([10], (i) => sequence[i]!), b.ints([10], (i) => lengths[i]!)];
+      const [q, o] = [b.draw([10, heads, depth], 1), b.out([10, heads, values])];
+      const k = b.draw([50, keys, groups, depth], 2);
+      const scale = 1 / Math.sqrt(depth);
+      native.attentionDecode(o, q, k, b.draw([50, keys, groups, values], 3), pages, rowOf, length, scale);
+      if (groups > 1) return [o];
+      const latent = b.out([10, heads, values]);
+      native.mlaDecode(latent, q, b.draw([50, keys, depth], 4), pages, rowOf, length, scale);
+      return [o, latent];
+    },
+  };
+}
+
 function productCall(rows: number, depth: number, cols: number): Call {
   return {
     name: `linear: [${rows},${depth}] x [${cols},${depth}]`,
@@ -230,6 +258,26 @@ const balance = (name: string, rescale: boolean, ownTop: boolean, devices: numbe
   },
 });
 
+/** A dense product by another kernel than the usual one; the CPU does not ask. */
+function productBy(kernel: string, rows: number, depth: number, cols: number): Call {
+  return {
+    name: `linear by ${kernel}: [${rows},${depth}] x [${cols},${depth}]`,
+    dtypes: ['bf16'],
+    run: (b) => {
+      const [x, weight, bias] = [b.draw([rows, depth], 1), b.draw([cols, depth], 2), b.draw([cols], 3)];
+      const [y, narrow] = [b.out([rows, cols], 'f32'), b.out([rows, cols])];
+      process.env.TRAIN_MOE_GEMM = kernel;
+      try {
+        native.linearForward(y, x, weight, bias);
+        native.linearForward(narrow, x, weight, undefined);
+      } finally {
+        delete process.env.TRAIN_MOE_GEMM;
+      }
+      return [y, narrow];
+    },
+  };
+}
+
 export const calls: readonly Call[] = [
   attentionCall('causal 192/128 with a shared part', {
     rows: 150,
@@ -288,11 +336,15 @@ export const calls: readonly Call[] = [
   decodeCall('grouped heads, two spans', 6, 2, 64, 64, [700, 1, 130]),
   decodeCall('many heads to a group', 40, 1, 128, 96, [33, 64, 65]),
   decodeCall('odd channels', 3, 3, 20, 12, [17, 40, 5]),
+  sharedPagesCall('three heads to a group', 6, 2, 32, 32),
+  sharedPagesCall('one group, also latent', 4, 1, 48, 32),
   latentCall('576/512', 20, 576, 512, [70, 16]),
   latentCall('48/32', 4, 48, 32, [1, 64, 513]),
   productCall(200, 96, 300),
   productCall(5, 40, 24),
   productCall(67, 33, 35),
+  productBy('hopper', 200, 168, 152),
+  productBy('hopper', 70, 400, 131),
   expertsCall([0, 70, 1, 0, 130, 5], 90, 48, 72, 9),
   expertsCall([3, 0, 2], 7, 9, 11, 0),
   expertsCall(
@@ -377,10 +429,42 @@ export const calls: readonly Call[] = [
       native.sumSquares(fresh(sum), grad);
       native.dot(added(sum), master, master);
       native.clipScale(scale, norm, sum, 1.5);
-      native.adamw(master, copy, grad, m, v, scale, 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05);
+      native.adamw(master, copy, grad, m, v, scale, 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05, 0);
       const average = b.draw([n], 3);
       native.lerp(average, master, 0.3);
       return [master, m, v, scale, norm, copy, average];
+    },
+  },
+  ...([true, false] as const).map(
+    (masters): Call => ({
+      name: `adamw: 8-bit moments, ${masters ? 'f32 masters' : 'bf16 parameters rounded at random'}`,
+      run: (b) => {
+        const n = 1300;
+        const p = b.draw([n], 1, { dtype: masters ? 'f32' : 'bf16' });
+        const [m, root] = [b.out([n], 'u8'), b.out([n], 'u8')];
+        const [mScale, rootScale, scale] = [b.out([6], 'f32'), b.out([6], 'f32'), b.out([1], 'f32')];
+        for (const t of [m, root, mScale, rootScale]) native.fill(t, 0);
+        native.fill(scale, 0.5);
+        const copy = masters ? b.out([n], 'bf16') : undefined;
+        for (const step of [1, 2, 3]) {
+          const g = b.draw([n], 10 + step);
+          const [c1, c2] = [1 - 0.9 ** step, 1 - 0.95 ** step];
+          native.adamw8bit(p, copy, g, m, root, mScale, rootScale, scale, 1e-2, 0.9, 0.95, 1e-8, 0.1, c1, c2, step);
+        }
+        return [p, m, root, mScale, rootScale, ...(copy ? [copy] : [])];
+      },
+    }),
+  ),
+  {
+    name: 'adamw: bf16 parameters rounded at random',
+    run: (b) => {
+      const [p, m, v] = [b.draw([1003], 1, { dtype: 'bf16' }), b.out([1003]), b.out([1003])];
+      native.fill(m, 0.25);
+      native.fill(v, 0.5);
+      const scale = b.out([1], 'f32');
+      native.fill(scale, 1);
+      native.adamw(p, undefined, b.draw([1003], 2), m, v, scale, 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05, 7);
+      return [p, m, v];
     },
   },
   {
@@ -417,4 +501,4 @@ export const calls: readonly Call[] = [
 
 /** Results as numbers. */
 export const valuesOf = (t: Tensor): ArrayLike<number> =>
-  t.dtype === 'i32' ? t.readInts() : t.dtype === 'f64' ? t.readDoubles() : t.read();
+  t.dtype === 'i32' ? t.readInts() : t.dtype === 'f64' ? t.readDoubles() : t.dtype === 'u8' ? t.readBytes() : t.read();

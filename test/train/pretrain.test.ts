@@ -104,6 +104,26 @@ describe('pretrain', () => {
     );
   });
 
+  it('goes on with 8-bit moments and weights without masters', async () => {
+    const small = (out: string) =>
+      tinyRun(out, {
+        train: {
+          steps: 6,
+          rows: 2,
+          length: 24,
+          dtype: 'bf16',
+          optimizer: { lr: 3e-3, moments: 'u8', master: false },
+          schedule: { kind: 'constant', warmup: 0 },
+        },
+      });
+    const whole = await pretrain(small(join(folder, 'small')));
+    let steps = 0;
+    const out = join(folder, 'small-stopped');
+    await pretrain(small(out), { shouldStop: () => ++steps === 3 });
+    const last = await pretrain(small(out));
+    expect(stateOf(last.checkpoint!)).toEqual(stateOf(whole.checkpoint!));
+  });
+
   it('refuses a second trainer in the same folder and names the first', async () => {
     const config = tinyRun(join(folder, 'busy'));
     let second: Promise<unknown> | undefined;

@@ -49,7 +49,22 @@ export const adamw: Job<'adamw'> = {
         native.clipScale(scale, norm, sum, 1);
       }
       for (const { master, copy, grad, m, v } of slots)
-        native.adamw(master, copy, grad, m, v, scale, 1e-4, 0.9, 0.95, 1e-8, 0.1, 1 - 0.9 ** steps, 1 - 0.95 ** steps);
+        native.adamw(
+          master,
+          copy,
+          grad,
+          m,
+          v,
+          scale,
+          1e-4,
+          0.9,
+          0.95,
+          1e-8,
+          0.1,
+          1 - 0.9 ** steps,
+          1 - 0.95 ** steps,
+          steps,
+        );
     });
   },
 };
