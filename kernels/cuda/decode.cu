@@ -5,7 +5,9 @@
 //
 // How it runs: keys are split in spans of a fixed 512, a block to each (row, 16 heads, span); its results and softmax sums go to
 // scratch and a second kernel merges the spans in order. A span's arithmetic depends on the row alone, so a row has the same bits
-// in any batch. bf16: a span passes through shared memory 64 keys at a time, scores and values by tensor cores, warps sharing the
+// in any batch. Where a key head serves 8 query heads or fewer, the 16 places of a block are filled from neighbouring rows that
+// see the same keys: completions of one prompt, whose tables name the same pages, and a prompt's own tokens. The block of the
+// first such row does the work of all, so a shared prefix is read once for them. bf16: a span passes through shared memory 64 keys at a time, scores and values by tensor cores, warps sharing the
 // keys for the scores and the channels for the values, so that the cache is read once for 16 heads. f32 and odd sizes: a warp a
 // head, without tensor cores. What bounds it: the bytes of the cache up to about 16 heads, tensor cores beyond.
 #include "tile.cuh"
@@ -24,6 +26,7 @@ template <class T> struct Decode {
   const int32_t *pages, *sequence, *lengths;
   int64_t rows, pagesPerSequence;
   int heads, groups, depth, values, pageKeys, spans;
+  int together;  ///< neighbouring rows that may share a block
   float scale;
   float* parts;  ///< [R,H,spans,V+2]: unnormalised result, maximum, sum
 
@@ -82,27 +85,66 @@ struct Layout {
   int depth, values;
   bool ownValues;     ///< values have a tile of their own; else they are the first channels of the keys
   __host__ __device__ size_t bytes() const {
-    return static_cast<size_t>((kHeadTile + kKeyTile) * depth + (ownValues ? kKeyTile * values : 0) + kHeadTile * kKeyTile) * sizeof(bf16) + (2 * kWarps + 2) * kHeadTile * sizeof(float);
+    return static_cast<size_t>((kHeadTile + kKeyTile) * depth + (ownValues ? kKeyTile * values : 0) + kHeadTile * kKeyTile) * sizeof(bf16) + 2 * kWarps * kHeadTile * sizeof(float) + 2 * kHeadTile * sizeof(int);
   }
 };
+
+/// Of the rows [first, first + together), those that meet this span's keys as `row` does, as bits; 0 when row sees none of them.
+/// They see all of the span and their tables name the same pages, or they see a part and are rows of one sequence. Whole warps.
+template <class T> __device__ unsigned companions(const Decode<T>& d, int64_t row, int64_t first, int begin) {
+  const int64_t other = first + threadIdx.x % kLanes;
+  const int end = begin + kSpan, length = d.lengths[row];
+  bool same = length > begin && other < d.rows && other < first + d.together;
+  if (same) {
+    const int theirs = d.lengths[other];
+    const int32_t mine = d.sequence[row], its = d.sequence[other];
+    same = theirs > begin && (theirs >= end) == (length >= end);
+    if (same && mine != its) {
+      same = length >= end;
+      for (int p = begin / d.pageKeys; same && p * d.pageKeys < end; p++) same = d.pages[mine * d.pagesPerSequence + p] == d.pages[its * d.pagesPerSequence + p];
+    }
+  }
+  return __ballot_sync(kAll, same);
+}
+
+/// The n-th set bit.
+__device__ __forceinline__ int bitOf(unsigned bits, int n) {
+  for (; n > 0; n--) bits &= bits - 1;
+  return __ffs(bits) - 1;
+}
 
 /// fragments: 8-channel columns of the result that a warp owns.
 template <int fragments> __global__ void __launch_bounds__(kThreads, 2) tensorKernel(Decode<bf16> d, Layout layout) {
   const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, span = blockIdx.z;
-  const int64_t row = blockIdx.x;
-  const int length = d.lengths[row], begin = span * kSpan, end = least(length, begin + kSpan);
-  if (begin >= end) return;
+  const int64_t row = blockIdx.x, bundle = row / d.together * d.together;
+  const int begin = span * kSpan;
+  const unsigned members = companions(d, row, bundle, begin);
+  if (members == 0 || bundle + __ffs(members) - 1 != row) return;  // the first of them works for all
   const int each = d.heads / d.groups, tilesPerGroup = divideUp(each, kHeadTile);
   const int group = blockIdx.y / tilesPerGroup, firstInGroup = blockIdx.y % tilesPerGroup * kHeadTile;
-  const int head = group * each + firstInGroup, count = least(kHeadTile, each - firstInGroup);
+  const int head = group * each + firstInGroup, perRow = least(kHeadTile, each - firstInGroup), count = __popc(members) * perRow;
 
   const Tile q{sharedMemory<bf16>(), layout.depth / kChunk}, k{q.data + kHeadTile * layout.depth, layout.depth / kChunk};
   const Tile v = layout.ownValues ? Tile{k.data + kKeyTile * layout.depth, layout.values / kChunk} : k;
   const Tile p{layout.ownValues ? v.data + kKeyTile * layout.values : k.data + kKeyTile * layout.depth, kKeyTile / kChunk};
   float* tops = reinterpret_cast<float*>(p.data + kHeadTile * kKeyTile);  // [warp][head], then sums [warp][head]
   float* sums = tops + kWarps * kHeadTile;
+  int* rowOf = reinterpret_cast<int*>(sums + kWarps * kHeadTile);  // of each place: its row in the bundle, and where its keys end
+  int* endOf = rowOf + kHeadTile;
 
-  fillTile(q, kHeadTile, Source{d.q + row * d.qRow + head * d.qHead, d.qHead, true}, 0, count, 0, d.depth, kThreads);
+  // Place h holds head h % perRow of member h / perRow; the surplus places compute zeros that nobody reads.
+  if (const int h = threadIdx.x; h < kHeadTile) {
+    rowOf[h] = bitOf(members, h < count ? h / perRow : 0);
+    endOf[h] = least(d.lengths[bundle + rowOf[h]], begin + kSpan);
+  }
+  __syncthreads();
+  int end = 0;
+  for (int h = 0; h < count; h += perRow) end = most(end, endOf[h]);
+  for (int i = threadIdx.x; i < kHeadTile * q.chunks; i += kThreads) {
+    const int h = i / q.chunks, col = i % q.chunks * kChunk, valid = h < count ? most(least(d.depth - col, kChunk), 0) : 0;
+    const bf16* from = valid > 0 ? d.q + (bundle + rowOf[h]) * d.qRow + (head + h % perRow) * d.qHead + col : d.q;
+    ptx::copyAsync(q.chunk(h, col / kChunk), from, 2 * valid);
+  }
   float o[1][fragments][4] = {};
   float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of the heads lane/4 and lane/4 + 8; sums over this warp's keys
   for (int first = begin; first < end; first += kKeyTile) {
@@ -128,7 +170,7 @@ template <int fragments> __global__ void __launch_bounds__(kThreads, 2) tensorKe
       for (int j = 0; j < 2; j++)
 #pragma unroll
         for (int e = 2 * half; e < 2 * half + 2; e++) {
-          if (first + warp * 16 + 8 * j + fragment::c(lane, e).col >= end) s[0][j][e] = -INFINITY;
+          if (first + warp * 16 + 8 * j + fragment::c(lane, e).col >= endOf[lane / 4 + 8 * half]) s[0][j][e] = -INFINITY;
           high = fmaxf(high, s[0][j][e]);
         }
       high = fmaxf(high, __shfl_xor_sync(kAll, high, 1));
@@ -170,7 +212,7 @@ template <int fragments> __global__ void __launch_bounds__(kThreads, 2) tensorKe
   for (int half = 0; half < 2; half++) {
     const int h = lane / 4 + 8 * half;
     if (h >= count) continue;
-    float* part = d.partAt(row, head + h, span);
+    float* part = d.partAt(bundle + rowOf[h], head + h % perRow, span);
 #pragma unroll
     for (int j = 0; j < fragments; j++)
 #pragma unroll
@@ -232,6 +274,8 @@ bool tensorDecode(const Decode<bf16>& d) {
 
 template <class T> void decode(Decode<T> d) {
   if (d.heads % d.groups) throw Error("bad-argument", "attention_decode: " + std::to_string(d.heads) + " query heads do not share " + std::to_string(d.groups) + " key heads evenly.");
+  const int sharers = most(d.heads / d.groups, 1);  // query heads of a key head
+  d.together = sharers <= kHeadTile / 2 ? kHeadTile / sharers : 1;
   d.spans = static_cast<int>(most(divideUp(d.pagesPerSequence * d.pageKeys, int64_t{kSpan}), int64_t{1}));
   // A prompt passes through here as many rows: they go in passes, so that the parts stay small.
   constexpr int64_t kPartBytes = int64_t{256} << 20;
