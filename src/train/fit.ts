@@ -2,6 +2,7 @@ import { totalmem } from 'node:os';
 import type { RunConfig } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
 import type { Model } from '../models/family.js';
+import type { AdamWConfig } from '../optim/adamw.js';
 import { type Device, memoryOf } from '../tensor/index.js';
 import { formatBytes } from '../terminal/format.js';
 import { estimateMemory } from './estimate.js';
@@ -12,7 +13,7 @@ export interface StepSize {
   readonly length: number;
   readonly accumulate: number;
   readonly recompute: boolean;
-  readonly moments: 'f32' | 'bf16';
+  readonly moments: AdamWConfig['moments'];
 }
 
 /** A change of settings, as flags, and what training would then take. */
@@ -21,6 +22,13 @@ export interface Fitting {
   readonly bytes: number;
 }
 
+/** The next smaller type of the moments. */
+const NARROWER: Readonly<Record<StepSize['moments'], readonly StepSize['moments'][]>> = {
+  f32: ['bf16'],
+  bf16: ['u8'],
+  u8: [],
+};
+
 /** Changes that keep the result come first, then those that round the moments, then smaller batches and windows. */
 function candidates(s: StepSize): Partial<StepSize>[] {
   const parts = halvings(s.rows)
@@ -28,7 +36,7 @@ function candidates(s: StepSize): Partial<StepSize>[] {
     .filter((n) => n > s.accumulate);
   const most = parts.at(-1);
   const recompute = s.recompute ? [] : [{ recompute: true }];
-  const narrow = s.moments === 'bf16' ? [] : [{ moments: 'bf16' as const }];
+  const narrow = NARROWER[s.moments].map((moments) => ({ moments }));
   const all = { ...recompute[0], ...(most && { accumulate: most }) };
   return [
     ...parts.map((accumulate) => ({ accumulate })),
