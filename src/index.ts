@@ -21,4 +21,7 @@ export { type Evaluation, evaluate } from './train/evaluate.js';
 export type { RunEnd, RunFacts, StepRecord, TrainEvent } from './train/events.js';
 export { pretrainInWorker, type WorkerRun } from './train/in_worker.js';
 export { type PretrainHooks, pretrain } from './train/pretrain.js';
+export { resolveSft, type SftConfig, type SftInput } from './train/sft/config.js';
+export type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from './train/sft/events.js';
+export { type SftHooks, sft } from './train/sft/run.js';
 export { type StepOptions, type StepResult, trainStep } from './train/step.js';

@@ -13,6 +13,7 @@ import type { AdamW } from '../optim/adamw.js';
 import { bytesOf, type Tensor } from '../tensor/index.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { type Saved, saveCheckpoint } from '../train/run/checkpoint.js';
+import { writeTokenizerFiles } from '../train/run/tokenizer_files.js';
 
 /** What a run trains, and what else must come back for it to go on with the same bits. */
 export interface Trained {
@@ -46,8 +47,7 @@ export function saveTrained(t: Trained, out: string, keep: number, place: Place)
     place.step,
     (folder) => {
       writeModelFolder(folder, modelContent(t.model, { dtype: 'f32', valuesOf, ...(t.base && { base: t.base }) }));
-      if (t.tokenizer) writeText(folder, 'tokenizer.json', JSON.stringify(t.tokenizer.toJson()));
-      if (t.chatTemplate !== undefined) writeText(folder, 'chat_template.jinja', t.chatTemplate);
+      if (t.tokenizer) writeTokenizerFiles(folder, t.tokenizer, { template: t.chatTemplate });
       writeText(folder, stateFile(t.name), JSON.stringify({ ...place, updates: t.optimizer.steps }, null, 2));
       const tensors = new Map([...weightsOf(t.model), ...t.optimizer.state(), ...(t.tensors ?? [])]);
       const specs = [...tensors].map(([name, tensor]) => ({

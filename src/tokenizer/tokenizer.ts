@@ -7,7 +7,7 @@ import type { MergeTable } from './merge.js';
 import type { PreTokenizer } from './patterns.js';
 import { StreamDecoder } from './stream.js';
 import { byteIdsOf, indexOf, tokenBytes, type Vocabulary } from './vocabulary.js';
-import { saveTokenizer, type TokenizerJson, toJson } from './write.js';
+import { configOf, saveTokenizer, type TokenizerJson, toJson } from './write.js';
 
 /** The byte-level BPE model of a tokenizer. */
 export interface BpeModel {
@@ -181,6 +181,11 @@ export class Tokenizer {
   /** The content of a `tokenizer.json` (Hugging Face). */
   toJson(): TokenizerJson {
     return toJson(this.parts);
+  }
+
+  /** The content of a `tokenizer_config.json`: the roles of tokens, and what else stood in it. */
+  configJson(): Record<string, unknown> {
+    return configOf(this.parts);
   }
 
   /** Writes `tokenizer.json` and `tokenizer_config.json` into a folder, or just the first if `path` ends in `.json`. */

@@ -80,7 +80,8 @@ export function saveTokenizer(parts: TokenizerParts, path: string): void {
   if (!single) writeWhole(join(path, 'tokenizer_config.json'), `${JSON.stringify(configOf(parts), null, 2)}\n`);
 }
 
-function configOf({ config, roles, added }: TokenizerParts): Record<string, unknown> {
+/** The `tokenizer_config.json` of a tokenizer. */
+export function configOf({ config, roles, added }: TokenizerParts): Record<string, unknown> {
   const contents = new Map(added.map((token) => [token.id, token.content]));
   const named = Object.entries(roles).map(([role, id]) => [`${role}_token`, contents.get(id as number)]);
   return {

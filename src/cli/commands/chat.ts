@@ -5,14 +5,22 @@ export const chat = command({
   command: 'chat',
   describe: 'talk to a model in the terminal; a base model just continues the conversation',
   builder: (parser) =>
-    sampleOptions(modelOptions(parser)).option('system', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'instructions that come first',
-    }),
+    sampleOptions(modelOptions(parser))
+      .option('system', { type: 'string', requiresArg: true, describe: 'instructions that come first' })
+      .option('template', {
+        type: 'string',
+        requiresArg: true,
+        describe: "a chat template (Jinja file or text); by default the model's own",
+      }),
   handler: async (args) => {
     const { openModel, openTokenizer } = await import('../model/open.js');
+    const { modelFolder } = await import('../../train/run/model_folder.js');
+    const { openChatTemplate } = await import('../../tokenizer/index.js');
     const { runChat } = await import('../model/chat.js');
-    await runChat(openModel(args), openTokenizer(args), { ...sampleFlags(args), system: args.system });
+    const template = await openChatTemplate(openTokenizer(args), {
+      ...(args.tokenizer === undefined && { folder: modelFolder(args.model) }),
+      template: args.template,
+    });
+    await runChat(openModel(args), template, { ...sampleFlags(args), system: args.system });
   },
 });

@@ -5,9 +5,9 @@ export const dpo = command({
   command: 'dpo',
   describe: 'train a model on preferences directly; run again on the same --out, it goes on',
   builder: async (parser) => {
-    const { declareFlags } = await import('../rl/flags.js');
+    const { declareSchemaFlags } = await import('../schema_flags.js');
     const { dpoSchema } = await import('../../rl/preference/config.js');
-    return declareFlags(parser, dpoSchema).option('json', jsonOption);
+    return declareSchemaFlags(parser, dpoSchema).option('json', jsonOption);
   },
   handler: async (args) => {
     const { runDpo } = await import('../rl/preference.js');

@@ -16,6 +16,7 @@ import { pretrain } from './pretrain.js';
 import { quickstart } from './quickstart.js';
 import { reject } from './reject.js';
 import { rewardModel } from './reward_model.js';
+import { sft } from './sft.js';
 import { synthesize } from './synthesize.js';
 import { tokenizer } from './tokenizer.js';
 
@@ -25,6 +26,7 @@ export const commands: readonly CommandModule[] = [
   collect,
   tokenizer,
   pretrain,
+  sft,
   rewardModel,
   dpo,
   grpo,

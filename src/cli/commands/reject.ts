@@ -5,14 +5,14 @@ export const reject = command({
   command: 'reject',
   describe: 'sample answers to a task and keep the right, well-formed ones as conversations; run again, it goes on',
   builder: async (parser) => {
-    const { declareFlags } = await import('../rl/flags.js');
+    const { declareSchemaFlags } = await import('../schema_flags.js');
     const { rejectSchema } = await import('../../rl/curate/config.js');
-    return declareFlags(parser, rejectSchema).option('json', jsonOption);
+    return declareSchemaFlags(parser, rejectSchema).option('json', jsonOption);
   },
   handler: async (args) => {
-    const { givenSettings } = await import('../rl/flags.js');
+    const { schemaValues } = await import('../schema_flags.js');
     const { rejectSchema, resolveReject } = await import('../../rl/curate/config.js');
-    const config = resolveReject(givenSettings(args, rejectSchema));
+    const config = resolveReject(schemaValues(args, rejectSchema));
     const { reject: run } = await import('../../rl/curate/reject.js');
     const { withCurateView } = await import('../rl/curate.js');
     const end = await withCurateView(args.json, (hooks) => run(config, hooks));

@@ -5,9 +5,9 @@ export const rewardModel = command({
   command: 'reward-model',
   describe: 'train a reward model on preferences; run again on the same --out, it goes on',
   builder: async (parser) => {
-    const { declareFlags } = await import('../rl/flags.js');
+    const { declareSchemaFlags } = await import('../schema_flags.js');
     const { rewardModelSchema } = await import('../../rl/preference/config.js');
-    return declareFlags(parser, rewardModelSchema).option('json', jsonOption);
+    return declareSchemaFlags(parser, rewardModelSchema).option('json', jsonOption);
   },
   handler: async (args) => {
     const { runRewardModel } = await import('../rl/preference.js');

@@ -5,14 +5,14 @@ export const synthesize = command({
   command: 'synthesize',
   describe: 'write questions, answers or texts with a model from templates, filtered; run again, it goes on',
   builder: async (parser) => {
-    const { declareFlags } = await import('../rl/flags.js');
+    const { declareSchemaFlags } = await import('../schema_flags.js');
     const { synthesizeSchema } = await import('../../rl/curate/config.js');
-    return declareFlags(parser, synthesizeSchema).option('json', jsonOption);
+    return declareSchemaFlags(parser, synthesizeSchema).option('json', jsonOption);
   },
   handler: async (args) => {
-    const { givenSettings } = await import('../rl/flags.js');
+    const { schemaValues } = await import('../schema_flags.js');
     const { synthesizeSchema, resolveSynthesize } = await import('../../rl/curate/config.js');
-    const config = resolveSynthesize(givenSettings(args, synthesizeSchema));
+    const config = resolveSynthesize(schemaValues(args, synthesizeSchema));
     const { synthesize: run } = await import('../../rl/curate/synthesize.js');
     const { withCurateView } = await import('../rl/curate.js');
     const end = await withCurateView(args.json, (hooks) => run(config, hooks));

@@ -1,54 +1,24 @@
 import { createInterface } from 'node:readline/promises';
-import { Engine, endIds, type GenerateOptions, streamText } from '../../generate/index.js';
-import type { Tokenizer } from '../../tokenizer/index.js';
+import { Engine, type GenerateOptions, streamText } from '../../generate/index.js';
+import { type ChatTemplate, type Message, renderPrompt } from '../../tokenizer/index.js';
 import { print } from '../output.js';
 import type { OpenedModel } from './open.js';
-
-export interface Turn {
-  readonly role: 'user' | 'assistant';
-  readonly text: string;
-}
-
-/** DeepSeek-V3's turns, where the vocabulary has their marks; else the plain `User:` / `Assistant:` of V2. */
-export function conversationIds(
-  tokenizer: Tokenizer,
-  turns: readonly Turn[],
-  system = '',
-): { readonly ids: number[]; readonly stop: readonly string[] } {
-  const [user, assistant] = [tokenizer.idOf('<｜User｜>'), tokenizer.idOf('<｜Assistant｜>')];
-  const start = tokenizer.bosId === undefined ? [] : [tokenizer.bosId];
-  const text = (s: string) => [...tokenizer.encode(s)];
-  const end = endIds(tokenizer).slice(0, 1);
-  if (user === undefined || assistant === undefined) {
-    const lines = turns
-      .map(({ role, text: t }) => (role === 'user' ? `User: ${t}\n\n` : `Assistant: ${t}\n\n`))
-      .join('');
-    return {
-      ids: [...start, ...text(`${system ? `${system}\n\n` : ''}${lines}Assistant:`)],
-      stop: ['\n\nUser:', 'User:'],
-    };
-  }
-  const said = turns.flatMap(({ role, text: t }) =>
-    role === 'user' ? [user, ...text(t)] : [assistant, ...text(t), ...end],
-  );
-  return { ids: [...start, ...text(system), ...said, assistant], stop: [] };
-}
 
 /** A conversation on the terminal, until an empty line or the end of input. Ctrl-C ends an answer. */
 export async function runChat(
   { model }: OpenedModel,
-  tokenizer: Tokenizer,
+  template: ChatTemplate,
   options: GenerateOptions & { readonly system?: string | undefined },
 ): Promise<void> {
   const input = createInterface({ input: process.stdin, output: process.stdout });
   const engine = new Engine(model, { maxBatch: 1 });
-  const turns: Turn[] = [];
+  const messages: Message[] = options.system ? [{ role: 'system', content: options.system }] : [];
   try {
     for (;;) {
       const text = (await input.question('> ')).trim();
       if (!text) return;
-      turns.push({ role: 'user', text });
-      turns.push({ role: 'assistant', text: await answer(engine, tokenizer, turns, options) });
+      messages.push({ role: 'user', content: text });
+      messages.push({ role: 'assistant', content: (await answer(engine, template, messages, options)).trim() });
       print();
     }
   } catch (error) {
@@ -61,11 +31,12 @@ export async function runChat(
 
 async function answer(
   engine: Engine,
-  tokenizer: Tokenizer,
-  turns: readonly Turn[],
-  options: GenerateOptions & { readonly system?: string | undefined },
+  template: ChatTemplate,
+  messages: readonly Message[],
+  options: GenerateOptions,
 ): Promise<string> {
-  const { ids, stop } = conversationIds(tokenizer, turns, options.system);
+  const { tokenizer, stopIds, stopTexts } = template;
+  const prompt = renderPrompt(template, { messages });
   let cancelled = false;
   const cancel = () => {
     cancelled = true;
@@ -73,10 +44,8 @@ async function answer(
   process.once('SIGINT', cancel);
   let all = '';
   try {
-    for await (const { text } of streamText(engine, tokenizer, ids, {
-      ...options,
-      stop: [...(options.stop ?? []), ...stop],
-    })) {
+    const stop = [...(options.stop ?? []), ...stopTexts];
+    for await (const { text } of streamText(engine, tokenizer, [...prompt], { ...options, stopIds, stop })) {
       process.stdout.write(text);
       all += text;
       if (cancelled) break;

@@ -11,7 +11,13 @@ import { modelFolder } from '../../train/run/model_folder.js';
 import { openModel } from './open.js';
 
 /** Files besides weights that a model folder may have. */
-const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'special_tokens_map.json'];
+const COMPANIONS = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'generation_config.json',
+  'special_tokens_map.json',
+  'chat_template.jinja',
+];
 
 /** Loads a model and writes it as a Hugging Face folder; returns a sentence that says what was written. */
 export function rewriteModel({

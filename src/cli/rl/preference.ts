@@ -4,19 +4,19 @@ import type { PreferenceEnd } from '../../rl/preference/events.js';
 import type { Subject } from '../../rl/preference/lesson.js';
 import { pairwiseSubject, safetySubject } from '../../rl/preference/reward_model.js';
 import { learnPreferences } from '../../rl/preference/run.js';
-import { givenSettings } from './flags.js';
+import { schemaValues } from '../schema_flags.js';
 import { preferenceView } from './preference_view.js';
 import { stoppable } from './stop.js';
 
 type Args = Readonly<Record<string, unknown>>;
 
 export function runRewardModel(args: Args): Promise<PreferenceEnd> {
-  const config = resolvePreference(rewardModelSchema, givenSettings(args, rewardModelSchema));
+  const config = resolvePreference(rewardModelSchema, schemaValues(args, rewardModelSchema));
   return config.kind === 'safety' ? learn(safetySubject, config, args) : learn(pairwiseSubject, config, args);
 }
 
 export function runDpo(args: Args): Promise<PreferenceEnd> {
-  return learn(dpoSubject, resolvePreference(dpoSchema, givenSettings(args, dpoSchema)), args);
+  return learn(dpoSubject, resolvePreference(dpoSchema, schemaValues(args, dpoSchema)), args);
 }
 
 function learn<E, C extends PreferenceConfig>(

@@ -6,4 +6,5 @@ export {
   formatOf,
 } from './formats.js';
 export { messagesOf, shareGptOf } from './messages.js';
+export { batchOf, packRows, positionsOf } from './pack.js';
 export { type ReadOptions, readConversations } from './read.js';

@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs';
+import type { Argv, Options } from 'yargs';
+import { z } from 'zod';
+import { isSettings, type Layer, mergeLayers, nest, type Settings } from '../config/layers.js';
+import { TrainMoeError } from '../errors.js';
+
+// Imported lazily by the builders of commands: the schema's library is slow to load.
+
+/** One setting as the schema's JSON form describes it. */
+interface Setting {
+  readonly type?: string;
+  readonly enum?: readonly string[];
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly items?: { readonly type?: string };
+  readonly properties?: Readonly<Record<string, Setting>>;
+}
+
+/** Every setting of a schema with its dotted path; a section of fixed keys stands for what is in it. */
+function settingsOf(schema: z.ZodType): [path: string, setting: Setting][] {
+  const walk = (setting: Setting, path: string): [string, Setting][] =>
+    setting.properties
+      ? Object.entries(setting.properties).flatMap(([name, inner]) => walk(inner, path ? `${path}.${name}` : name))
+      : [[path, setting]];
+  return walk(z.toJSONSchema(schema, { io: 'input' }) as Setting, '');
+}
+
+const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** Declares `--config` and one flag per setting of a schema, with the schema's descriptions as their help. */
+export function declareSchemaFlags<T>(parser: Argv<T>, schema: z.ZodType): Argv<T & Record<string, unknown>> {
+  const declared = parser.option('config', {
+    type: 'string',
+    requiresArg: true,
+    describe: 'a JSON file of settings; flags override it',
+  });
+  for (const [path, setting] of settingsOf(schema)) declared.option(kebab(path), optionOf(setting));
+  return declared as unknown as Argv<T & Record<string, unknown>>;
+}
+
+function optionOf({ type, enum: values, description = '', default: preset }: Setting): Options {
+  const shown = preset === undefined || typeof preset === 'object' ? '' : `  [default: ${preset}]`;
+  const describe = description + (values ? `: ${values.join(', ')}` : '') + shown;
+  if (type === 'boolean') return { type: 'boolean', describe };
+  // Numbers stay text here, so that the schema's own check can show what is wrong with them.
+  return type === 'array' ? { type: 'array', string: true, describe } : { type: 'string', requiresArg: true, describe };
+}
+
+/** What a parsed command line sets, unchecked: file < flags. @throws TrainMoeError when the file is no JSON object */
+export function schemaValues(args: Readonly<Record<string, unknown>>, schema: z.ZodType): Settings {
+  const layers: Layer[] =
+    typeof args.config === 'string' ? [{ source: args.config, values: readSettings(args.config) }] : [];
+  for (const [path, setting] of settingsOf(schema)) {
+    const value = args[path] ?? args[kebab(path)];
+    if (value !== undefined) layers.push({ source: `--${kebab(path)}`, values: nest(path, readValue(value, setting)) });
+  }
+  return mergeLayers(layers).values;
+}
+
+function readValue(value: unknown, { type, items }: Setting): unknown {
+  if (type === 'array') return [value].flat().map((v) => (items?.type === 'string' ? v : number(v)));
+  const last = Array.isArray(value) ? value.at(-1) : value;
+  if (type === 'number' || type === 'integer') return number(last);
+  return type === 'object' ? json(last) : last;
+}
+
+function number(text: unknown): unknown {
+  const value = typeof text === 'string' && text.trim() !== '' ? Number(text.replaceAll('_', '')) : Number.NaN;
+  return Number.isNaN(value) ? text : value;
+}
+
+function json(text: unknown): unknown {
+  try {
+    return JSON.parse(String(text));
+  } catch {
+    return text;
+  }
+}
+
+function readSettings(path: string): Settings {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new TrainMoeError('not-found', `The settings ${path} cannot be read: ${(cause as Error).message}.`, {
+      cause,
+    });
+  }
+  const value = json(text);
+  if (isSettings(value)) return value;
+  throw new TrainMoeError('bad-config', `${path} holds no JSON object of settings.`);
+}

@@ -1,0 +1,203 @@
+import { mkdirSync } from 'node:fs';
+import { TrainMoeError } from '../../errors.js';
+import { loadModel } from '../../models/folder.js';
+import { addon } from '../../native.js';
+import { countParameters } from '../../nn/param.js';
+import { chooseDevice, type Device } from '../../tensor/index.js';
+import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
+import { openRecorder, type Recorder } from '../recorder.js';
+import { findLatest } from '../run/checkpoint.js';
+import { lockRun } from '../run/lock.js';
+import { modelFolder } from '../run/model_folder.js';
+import type { SftConfig } from './config.js';
+import { loadSftData, type SftData } from './data.js';
+import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from './events.js';
+import { type Trainee, wholeModel } from './trainee.js';
+import { SftTrainer } from './trainer.js';
+
+export interface SftHooks {
+  /** Told everything that happens. */
+  readonly onEvent?: (event: SftEvent) => void;
+  /** Asked after every step; true saves and ends the run. */
+  readonly shouldStop?: () => boolean;
+}
+
+/**
+ * Fine-tunes a model on conversations as the settings say: the loss is taken on what the assistant says. Run again on the
+ * same folder, it goes on where it stopped, bit for bit. The checkpoint is a Hugging Face folder with tokenizer and chat
+ * template.
+ * @throws TrainMoeError `busy` when another process trains in the folder, `not-finite` when a loss or gradient is not a
+ *   number (the last checkpoint stands), and whatever reading model and data may bring
+ */
+export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftEnd> {
+  const tell = hooks.onEvent ?? (() => {});
+  if (config.threads) addon.setThreads(config.threads);
+  const { device, reason } = chooseDevice(config.device);
+  mkdirSync(config.out, { recursive: true });
+  const lock = lockRun(config.out);
+  try {
+    const from = modelFolder(config.model);
+    const tokenizer = loadTokenizer(config.tokenizer ?? from);
+    const template = await openChatTemplate(tokenizer, {
+      ...(config.tokenizer === undefined && { folder: from }),
+      template: config.template,
+      stopTokens: config.stopTokens,
+    });
+    const data = await loadSftData(config, template, (conversations) => tell({ kind: 'reading', conversations }));
+    noteLosses(data, config, tell);
+    const trainee = openTrainee(config, from, device);
+    const trainer = new SftTrainer(trainee, data, template, config, device);
+    try {
+      resume(trainer, config.out, tell);
+      tell({ kind: 'start', run: factsOf(trainer, { config, device, reason, data, template }) });
+      return await run(trainer, config, tell, hooks.shouldStop ?? (() => false));
+    } finally {
+      trainer.dispose();
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+function openTrainee(config: SftConfig, from: string, device: Device): Trainee {
+  return wholeModel(loadModel(from, { device, dtype: config.dtype, train: true }));
+}
+
+function noteLosses({ counts }: SftData, { length, overlong }: SftConfig, tell: (event: SftEvent) => void): void {
+  const lost = counts.dropped + counts.cut;
+  if (lost === 0) return;
+  const what = overlong === 'cut' ? `cut, ${counts.dropped} without an answer dropped` : 'dropped';
+  const sentence = `${lost} of ${counts.conversations} conversations are longer than length = ${length} and were ${what}.`;
+  tell({ kind: 'note', sentence });
+}
+
+function resume(trainer: SftTrainer, out: string, tell: (event: SftEvent) => void): void {
+  const { checkpoint, damaged } = findLatest(out);
+  for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
+  if (!checkpoint) return;
+  trainer.restore(checkpoint.path);
+  tell({ kind: 'note', sentence: `Going on from step ${trainer.step} (${checkpoint.path}).` });
+}
+
+/** Steps until the end, a stop or an error; with evaluations and checkpoints on the way. */
+async function run(
+  trainer: SftTrainer,
+  config: SftConfig,
+  tell: (event: SftEvent) => void,
+  shouldStop: () => boolean,
+): Promise<SftEnd> {
+  const { steps, stepsPerEpoch } = trainer.plan;
+  const began = performance.now();
+  const recorder = openRecorder(config.out, trainer.step, config.tensorboard);
+  const ends = new Set(stepsPerEpoch.map((_, i) => stepsPerEpoch.slice(0, i + 1).reduce((a, b) => a + b, 0)));
+  const losses: [number, number][] = [];
+  let saved: { readonly path: string; readonly step: number } | undefined;
+  let stopped = false;
+  const save = () => {
+    recorder.sync();
+    saved = trainer.save();
+    tell({ kind: 'saved', at: trainer.step, path: saved.path });
+  };
+  try {
+    const before = trainer.step === 0 ? evaluateNow(trainer, recorder, tell) : undefined;
+    let after: SftScore | undefined;
+    while (trainer.step < steps && !stopped) {
+      const record = oneStep(trainer);
+      losses.push([record.step, record.loss]);
+      recorder.write(record.step, metricsOf(record));
+      tell({ kind: 'step', record });
+      await new Promise((resolve) => setImmediate(resolve)); // signals are heard between steps
+      stopped = shouldStop();
+      const last = trainer.step === steps;
+      const judge = config.evaluateEvery > 0 ? due(config.evaluateEvery, trainer.step) : ends.has(trainer.step);
+      if (last || judge) after = evaluateNow(trainer, recorder, tell);
+      if (last || stopped || due(config.saveEvery, trainer.step)) save();
+    }
+    const end: SftEnd = {
+      step: trainer.step,
+      stopped: stopped && trainer.step < steps,
+      checkpoint: saved?.path ?? findLatest(config.out).checkpoint?.path,
+      seconds: (performance.now() - began) / 1000,
+      losses,
+      before,
+      after,
+    };
+    tell({ kind: 'end', end });
+    return end;
+  } finally {
+    recorder.close();
+  }
+}
+
+const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
+
+/** One step; an error says which it was. */
+function oneStep(trainer: SftTrainer): SftRecord {
+  const start = performance.now();
+  const { lr } = trainer;
+  try {
+    const { loss, mtpLoss, balanceLoss, gradNorm, trainedTokens, epoch, tokens, fill } = trainer.next();
+    const { step, plan } = trainer;
+    const tokensPerSecond = (1000 * tokens) / (performance.now() - start);
+    const figures = { loss, mtpLoss, balanceLoss, gradNorm, lr, trainedTokens, tokens, tokensPerSecond, fill };
+    return { step, steps: plan.steps, epoch: epoch + 1, ...figures };
+  } catch (error) {
+    if (!(error instanceof TrainMoeError) || error.code !== 'not-finite') throw error;
+    throw new TrainMoeError(
+      'not-finite',
+      `Step ${trainer.step + 1}: ${error.message} Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
+      { cause: error },
+    );
+  }
+}
+
+function metricsOf(r: SftRecord): Record<string, number> {
+  const all: Record<string, number | undefined> = {
+    'train/loss': r.loss,
+    'train/mtp_loss': r.mtpLoss,
+    'train/balance_loss': r.balanceLoss,
+    'train/grad_norm': r.gradNorm,
+    'train/lr': r.lr,
+    'train/epoch': r.epoch,
+    'train/trained_tokens': r.trainedTokens,
+    'train/fill': r.fill,
+    'speed/tokens_per_second': r.tokensPerSecond,
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) as Record<string, number>;
+}
+
+function evaluateNow(trainer: SftTrainer, recorder: Recorder, tell: (event: SftEvent) => void): SftScore | undefined {
+  const score = trainer.evaluate();
+  if (!score) return undefined;
+  recorder.write(trainer.step, { 'validation/loss': score.loss });
+  tell({ kind: 'evaluation', at: trainer.step, score });
+  return score;
+}
+
+function factsOf(
+  { trainee: { model, trained }, step, plan }: SftTrainer,
+  about: {
+    readonly config: SftConfig;
+    readonly device: Device;
+    readonly reason: string | undefined;
+    readonly data: SftData;
+    readonly template: ChatTemplate;
+  },
+): SftFacts {
+  const { config, device, reason, data, template } = about;
+  return {
+    out: config.out,
+    device: device.name,
+    deviceReason: reason,
+    threads: addon.hostInfo().threads,
+    dtype: model.dtype,
+    parameters: countParameters(model.family.specs(model.config)),
+    trainedParameters: trained.reduce((sum, { tensor }) => sum + tensor.size, 0),
+    template: template.origin,
+    counts: data.counts,
+    examples: data.train.length,
+    heldOut: data.validation.length,
+    firstStep: step,
+    steps: plan.steps,
+  };
+}

@@ -1,0 +1,180 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { batchOf, packRows, positionsOf } from '../../data/index.js';
+import { TrainMoeError } from '../../errors.js';
+import { type FolderSink, writeText } from '../../hub/byte_sink.js';
+import { writeModelFolder } from '../../hub/folder.js';
+import { openSafetensors, writeSafetensors } from '../../hub/safetensors.js';
+import { modelContent } from '../../models/folder.js';
+import { AdamW } from '../../optim/adamw.js';
+import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
+import { bytesOf, type Device, noGrad, type Tensor } from '../../tensor/index.js';
+import type { ChatTemplate } from '../../tokenizer/index.js';
+import { languageModelLoss } from '../loss.js';
+import { type Saved, saveCheckpoint } from '../run/checkpoint.js';
+import { writeTokenizerFiles } from '../run/tokenizer_files.js';
+import { type StepResult, trainStep } from '../step.js';
+import type { SftConfig } from './config.js';
+import { planSteps, type SftData, type SftPlan } from './data.js';
+import type { SftScore } from './events.js';
+import type { Trainee } from './trainee.js';
+
+/** What a checkpoint says of the run besides weights and moments. */
+interface SftState {
+  readonly step: number;
+  readonly updates: number;
+  /** Of the data and of the settings that decide the order: a run goes on with the same examples only. */
+  readonly data: string;
+}
+
+/** Values that a family's configuration may carry for training; 0 where it has none. */
+interface FamilyTraining {
+  readonly mtpWeight?: number;
+  readonly mtpLayers?: number;
+  readonly biasSpeed?: number;
+}
+
+const STATE = 'trainer/sft.json';
+const TENSORS = 'trainer/sft.safetensors';
+
+/** What a step did, and how full its rows were. */
+export interface SftStep extends StepResult {
+  readonly epoch: number; // from 0
+  readonly tokens: number; // positions, empty ones included
+  readonly fill: number; // share of the positions that hold tokens
+}
+
+/** A run of supervised fine-tuning in progress: model, optimizer and the place in the data. One step at a time. */
+export class SftTrainer {
+  private readonly optimizer: AdamW;
+  readonly plan: SftPlan;
+  step = 0;
+
+  constructor(
+    readonly trainee: Trainee,
+    private readonly data: SftData,
+    private readonly template: ChatTemplate,
+    private readonly config: SftConfig,
+    private readonly device: Device,
+  ) {
+    const { decay, moments } = config;
+    this.optimizer = new AdamW(trainee.trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments }, device);
+    this.plan = planSteps(data.train, config);
+  }
+
+  /** Learning rate of the coming step. */
+  get lr(): number {
+    const { schedule: kind, floor, warmup, lr } = this.config;
+    return lr * scheduleFactor({ kind, floor, warmup } as Schedule, this.step, this.plan.steps);
+  }
+
+  /** Makes one step. @throws TrainMoeError `not-finite`, with weights and optimizer as they were before it. */
+  next(): SftStep {
+    const { config, device } = this;
+    const { model, frozen } = this.trainee;
+    const family = model.config as FamilyTraining;
+    const { rows, epoch } = this.plan.rowsOf(this.step);
+    const batch = batchOf(this.data.train, rows);
+    const result = trainStep(model, this.optimizer, batch, {
+      device,
+      lr: this.lr,
+      clip: config.maxNorm,
+      accumulate: config.accumulate,
+      mtpWeight: config.mtp && family.mtpLayers ? (family.mtpWeight ?? 0) : 0,
+      balance: config.balance,
+      recompute: config.recompute,
+      biasSpeed: config.balance && !frozen ? (family.biasSpeed ?? 0) : 0,
+    });
+    this.step++;
+    const held = rows.flat().reduce((sum, example) => sum + positionsOf(this.data.train[example]!), 0);
+    return { ...result, epoch, tokens: batch.rows * batch.length, fill: held / (batch.rows * batch.length) };
+  }
+
+  /** Mean loss over the trained tokens of the held-out examples; undefined when there are none. */
+  evaluate(): SftScore | undefined {
+    const { validation } = this.data;
+    const { rows, accumulate, length } = this.config;
+    if (validation.length === 0) return undefined;
+    const packed = packRows(validation.map(positionsOf), length, 0, 0);
+    const atOnce = Math.ceil(rows / accumulate);
+    const { model } = this.trainee;
+    let [loss, tokens] = [0, 0];
+    for (let start = 0; start < packed.length; start += atOnce) {
+      const batch = batchOf(validation, packed.slice(start, start + atOnce));
+      loss += noGrad(() => languageModelLoss(model, batch, { device: this.device, trainedTokens: 1 }).main.item());
+      tokens += batch.trainedTokens;
+    }
+    return { loss: loss / tokens, tokens, examples: validation.length };
+  }
+
+  /** Saves everything that the run needs to go on bit for bit; the folder also loads as a Hugging Face model. */
+  save(): Saved {
+    return saveCheckpoint(this.config.out, this.step, (folder) => this.write(folder), { keep: this.config.keep });
+  }
+
+  private write(folder: FolderSink): void {
+    const { trainee, optimizer, template } = this;
+    const { model } = trainee;
+    const valuesOf = (t: Tensor) => trainee.valuesOf(t, (trained) => optimizer.masterOf(trained).read());
+    writeModelFolder(folder, modelContent(model, { dtype: 'f32', base: model.hubConfig, valuesOf }));
+    const [end] = this.config.stopTokens;
+    writeTokenizerFiles(folder, template.tokenizer, { template: template.source, end });
+    trainee.write(folder, (t) => optimizer.masterOf(t).read());
+    const state: SftState = { step: this.step, updates: optimizer.steps, data: this.identity() };
+    writeText(folder, STATE, JSON.stringify(state, null, 2));
+    const tensors = new Map([...trainee.state(), ...optimizer.state()]);
+    const specs = [...tensors].map(([name, t]) => ({
+      name,
+      shape: t.shape,
+      dtype: t.dtype === 'bf16' ? ('BF16' as const) : ('F32' as const),
+    }));
+    folder.file(TENSORS, (sink) => writeSafetensors(sink, specs, ({ name }) => tensors.get(name)!.readBytes()));
+  }
+
+  /**
+   * Goes on from a checkpoint.
+   * @throws TrainMoeError `bad-data` when it is none of SFT, or of another model, other data or another order
+   */
+  restore(path: string): void {
+    if (!existsSync(join(path, STATE)))
+      throw new TrainMoeError(
+        'bad-data',
+        `${path} is no checkpoint of SFT; give --out another folder, and this one as --model to start from it.`,
+      );
+    const state = JSON.parse(readFileSync(join(path, STATE), 'utf8')) as SftState;
+    if (state.data !== this.identity())
+      throw new TrainMoeError(
+        'bad-data',
+        `${path} was trained on other data, or with another length, rows, seed or template; give --out another folder, or go on with the settings it was started with.`,
+      );
+    const file = openSafetensors(join(path, TENSORS));
+    const read = (name: string, into: Tensor): boolean => {
+      const stored = file.tensors.get(name);
+      if (stored?.byteLength !== into.size * bytesOf(into.dtype)) return false;
+      into.writeBytes(stored.read());
+      return true;
+    };
+    try {
+      for (const [name, tensor] of this.trainee.state())
+        if (!read(name, tensor))
+          throw new TrainMoeError(
+            'bad-data',
+            `${path} lacks ${name} in the size and type of this run; go on with the settings it was started with, or use another --out.`,
+          );
+      this.optimizer.restore(state.updates, read);
+    } finally {
+      file.close();
+    }
+    this.step = state.step;
+  }
+
+  dispose(): void {
+    this.optimizer.dispose();
+    this.trainee.dispose();
+  }
+
+  private identity(): string {
+    const { length, rows, seed } = this.config;
+    return JSON.stringify([this.data.fingerprint, length, rows, seed]);
+  }
+}

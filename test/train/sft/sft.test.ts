@@ -1,0 +1,212 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { batchOf, IGNORE, readConversations } from '../../../src/data/index.js';
+import { Engine } from '../../../src/generate/index.js';
+import { parametersOf } from '../../../src/models/codec.js';
+import { loadModel } from '../../../src/models/folder.js';
+import { forward } from '../../../src/models/forward.js';
+import { device, differentiate, gradientOfParameter, scope } from '../../../src/tensor/index.js';
+import {
+  loadTokenizer,
+  type MaskedIds,
+  openChatTemplate,
+  renderPrompt,
+  renderTemplate,
+} from '../../../src/tokenizer/index.js';
+import { languageModelLoss } from '../../../src/train/loss.js';
+import { resolveSft } from '../../../src/train/sft/config.js';
+import { loadSftData, planSteps } from '../../../src/train/sft/data.js';
+import type { SftEvent } from '../../../src/train/sft/events.js';
+import { sft } from '../../../src/train/sft/run.js';
+import { tinyData, tinyFolder, tinySft } from './tiny.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'train-moe-sft-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const cpu = device('cpu');
+const model = join(folder, 'model');
+const withExperts = join(folder, 'experts');
+const data = tinyData(folder);
+beforeAll(async () => {
+  await tinyFolder(model);
+  await tinyFolder(withExperts, 'experts');
+});
+
+const settings = (out: string, more = {}) => tinySft({ model, data: [data], out: join(folder, out), ...more });
+const stateOf = (checkpoint: string) =>
+  ['model.safetensors', 'trainer/sft.safetensors', 'trainer/sft.json'].map((f) => readFileSync(join(checkpoint, f)));
+const lines = (path: string) =>
+  readFileSync(path, 'utf8')
+    .trim()
+    .split('\n')
+    .map((l) => JSON.parse(l));
+
+describe('a run of supervised fine-tuning', () => {
+  it('learns the answers, and leaves a folder that chats', async () => {
+    const events: SftEvent[] = [];
+    const config = settings('learns', { epochs: 60, saveEvery: 0, evaluateEvery: 1000, lr: 2e-2 });
+    const end = await sft(config, { onEvent: (e) => events.push(e) });
+    expect(end.losses.at(-1)![1]).toBeLessThan(0.5 * end.losses[0]![1]);
+    expect(end.before!.tokens).toBe(end.after!.tokens);
+    const metrics = lines(join(config.out, 'metrics.jsonl')).filter((l) => 'train/loss' in l);
+    expect(metrics.map((l) => l.step)).toEqual(end.losses.map(([step]) => step));
+    expect(metrics[0]['train/lr']).toBe(2e-2);
+    expect(metrics.at(-1)['train/lr']).toBeLessThan(0.2 * 2e-2);
+    expect(new Set(events.map((e) => e.kind))).toEqual(
+      new Set(['reading', 'start', 'evaluation', 'step', 'saved', 'end']),
+    );
+    const tokenizer = loadTokenizer(end.checkpoint!);
+    const template = await openChatTemplate(tokenizer, { folder: end.checkpoint });
+    expect(template.origin).toMatch(/chat_template\.jinja$/);
+    const trained = loadModel(end.checkpoint!, { device: cpu });
+    const engine = new Engine(trained, { maxBatch: 1, cacheTokens: 256 });
+    const prompt = renderPrompt(template, { messages: [{ role: 'user', content: 'say c' }] });
+    const options = { maxTokens: 8, temperature: 0, stopIds: template.stopIds };
+    const answer = engine.generate([[...prompt]], options)[0]![0]!;
+    expect(answer.finish).toBe('stop'); // it has learned to end
+    expect(tokenizer.decode(answer.ids)).toMatch(/^ [a-x]!?/);
+    engine.dispose();
+    for (const { tensor } of parametersOf(trained)) tensor.dispose();
+  });
+
+  it('goes on after a stop, to the same bits as without one', async () => {
+    for (const kind of [model, withExperts]) {
+      const name = kind.slice(folder.length + 1);
+      const whole = await sft(settings(`whole-${name}`, { model: kind }));
+      let steps = 0;
+      const first = await sft(settings(`stopped-${name}`, { model: kind }), { shouldStop: () => ++steps === 3 });
+      expect([first.step, first.stopped]).toEqual([3, true]);
+      const last = await sft(settings(`stopped-${name}`, { model: kind }));
+      expect(last.losses[0]![0]).toBe(4);
+      expect(stateOf(last.checkpoint!)).toEqual(stateOf(whole.checkpoint!));
+      expect(lines(join(folder, `stopped-${name}`, 'metrics.jsonl')).filter((l) => 'train/loss' in l).length).toBe(
+        whole.step,
+      );
+    }
+  });
+
+  it('gives the same result in one part as in several', async () => {
+    const one = await sft(settings('parts-1', { rows: 4, length: 64 }));
+    const two = await sft(settings('parts-2', { rows: 4, length: 64, accumulate: 2 }));
+    const four = await sft(settings('parts-4', { rows: 4, length: 64, accumulate: 4 }));
+    for (const other of [two, four])
+      other.losses.forEach(([, loss], i) => {
+        expect(loss).toBeCloseTo(one.losses[i]![1], 4);
+      });
+  });
+
+  it('refuses to go on with other data or settings of the order', async () => {
+    await sft(settings('other', { steps: 1 }));
+    await expect(sft(settings('other', { seed: 9 }))).rejects.toThrow(/trained on other data, or with another length/);
+    await expect(sft(settings('other', { turns: 'last' }))).rejects.toThrow(/trained on other data/);
+  });
+
+  it('says what was too long, and stops where nothing is left', async () => {
+    const notes: string[] = [];
+    const config = settings('short', { length: 40, steps: 1 });
+    await sft(config, { onEvent: (e) => e.kind === 'note' && notes.push(e.sentence) });
+    expect(notes).toEqual(['8 of 24 conversations are longer than length = 40 and were dropped.']);
+    const cut = await loadSftData({ ...config, overlong: 'cut' }, await templateOf());
+    expect([cut.counts.cut, cut.counts.dropped]).toEqual([8, 0]);
+    expect(Math.max(...cut.train.map(({ ids }) => ids.length))).toBe(41);
+    await expect(sft(settings('none', { length: 4 }))).rejects.toThrow(/Nothing is left to train on .*24 are longer/);
+    const empty = join(folder, 'empty.jsonl');
+    writeFileSync(empty, '\n');
+    await expect(sft(settings('empty', { data: [empty] }))).rejects.toThrow(/they hold no conversation/);
+  });
+});
+
+const templateOf = () => openChatTemplate(loadTokenizer(model), { folder: model });
+
+async function examplesOf(turns: 'all' | 'last' = 'all'): Promise<MaskedIds[]> {
+  const template = await templateOf();
+  const found: MaskedIds[] = [];
+  for await (const c of readConversations(data)) found.push(renderTemplate(template, c, { turns }));
+  return found;
+}
+
+describe('the loss', () => {
+  it('is the mean of -log p over the trained tokens, computed here from the logits', async () => {
+    const all = await examplesOf();
+    const loaded = loadModel(model, { device: cpu });
+    const [rows, vocabulary] = [[0, 1], loaded.family.vocabulary(loaded.config)];
+    let [sum, count] = [0, 0];
+    for (const index of rows) {
+      const { ids, mask } = all[index]!;
+      const { logits } = forward(loaded, { shape: [1, ids.length], inputIds: ids }, cpu, false);
+      for (let t = 1; t < ids.length; t++) {
+        if (!mask[t]) continue;
+        const row = logits.subarray((t - 1) * vocabulary, t * vocabulary);
+        sum += Math.log(row.reduce((s, x) => s + Math.exp(x), 0)) - row[ids[t]!]!;
+        count++;
+      }
+    }
+    const batch = batchOf(all, [rows]); // both in one row: what stands before a conversation changes nothing
+    const loss = scope(() =>
+      languageModelLoss(loaded, batch, { device: cpu, trainedTokens: batch.trainedTokens }).main.item(),
+    );
+    expect(batch.trainedTokens).toBe(count);
+    expect(loss).toBeCloseTo(sum / count, 5);
+    for (const { tensor } of parametersOf(loaded)) tensor.dispose();
+  });
+
+  it('reaches back from what is trained, and gives no gradient to anything behind it', async () => {
+    const all = await examplesOf();
+    const loaded = loadModel(model, { device: cpu, train: true });
+    const batch = batchOf(all, [[0]]); // "say a", "a!", "again", "a"
+    const first = batch.targets.findIndex((target) => target !== IGNORE);
+    const shortened = { ...batch, targets: batch.targets.map((t, i) => (i === first ? t : IGNORE)) };
+    differentiate(() => {
+      const { main } = languageModelLoss(loaded, shortened, { device: cpu, trainedTokens: 1 });
+      return { losses: [main] };
+    });
+    const embedding = parametersOf(loaded).find(({ path }) => /embed/.test(path))!.tensor;
+    const width = embedding.shape[1]!;
+    const gradient = gradientOfParameter(embedding)!.read();
+    const seen = new Set(batch.ids.subarray(0, first + 1));
+    for (let id = 0; id < gradient.length / width; id++) {
+      const size = gradient.subarray(id * width, (id + 1) * width).reduce((s, g) => s + Math.abs(g), 0);
+      expect(size > 0, `token ${id}`).toBe(seen.has(id));
+    }
+    for (const { tensor } of parametersOf(loaded)) tensor.dispose();
+  });
+});
+
+describe('the plan of steps', () => {
+  it('goes through every example once an epoch, whatever the step it starts from', async () => {
+    const all = await examplesOf();
+    const plan = planSteps(all, { rows: 2, length: 128, seed: 1, epochs: 3 });
+    expect(plan.steps).toBe(plan.stepsPerEpoch.reduce((a, b) => a + b, 0));
+    const epochs = [0, 1, 2].map(() => [] as number[]);
+    for (let step = plan.steps - 1; step >= 0; step--) {
+      const { rows, epoch } = plan.rowsOf(step);
+      expect(rows.length).toBeGreaterThan(0);
+      epochs[epoch]!.push(...rows.flat());
+    }
+    for (const seen of epochs) expect(seen.toSorted((a, b) => a - b)).toEqual(all.map((_, i) => i));
+    expect(epochs[0]).not.toEqual(epochs[1]);
+    expect(planSteps(all, { rows: 2, length: 128, seed: 1, epochs: 3, steps: 2 }).steps).toBe(2);
+  });
+
+  it('holds out by content: more data moves nothing to the other side', async () => {
+    const template = await templateOf();
+    const config = settings('split', { validation: 0.4 });
+    const some = await loadSftData(config, template);
+    expect(some.validation.length).toBeGreaterThan(2);
+    expect(some.train.length + some.validation.length).toBe(24);
+    const more = await loadSftData({ ...config, data: [data, data] }, template);
+    expect(more.validation).toEqual([...some.validation, ...some.validation]);
+    const files = await loadSftData({ ...config, validationData: [data] }, template);
+    expect([files.train.length, files.validation.length]).toEqual([24, 24]);
+    expect(new Set([some, more, files].map((d) => d.fingerprint)).size).toBe(3);
+  });
+});
+
+describe('settings of SFT', () => {
+  it('names what is wrong', () => {
+    expect(() => resolveSft({ model: 'm' })).toThrow(/data/);
+    expect(() => resolveSft({ model: 'm', data: ['d'], lerning: 1 })).toThrow(/lerning/);
+    expect(() => resolveSft({ model: 'm', data: ['d'], rows: 2, accumulate: 4 })).toThrow(/has only 2 rows to cut/);
+  });
+});
