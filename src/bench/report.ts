@@ -4,7 +4,14 @@ import { formatTable } from '../terminal/table.js';
 import { median, type Times } from './measure.js';
 
 /** What a value counts, a second. Higher is better. */
-export type Metric = 'tokens_per_s' | 'rows_per_s' | 'params_per_s' | 'tflop_per_s' | 'gb_per_s' | 'mb_per_s';
+export type Metric =
+  | 'tokens_per_s'
+  | 'rows_per_s'
+  | 'params_per_s'
+  | 'tflop_per_s'
+  | 'gb_per_s'
+  | 'mb_per_s'
+  | 'completions_per_s';
 
 /** What every row begins with. */
 interface Head {
@@ -64,6 +71,7 @@ const UNITS: Readonly<Record<Metric, readonly [unit: string, scale: number]>> = 
   tflop_per_s: ['FLOP/s', 1e12],
   gb_per_s: ['B/s', 1e9],
   mb_per_s: ['B/s', 1e6],
+  completions_per_s: ['completions/s', 1],
 };
 
 /** The rows as a table for people. */

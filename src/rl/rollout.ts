@@ -1,5 +1,6 @@
-import { decodeCompletion, type Engine } from '../generate/index.js';
+import { decodeCompletion, type Engine, type EngineOptions } from '../generate/index.js';
 import type { Tokenizer } from '../tokenizer/index.js';
+import type { GrpoConfig } from './config.js';
 import type { Question, Sample } from './sample.js';
 
 export interface RolloutOptions {
@@ -13,6 +14,25 @@ export interface RolloutOptions {
   readonly seed: number;
   /** Told now and then how many tokens there are. */
   readonly onProgress?: ((tokens: number) => void) | undefined;
+}
+
+/** A cache for as many completions at once as the settings allow, and for whole groups. */
+export function engineOptions(
+  c: Pick<GrpoConfig, 'parallel' | 'prompts' | 'group' | 'evaluateSamples' | 'maxTokens' | 'maxPrompt'>,
+): EngineOptions {
+  const pageSize = 32;
+  const atOnce = Math.min(
+    Math.max(c.parallel, c.group, c.evaluateSamples),
+    c.prompts * Math.max(c.group, c.evaluateSamples),
+  );
+  const pages =
+    atOnce * (Math.ceil(c.maxTokens / pageSize) + 1) + Math.ceil(atOnce / c.group) * Math.ceil(c.maxPrompt / pageSize);
+  return {
+    cacheTokens: pages * pageSize,
+    pageSize,
+    maxBatch: atOnce,
+    prefillTokens: Math.max(c.maxPrompt, 4096),
+  };
 }
 
 /** Engine steps between two turns of the event loop, so that signals and timers are heard. */

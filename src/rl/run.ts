@@ -19,6 +19,7 @@ import type { GrpoEnd, GrpoEvent, GrpoFacts, GrpoRecord } from './events.js';
 import { type GrpoParts, grpoStep } from './grpo.js';
 import { scoreMetrics, stepMetrics } from './metrics.js';
 import { Reference } from './reference.js';
+import { engineOptions } from './rollout.js';
 import type { Grader, QuestionSource } from './sample.js';
 import { type GrpoPlace, restoreGrpo, saveGrpo } from './state.js';
 
@@ -94,7 +95,7 @@ function openSession(
     model,
     optimizer: new AdamW(trained, adamw, device),
     reference: config.kl > 0 ? new Reference(model, device) : undefined,
-    engine: engineFor(model, config),
+    engine: new Engine(model, engineOptions(config)),
     tokenizer,
     stopIds: endIds(tokenizer),
     source,
@@ -111,26 +112,6 @@ function openSession(
     closeParts(parts);
     throw error;
   }
-}
-
-/** A cache for as many completions at once as the settings allow, and for whole groups. */
-export function engineFor(
-  model: LoadedModel,
-  c: Pick<GrpoConfig, 'parallel' | 'prompts' | 'group' | 'evaluateSamples' | 'maxTokens' | 'maxPrompt'>,
-): Engine {
-  const pageSize = 32;
-  const atOnce = Math.min(
-    Math.max(c.parallel, c.group, c.evaluateSamples),
-    c.prompts * Math.max(c.group, c.evaluateSamples),
-  );
-  const pages =
-    atOnce * (Math.ceil(c.maxTokens / pageSize) + 1) + Math.ceil(atOnce / c.group) * Math.ceil(c.maxPrompt / pageSize);
-  return new Engine(model, {
-    cacheTokens: pages * pageSize,
-    pageSize,
-    maxBatch: atOnce,
-    prefillTokens: Math.max(c.maxPrompt, 4096),
-  });
 }
 
 function closeParts({ engine, optimizer, reference, model }: GrpoParts): void {

@@ -1,13 +1,10 @@
 import type { Batch } from '../../data/index.js';
-import { parametersOf } from '../../models/codec.js';
-import type { Model } from '../../models/family.js';
-import { AdamW } from '../../optim/adamw.js';
 import { graphsPay } from '../../tensor/index.js';
 import { StepGraphs, type StepResult, trainStep } from '../../train/step.js';
 import type { Case, Job } from '../case.js';
 import { trainFlops } from '../counting.js';
 import { randomInts } from '../inputs.js';
-import { buildModel, disposeModel, modelShape, modelVariants } from '../model.js';
+import { buildModel, disposeModel, makeOptimizer, modelShape, modelVariants } from '../model.js';
 import type { JobShapes } from '../shapes.js';
 
 /**
@@ -30,7 +27,7 @@ function timeSteps(c: Case<JobShapes['train_step']>, dtype: 'f32' | 'bf16', riva
   const peak = c.watchMemory();
   const sizes = modelShape(shape.model, c.options.smoke);
   const model = buildModel(sizes, { dtype, device, train: true, context: seq });
-  const optimizer = makeOptimizer(c, model);
+  const optimizer = makeOptimizer(device, model, 0.1);
   const graphs = graphsPay(device) ? new StepGraphs() : undefined;
   try {
     const batches = Array.from({ length: 8 }, (_, i) => randomBatch(batch, seq, sizes.vocab_size!, i));
@@ -67,13 +64,6 @@ function timeSteps(c: Case<JobShapes['train_step']>, dtype: 'f32' | 'bf16', riva
     optimizer.dispose();
     disposeModel(model);
   }
-}
-
-function makeOptimizer({ device }: Case<JobShapes['train_step']>, model: Model): AdamW {
-  const trained = parametersOf(model)
-    .filter(({ param }) => !param.buffer)
-    .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
-  return new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, moments: 'f32' }, device);
 }
 
 /** Random tokens, each row with the tokens that follow it as targets. */

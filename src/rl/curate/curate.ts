@@ -1,5 +1,5 @@
 import { realpathSync } from 'node:fs';
-import { type Engine, endIds } from '../../generate/index.js';
+import { Engine, endIds } from '../../generate/index.js';
 import { parametersOf } from '../../models/codec.js';
 import { loadModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
@@ -9,8 +9,7 @@ import { loadTokenizer, type Tokenizer } from '../../tokenizer/index.js';
 import { lockRun } from '../../train/run/lock.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 import type { RewardResult } from '../rewards/types.js';
-import { rollout } from '../rollout.js';
-import { engineFor } from '../run.js';
+import { engineOptions, rollout } from '../rollout.js';
 import type { Question, Sample } from '../sample.js';
 import { type CurateConfig, decisive } from './config.js';
 import { type Reason, SeenTexts, textFilter } from './filters.js';
@@ -131,7 +130,8 @@ async function run(
   const tell = hooks.onEvent ?? (() => {});
   const { device, reason } = chooseDevice(config.device);
   const model = loadModel(folder, { device, dtype: config.dtype, train: false });
-  const engine = engineFor(model, { ...config, group: config.samples, prompts: config.batch, evaluateSamples: 1 });
+  const sizes = { ...config, group: config.samples, prompts: config.batch, evaluateSamples: 1 };
+  const engine = new Engine(model, engineOptions(sizes));
   try {
     tell({
       kind: 'start',
