@@ -12,7 +12,13 @@ export const grpoSchema = z.strictObject({
   tokenizer: path.optional().describe("a tokenizer; by default the model's own"),
   task: path.default('arith').describe('arith, countdown, gsm8k, a .jsonl of problems or a .js module'),
   taskOptions: z.record(z.string(), z.unknown()).default({}).describe("the task's own options, as JSON"),
-  reward: z.array(path).default([]).describe("rewards, first the one that says right or wrong; by default the task's"),
+  reward: z
+    .array(path)
+    .default([])
+    .describe(
+      "rewards, first the one that says right or wrong; by default the task's. model:DIR is a reward model, perhaps with " +
+        ',part=answer|all and ,scale=running|sigmoid|none',
+    ),
   rewardWeights: z.array(z.number()).default([]).describe('weights of the rewards; by default 1 each'),
   out: path.default('runs/grpo').describe('run folder'),
   device: z.enum(['auto', 'cpu', 'cuda', 'emulator']).default('auto').describe('where to compute'),
@@ -68,6 +74,11 @@ export const grpoSchema = z.strictObject({
   evaluateEvery: maybe.default(0).describe('steps between evaluations on test questions; 0: at the start and the end'),
   evaluateQuestions: maybe.default(32).describe('test questions of an evaluation; 0: none'),
   evaluateSamples: count.default(1).describe('completions of a test question: pass@1 to pass@this; 1 is greedy'),
+  stopOnDrop: fraction
+    .optional()
+    .describe(
+      'ends the run when test accuracy lies this far below its best, as when a reward model is being exploited',
+    ),
   saveEvery: maybe.default(50).describe('steps between checkpoints; 0: at the end only'),
   keep: count.default(2).describe('checkpoints kept'),
   graderWorkers: count.default(2).describe('processes that grade'),
@@ -136,6 +147,9 @@ export function resolveGrpo(input: Readonly<Record<string, unknown>>, algorithm:
     c.overlong === 'punish' &&
       c.overlongBuffer > c.maxTokens &&
       `overlongBuffer = ${c.overlongBuffer}: it must not exceed maxTokens = ${c.maxTokens}`,
+    c.stopOnDrop !== undefined &&
+      (c.evaluateEvery === 0 || c.evaluateQuestions === 0) &&
+      `stopOnDrop = ${c.stopOnDrop}: it looks at evaluations, so give evaluateEvery and evaluateQuestions`,
   ].filter((fault) => fault !== false);
   if (faults.length > 0)
     throw new TrainMoeError('bad-config', `The settings of GRPO contradict: ${faults.join('; ')}.`);

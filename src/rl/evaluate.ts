@@ -34,7 +34,11 @@ export async function evaluateTask(
   if (asked.length === 0) return undefined;
   const temperature = samples === 1 ? 0 : config.temperature;
   const options = { group: samples, maxTokens: config.maxTokens, temperature, stopIds, seed: SEED, onProgress };
-  const groups = await judge(await rollout(engine, tokenizer, asked, options), grader, { ...config, overlong: 'keep' });
+  const groups = await judge(await rollout(engine, tokenizer, asked, options), grader, {
+    ...config,
+    overlong: 'keep',
+    observe: false,
+  });
   return scoreOf(groups, samples);
 }
 

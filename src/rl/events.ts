@@ -51,4 +51,6 @@ export interface GrpoEnd {
   readonly rewards: readonly (readonly [step: number, reward: number])[];
   readonly before: TaskScore | undefined;
   readonly after: TaskScore | undefined;
+  /** Why the guard against reward hacking ended the run, if it did. */
+  readonly fallen?: string | undefined;
 }

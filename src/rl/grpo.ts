@@ -140,7 +140,7 @@ async function collect(
     const sampled = await clock.timeAsync('rollout', () => rollout(engine, tokenizer, drawn.questions, options));
     sampledTokens += sampled.flat().reduce((n, s) => n + s.ids.length, 0);
     onPhase('reward', 0);
-    for (const group of await clock.timeAsync('reward', () => judge(sampled, grader, c)))
+    for (const group of await clock.timeAsync('reward', () => judge(sampled, grader, { ...c, observe: true })))
       (group.flat && c.dynamicSampling > 0 ? flat : kept).push(group);
   }
   const missing = c.prompts - kept.length;

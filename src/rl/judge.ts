@@ -1,10 +1,10 @@
 import { groupAdvantages, isFlat, overlongPenalty } from './advantage.js';
 import type { GrpoConfig } from './config.js';
 import { combine } from './rewards/combine.js';
-import { isSkipped } from './rewards/types.js';
+import { type BatchOptions, isSkipped } from './rewards/types.js';
 import type { Graded, Grader, Group, Sample } from './sample.js';
 
-export type JudgeOptions = Pick<GrpoConfig, 'advantage' | 'maxTokens' | 'overlong' | 'overlongBuffer'>;
+export type JudgeOptions = Pick<GrpoConfig, 'advantage' | 'maxTokens' | 'overlong' | 'overlongBuffer'> & BatchOptions;
 
 /** Rewards completions and compares those of each question with each other. result[i] belongs to sampled[i]. */
 export async function judge(
@@ -13,7 +13,7 @@ export async function judge(
   o: JudgeOptions,
 ): Promise<Group[]> {
   const weights = grader.rewards.map(({ weight }) => weight);
-  const results = await grader.grade(sampled.flat());
+  const results = await grader.grade(sampled.flat(), o);
   let at = 0;
   return sampled.map((samples): Group => {
     const own = results.slice(at, at + samples.length);

@@ -1,5 +1,6 @@
 import type { Tokenizer } from '../tokenizer/index.js';
 import type { GrpoConfig } from './config.js';
+import { openJudges } from './judges.js';
 import { type Sample as Judgeable, openGraders, type RewardSpec } from './rewards/index.js';
 import type { Judged } from './run.js';
 import type { Question, QuestionSource, Sample } from './sample.js';
@@ -19,7 +20,7 @@ export async function openTask(
   );
   const rewards = config.reward.length > 0 ? config.reward : task.train(0, config.seed).rewards;
   const ask = (index: number, { prompt, answer, meta }: Problem): Question => {
-    return { index, prompt, answer, meta, ids: [...tokenizer.encode(prompt)] };
+    return { index, prompt, answer, meta: { asked: prompt, ...meta }, ids: [...tokenizer.encode(prompt)] };
   };
   return {
     source: {
@@ -37,15 +38,15 @@ export async function openTask(
  */
 export async function openJudged(config: GrpoConfig, tokenizer: Tokenizer, open = openGraders): Promise<Judged> {
   const { source, specs } = await openTask(config, tokenizer);
-  const timeoutMs = Math.ceil(config.graderTimeout * 1000);
-  const pool = await open(specs, { workers: config.graderWorkers, timeoutMs });
+  const judges = await openJudges(specs, config, open);
   return {
     source,
     grader: {
-      rewards: specs.map(({ name }, i) => ({ name, weight: config.rewardWeights[i] ?? 1 })),
-      grade: (samples) => pool.grade(samples.map(judgeable)),
+      ...judges,
+      rewards: judges.names.map((name, i) => ({ name, weight: config.rewardWeights[i] ?? 1 })),
+      grade: (samples, options) => judges.grade(samples.map(judgeable), options),
     },
-    close: () => pool.close(),
+    close: judges.close,
   };
 }
 

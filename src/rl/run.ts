@@ -16,12 +16,13 @@ import { shownSamples, writeCompletions } from './completions.js';
 import type { GrpoConfig } from './config.js';
 import { evaluateTask, type TaskScore } from './evaluate.js';
 import type { GrpoEnd, GrpoEvent, GrpoFacts, GrpoRecord } from './events.js';
-import { type GrpoParts, grpoStep } from './grpo.js';
+import { type GrpoParts, grpoStep, type StepOutcome } from './grpo.js';
+import { fallSentence, hasFallen, watched } from './guard.js';
 import { scoreMetrics, stepMetrics } from './metrics.js';
 import { Reference } from './reference.js';
 import { engineOptions } from './rollout.js';
 import type { Grader, QuestionSource } from './sample.js';
-import { type GrpoPlace, restoreGrpo, saveGrpo } from './state.js';
+import { bestFolder, type GrpoPlace, restoreGrpo, saveBest, saveGrpo } from './state.js';
 
 export interface GrpoHooks {
   /** Told everything that happens. */
@@ -106,6 +107,7 @@ function openSession(
   if (!checkpoint) return { parts, start: { step: 0, nextQuestion: 0 } };
   try {
     const start = restoreGrpo(parts, checkpoint.path);
+    grader.restore?.(start.grader);
     tell({ kind: 'note', sentence: `Going on from step ${start.step} (${checkpoint.path}).` });
     return { parts, start };
   } catch (error) {
@@ -121,42 +123,43 @@ function closeParts({ engine, optimizer, reference, model }: GrpoParts): void {
   for (const { tensor } of parametersOf(model)) tensor.dispose();
 }
 
-/** Steps until the end, a stop or an error; with evaluations and checkpoints on the way. */
+/** Steps until the end, a stop, a fall or an error; with evaluations and checkpoints on the way. */
 async function run({ parts, start }: Session, tell: (event: GrpoEvent) => void, shouldStop: () => boolean) {
   const { config, grader } = parts;
   const began = performance.now();
   const recorder = openRecorder(config.out, start.step, config.tensorboard);
   const rewards: [number, number][] = [];
-  let { step, nextQuestion } = start;
+  let { step, nextQuestion, guard } = start;
   let saved: string | undefined;
-  let savedAt = -1;
   let stopped = false;
-  const evaluate = () => evaluateNow(parts, step, recorder, tell);
-  const save = () => {
-    if (savedAt === step) return;
-    recorder.sync();
-    saved = saveGrpo(parts, { step, nextQuestion }, parts.model.hubConfig).path;
-    savedAt = step;
-    tell({ kind: 'saved', at: step, path: saved });
+  const place = (): GrpoPlace => ({ step, nextQuestion, guard, grader: grader.state?.() });
+  const evaluate = async () => {
+    const score = await evaluateNow(parts, step, recorder, tell);
+    if (score && config.stopOnDrop !== undefined) {
+      guard = watched(guard, step, score.accuracy);
+      if (guard.bestStep === step) saveBest(parts, place(), parts.model.hubConfig);
+    }
+    return score;
   };
   try {
     const before = step === 0 ? await evaluate() : undefined;
     let after: TaskScore | undefined;
-    while (step < config.steps && !stopped) {
+    while (step < config.steps && !stopped && !hasFallen(guard, config.stopOnDrop)) {
       const outcome = await heard(parts, step, nextQuestion, tell);
       step++;
       nextQuestion = outcome.nextQuestion;
       if (due(config.resetReference, step)) parts.reference?.reset();
-      const metrics = stepMetrics(outcome, grader.rewards);
-      writeCompletions(config.out, step, outcome.groups, grader.rewards, config.completions);
-      recorder.write(step, metrics);
-      rewards.push([step, metrics['reward/mean']!]);
-      const record: GrpoRecord = { step, steps: config.steps, metrics, shown: shownSamples(outcome.groups) };
+      const record = recordOf(parts, outcome, step, recorder);
+      rewards.push([step, record.metrics['reward/mean']!]);
       tell({ kind: 'step', record });
       stopped = shouldStop();
       const last = step === config.steps;
       if (last || due(config.evaluateEvery, step)) after = await evaluate();
-      if (last || stopped || due(config.saveEvery, step)) save();
+      if (last || stopped || due(config.saveEvery, step) || hasFallen(guard, config.stopOnDrop)) {
+        recorder.sync();
+        saved = saveGrpo(parts, place(), parts.model.hubConfig).path;
+        tell({ kind: 'saved', at: step, path: saved });
+      }
     }
     const end: GrpoEnd = {
       step,
@@ -166,12 +169,23 @@ async function run({ parts, start }: Session, tell: (event: GrpoEvent) => void, 
       rewards,
       before,
       after,
+      fallen: hasFallen(guard, config.stopOnDrop)
+        ? fallSentence(guard, config.stopOnDrop!, bestFolder(config.out))
+        : undefined,
     };
     tell({ kind: 'end', end });
     return end;
   } finally {
     recorder.close();
   }
+}
+
+/** Writes what a step gave to the metrics and to the completions. */
+function recordOf({ config, grader }: GrpoParts, outcome: StepOutcome, step: number, recorder: Recorder): GrpoRecord {
+  const metrics = stepMetrics(outcome, grader.rewards);
+  writeCompletions(config.out, step, outcome.groups, grader.rewards, config.completions);
+  recorder.write(step, metrics);
+  return { step, steps: config.steps, metrics, shown: shownSamples(outcome.groups) };
 }
 
 const due = (every: number, step: number): boolean => every > 0 && step % every === 0;

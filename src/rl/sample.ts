@@ -1,5 +1,5 @@
 import type { FinishReason } from '../generate/index.js';
-import type { RewardResult } from './rewards/types.js';
+import type { BatchOptions, RewardResult } from './rewards/types.js';
 
 /** A problem as the trainer needs it: its prompt in ids, and whatever the graders need to know of it. */
 export interface Question {
@@ -24,7 +24,10 @@ export interface Sample {
 export interface Grader {
   readonly rewards: readonly { readonly name: string; readonly weight: number }[];
   /** Never throws for what a sample or a reward does: that sample is skipped with the reason. */
-  grade(samples: readonly Sample[]): Promise<readonly (readonly RewardResult[])[]>;
+  grade(samples: readonly Sample[], options: BatchOptions): Promise<readonly (readonly RewardResult[])[]>;
+  /** What must come back for a resumed run to grade the same, as JSON. */
+  state?(): unknown;
+  restore?(state: unknown): void;
 }
 
 /** Where questions come from. The same index gives the same question. */

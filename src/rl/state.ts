@@ -1,12 +1,17 @@
+import { join } from 'node:path';
 import type { Config } from '../hub/config_json.js';
 import type { Saved } from '../train/run/checkpoint.js';
 import type { GrpoParts } from './grpo.js';
+import type { Guard } from './guard.js';
 import { restoreTrained, saveTrained, type Trained } from './saved.js';
 
 /** The place a run has reached. All chance comes from the settings' seed and the step, so nothing else need be kept. */
 export interface GrpoPlace {
   readonly step: number;
   readonly nextQuestion: number;
+  readonly guard?: Guard | undefined;
+  /** What the graders keep. */
+  readonly grader?: unknown;
 }
 
 type Stateful = Pick<GrpoParts, 'model' | 'optimizer' | 'reference' | 'tokenizer' | 'config'>;
@@ -25,6 +30,13 @@ const trained = ({ model, optimizer, reference, tokenizer }: Stateful, base?: Co
 export function saveGrpo(parts: Stateful, place: GrpoPlace, base?: Config): Saved {
   const { out, keep } = parts.config;
   return saveTrained(trained(parts, base), out, keep, place);
+}
+
+/** A run folder inside the run's, with the checkpoint of the best evaluation. */
+export const bestFolder = (out: string): string => join(out, 'best');
+
+export function saveBest(parts: Stateful, place: GrpoPlace, base?: Config): Saved {
+  return saveTrained(trained(parts, base), bestFolder(parts.config.out), 1, place);
 }
 
 /**

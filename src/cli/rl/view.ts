@@ -99,7 +99,7 @@ function endLines(end: GrpoEnd, columns: number, bold: (text: string) => string)
   const title = end.stopped
     ? `Stopped at step ${end.step}; run the same command to go on.`
     : `Done: ${end.step} steps in ${formatDuration(end.seconds)}.`;
-  const lines = ['', bold(title)];
+  const lines = ['', bold(title), ...(end.fallen ? [end.fallen] : [])];
   if (end.rewards.length > 1)
     lines.push(
       '',

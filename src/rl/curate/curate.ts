@@ -197,7 +197,7 @@ async function batch(
   const groups = await rollout(engine, tokenizer, fitting, options);
   const flat = groups.flat();
   onPhase('judge', flat.length);
-  const results = curation.panel ? await curation.panel.grade(flat) : flat.map(() => []);
+  const results = curation.panel ? await curation.panel.grade(flat, { observe: false }) : flat.map(() => []);
   let counts: Counts = { ...NO_COUNTS, questions: asked.length, passedOver: asked.length - fitting.length };
   const lines: string[] = [];
   groups.forEach((samples, g) => {

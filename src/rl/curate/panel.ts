@@ -1,3 +1,4 @@
+import { openJudges } from '../judges.js';
 import { judgeable } from '../open.js';
 import { combine } from '../rewards/combine.js';
 import { openGraders } from '../rewards/index.js';
@@ -26,19 +27,18 @@ export async function openPanel(
   firstDecides: boolean,
   open = openGraders,
 ): Promise<Panel | undefined> {
-  const { require, forbid, rewardWeights, minReward, graderWorkers: workers, graderTimeout } = config;
+  const { require, forbid, rewardWeights, minReward } = config;
   const patterns = [...require, ...forbid].map((pattern, i) => ({ pattern, wanted: i < require.length }));
   const finders = patterns.map(({ pattern }) => ({ name: 'regex', options: { pattern, flags: 'u' } }));
   if (specs.length + finders.length === 0) return undefined;
-  const timeoutMs = Math.ceil(graderTimeout * 1000);
-  const pool = await open([...specs, ...finders], { workers, timeoutMs });
+  const judges = await openJudges([...specs, ...finders], config, open);
   return {
-    rewards: specs.map(({ name }, i) => ({ name, weight: rewardWeights[i] ?? 1 })),
+    rewards: specs.map((_, i) => ({ name: judges.names[i]!, weight: rewardWeights[i] ?? 1 })),
     firstDecides,
     minReward,
     patterns,
-    grade: (samples) => pool.grade(samples.map(judgeable)),
-    close: () => pool.close(),
+    grade: (samples, options) => judges.grade(samples.map(judgeable), options),
+    close: judges.close,
   };
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { conversationOf, type LabelledAnswer, type PreferencePair } from '../../data/index.js';
-import { type ChatTemplate, renderTemplate } from '../../tokenizer/index.js';
+import { type ChatTemplate, type Conversation, renderTemplate } from '../../tokenizer/index.js';
 import type { Text } from './pack.js';
 
 /** A pair as a trainer needs it. */
@@ -20,16 +20,17 @@ export const pairTokens = ({ chosen, rejected }: Pair): number => chosen.ids.len
 
 /** Both sides in ids, through the chat template. @throws TrainMoeError that begins with the pair's place */
 export function encodePair(template: ChatTemplate, pair: PreferencePair): Pair {
-  const side = (answer: PreferencePair['chosen']) => toLast(renderTemplate(template, conversationOf(pair, answer)));
+  const side = (answer: PreferencePair['chosen']) => encodeConversation(template, conversationOf(pair, answer));
   return { chosen: side(pair.chosen), rejected: side(pair.rejected), margin: pair.margin ?? 0 };
 }
 
 export function encodeLabelled(template: ChatTemplate, item: LabelledAnswer): Labelled {
-  return { text: toLast(renderTemplate(template, conversationOf(item, item.answer))), label: item.label };
+  return { text: encodeConversation(template, conversationOf(item, item.answer)), label: item.label };
 }
 
-/** Ends a text with the last token of its answer, which is where it is scored. */
-function toLast({ ids, mask }: Text): Text {
+/** A conversation that ends with the last token of its answer, which is where it is scored. */
+export function encodeConversation(template: ChatTemplate, conversation: Conversation): Text {
+  const { ids, mask } = renderTemplate(template, conversation);
   const end = mask.lastIndexOf(1) + 1;
   return { ids: ids.subarray(0, end), mask: mask.subarray(0, end) };
 }

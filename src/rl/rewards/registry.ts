@@ -28,7 +28,7 @@ export async function createReward(spec: RewardSpec): Promise<Reward> {
   if (!Object.hasOwn(BUILT_IN, spec.name)) {
     throw new TrainMoeError(
       'bad-config',
-      `There is no reward "${spec.name}"; the built-in ones are ${rewardNames.join(', ')}, and a path like ./mine.js names your own.`,
+      `There is no reward "${spec.name}"; the built-in ones are ${rewardNames.join(', ')}, model:DIR is a reward model, and a path like ./mine.js names your own.`,
     );
   }
   const make = BUILT_IN[spec.name as keyof typeof BUILT_IN] as (options?: RewardSpec['options']) => Reward;

@@ -32,7 +32,12 @@ export interface Reward {
  */
 export interface BatchReward {
   readonly name: string;
-  scoreAll(samples: readonly Sample[]): Promise<readonly RewardResult[]>;
+  scoreAll(samples: readonly Sample[], options: BatchOptions): Promise<readonly RewardResult[]>;
+}
+
+export interface BatchOptions {
+  /** These samples are trained on: what the reward keeps of all it has seen takes them in. */
+  readonly observe: boolean;
 }
 
 /** A reward by name, as graders in other processes can build it: a built-in one or a module of the user's. */
