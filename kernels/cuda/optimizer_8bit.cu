@@ -1,6 +1,6 @@
 // adamw_8bit   AdamW (optimizer.cu) with moments in 8 bits, a scale to each 256 of them (kernels/moments.h)
 //
-// How it runs and what bounds it: memory; 16 bytes a parameter with an f32 master, gradient and bf16 copy. A warp takes a block
+// How it runs and what bounds it: memory; 18 bytes a parameter with an f32 master and gradient and a bf16 copy. A warp takes a block
 // of 256 elements, 8 to a lane: it widens the state, updates, finds the new scales by shuffles and writes the codes, so the state
 // is read and written once. The random words cost some 15 integer instructions an element.
 #include "adam.cuh"

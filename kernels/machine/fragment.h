@@ -37,4 +37,13 @@ constexpr int swizzle(int row, int chunk, int chunks) {
   return chunks >= 8 ? chunk ^ (row & 7) : chunk ^ (row / (8 / chunks) & (chunks - 1));
 }
 
+/// The same for tiles with lines of 128 bytes, from the byte's plain place: as tensor copies write and wgmma reads them.
+constexpr int swizzledByte(int plain) { return plain ^ (plain / 128 % 8) * 16; }
+
+/// Accumulator i of a thread of a warpgroup: its place in wgmma's [64 x n]. A warp owns 16 rows, four accumulators 8 columns.
+constexpr Place accumulator(int thread, int i) {
+  const Place p = c(thread % 32, i % 4);
+  return {thread / 32 % 4 * 16 + p.row, i / 4 * 8 + p.col};
+}
+
 }  // namespace moe::fragment

@@ -5,6 +5,7 @@
 
 #include "../../kernels/cuda/gemm/schedule.h"
 #include "../../kernels/machine/fragment.h"
+#include "../../kernels/moments.h"
 
 using namespace moe;
 using cuda::gemm::mostTiles;
@@ -81,6 +82,39 @@ constexpr bool swizzles(int chunks) {
   return true;
 }
 static_assert(swizzles(1) && swizzles(2) && swizzles(4) && swizzles(8) && swizzles(16) && swizzles(24) && swizzles(32) && swizzles(64));
+
+/// A warpgroup's accumulators of a product [64 x 128].
+constexpr bool accumulates() {
+  bool owned[64][128] = {};
+  for (int thread = 0; thread < 128; thread++)
+    for (int i = 0; i < 64; i++) {
+      const fragment::Place p = fragment::accumulator(thread, i);
+      if (p.row < 0 || p.row >= 64 || p.col < 0 || p.col >= 128 || owned[p.row][p.col]) return false;
+      owned[p.row][p.col] = true;
+    }
+  return true;
+}
+static_assert(accumulates());
+
+/// Both ways to say where a chunk of a tile of 128-byte lines lies agree, for every row of a box and every begin of a step along k.
+constexpr bool linesAgree() {
+  for (int row = 0; row < 256; row++)
+    for (int byte = 0; byte < 128; byte++)
+      if (fragment::swizzledByte(row * 128 + byte) != row * 128 + fragment::swizzle(row, byte / 16, 8) * 16 + byte % 16) return false;
+  return true;
+}
+static_assert(linesAgree());
+
+/// Codes of 8-bit moments rise, come back from what they stand for, and hold 0 and 1; the least root is the least first moment.
+template <int bits> constexpr bool codes() {
+  for (int code = 0; code < 1 << bits; code++) {
+    const float x = moments::valueOf<bits>(code);
+    if (moments::codeOf<bits>(x, 0.5f) != code || (code > 0 && x <= moments::valueOf<bits>(code - 1))) return false;
+  }
+  return moments::valueOf<bits>(0) == 0 && moments::valueOf<bits>((1 << bits) - 1) == 1;
+}
+static_assert(codes<moments::kFirst>() && codes<moments::kRoot>());
+static_assert(moments::valueOf<moments::kRoot>(moments::kLeastRoot) == moments::valueOf<moments::kFirst>(1));
 
 /// Every tile is computed by exactly one block.
 bool everyTileOnce(int64_t down, int64_t across, int64_t band) {

@@ -25,6 +25,7 @@ const users: Readonly<Record<string, readonly string[]>> = {
   'tile.cuh': ['attention_forward.cu', 'attention_backward.cu'],
   'gemm/common.cuh': ['gemm/tensor.cu', 'gemm/plain.cu'],
   'cuda.cuh': ['optimizer.cu', 'balance.cu'],
+  'adam.cuh': ['optimizer.cu', 'optimizer_8bit.cu'],
 };
 
 /** One line of compile_commands.json. */
@@ -100,7 +101,14 @@ describe.skipIf(!built)(`planted bugs${built ? '' : ' (no emulator build in buil
   }
 
   it('are many', () => expect(mutants.length).toBeGreaterThanOrEqual(12));
-  for (const file of ['gemm/tensor.cu', 'cuda.cuh', 'attention_forward.cu'])
+  for (const file of [
+    'gemm/tensor.cu',
+    'gemm/hopper.cu',
+    'cuda.cuh',
+    'attention_forward.cu',
+    'decode.cu',
+    'optimizer_8bit.cu',
+  ])
     it(`an untouched copy of ${file} is not taken for one`, { timeout: 180_000 }, () => {
       const same = mutants.find((m) => m.file === file)!;
       expect(noticed(plant({ ...same, replace: same.find }), same.calls)).toBeUndefined();

@@ -79,4 +79,10 @@ __device__ __forceinline__ void deliverTwo(const Product& p, int64_t at, int64_t
   else accumulate<2>(static_cast<bf16*>(p.c.data) + at, Floats<2>{{first, second}}, beta);
 }
 
+/// Whether two neighbouring columns of c can be written at once.
+inline bool pairedTarget(const Product& p) {
+  const size_t pair = 2 * static_cast<size_t>(bytes(p.c.dtype));
+  return p.n % 2 == 0 && p.c.stride % 2 == 0 && p.c.batch % 2 == 0 && reinterpret_cast<uintptr_t>(p.c.data) % pair == 0;
+}
+
 }  // namespace moe::cuda::gemm

@@ -48,10 +48,15 @@ struct Product {
   const int32_t* offsets = nullptr;
 };
 
-/// Tensor cores when both operands are bf16, else f32 units.
+/// On tensor cores when both operands are bf16, else on f32 units. TRAIN_MOE_GEMM chooses who computes the dense products of
+/// bf16 that it can: `own` (the default; keeps the promise), `hopper`, or `cublaslt`, the vendor's library. What the chosen one
+/// cannot do, own kernels do. @throws Error("bad-argument") for another word, or without the library.
 void compute(const Product& product);
 
 void computeTensor(const Product& product);
 void computePlain(const Product& product);
+/// False when it does not fit the product or the GPU.
+bool computeHopper(const Product& product);
+bool computeVendor(const Product& product);
 
 }  // namespace moe::cuda::gemm

@@ -70,10 +70,4 @@ void computePlain(const Product& p) {
   launch(plainKernel, grid, kThreads, 2 * kDepth * (kTile + kPad) * sizeof(float), p, down);
 }
 
-void compute(const Product& p) {
-  if (p.m == 0 || p.n == 0 || p.batches == 0) return;
-  if (p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16) computeTensor(p);
-  else computePlain(p);
-}
-
 }  // namespace moe::cuda::gemm

@@ -89,12 +89,6 @@ bool alignedSide(const Side& s) {
   return reinterpret_cast<uintptr_t>(s.data) % 16 == 0 && s.stride % kChunk == 0 && s.batch % kChunk == 0;
 }
 
-/// Whether two neighbouring columns of c can be written at once.
-bool pairedTarget(const Product& p) {
-  const size_t pair = 2 * static_cast<size_t>(bytes(p.c.dtype));
-  return p.n % 2 == 0 && p.c.stride % 2 == 0 && p.c.batch % 2 == 0 && reinterpret_cast<uintptr_t>(p.c.data) % pair == 0;
-}
-
 template <class Shape> void run(const Product& p) {
   using S = Sizes<Shape>;
   const int64_t down = rowTiles(p, S::kRows), across = tilesOf(p.n, S::kCols);

@@ -14,6 +14,7 @@
 #include "../../../native/tensor.h"
 #include "../runtime.h"
 #include "fiber.h"
+#include "hopper.h"
 
 namespace moe::machine {
 
@@ -31,6 +32,8 @@ struct Thread {
   int number = 0;
   bool ended = false;
   const char* waitsFor = nullptr;
+  const void* key = nullptr;  ///< what it sleeps on
+  char text[64];              ///< waitsFor of a sleeper
   std::vector<Copy> copies;
   int group = 0;
 };
@@ -66,6 +69,8 @@ Launch& launch() {
 
 constexpr size_t kArenaBytes = 256 * 1024;
 
+}  // namespace
+
 uint64_t draw() {  // SplitMix64
   uint64_t z = launch().random += 0x9e3779b97f4a7c15u;
   z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
@@ -73,8 +78,11 @@ uint64_t draw() {  // SplitMix64
   return z ^ z >> 31;
 }
 
+namespace {
+
 /// Leaves `from` for the next thread that can run, or for the scheduler when there is none.
 void goOn(Launch& l, Fiber& from) {
+  while (l.readyCount == 0 && l.ended < l.count && landOneCopy()) {}
   if (l.readyCount == 0) return switchTo(from, l.scheduler);
   const int pick = l.runAhead ? l.readyCount - 1 : static_cast<int>((draw() >> 32) * static_cast<uint64_t>(l.readyCount) >> 32);
   Thread& next = l.threads[l.ready[pick]];
@@ -104,6 +112,7 @@ void threadMain(void*) {
   Thread& t = *l.running;
   for (const Copy& c : t.copies)
     if (c.group < t.group) fail("a thread ended without waiting for its copies");
+  if (const char* left = unfinishedInThread()) fail(left);
   t.ended = true;
   l.ended++;
   goOn(l, t.fiber);
@@ -171,6 +180,7 @@ void runBlock(size_t shared) {
   memset(l.arena, 0xff, l.arenaEnd - l.arena);
   for (Gate& g : l.barriers) g.count = 0;
   for (Gate& g : l.warps) g.count = 0;
+  beginHopper();
   l.readyCount = l.count;
   l.ended = 0;
   for (int n = 0; n < l.count; n++) {
@@ -179,6 +189,7 @@ void runBlock(size_t shared) {
     t.index = dim3(n % blockDim.x, n / blockDim.x % blockDim.y, n / (blockDim.x * blockDim.y));
     t.ended = false;
     t.waitsFor = nullptr;
+    t.key = nullptr;
     t.copies.clear();
     t.group = 0;
     prepare(t.fiber, threadMain, nullptr);
@@ -189,7 +200,8 @@ void runBlock(size_t shared) {
   goOn(l, l.scheduler);
   l.running = nullptr;
   if (!l.failure.empty()) return;
-  if (l.ended < l.count) l.failure = "deadlock: " + whoWaits();
+  if (l.ended < l.count) l.failure = "deadlock: " + whoWaits() + openBarriers();
+  else if (const char* left = unfinishedInBlock()) l.failure = left;
   for (int i = 0; i < kUnder; i++)
     if (l.arena[i - kUnder] != 0xa5) l.failure = "shared memory was written before its begin";
 }
@@ -233,11 +245,34 @@ void fail(const char* sentence) {
 
 unsigned char* sharedArena() { return launch().arena; }
 
-void requireShared(const void* data, size_t bytes, const char* what) {
+size_t sharedOffset(const void* data) { return static_cast<size_t>(static_cast<const unsigned char*>(data) - launch().arena); }
+
+void requireShared(const void* data, size_t bytes, const char* what) { requireSharedBytes(data, bytes, 16, what); }
+
+void requireSharedBytes(const void* data, size_t bytes, size_t alignment, const char* what) {
   const auto* at = static_cast<const unsigned char*>(data);
   const Launch& l = launch();
-  if (at >= l.arena && at + bytes <= l.arenaEnd && reinterpret_cast<uintptr_t>(at) % 16 == 0) return;
+  if (at >= l.arena && at + bytes <= l.arenaEnd && reinterpret_cast<uintptr_t>(at) % alignment == 0) return;
   fail(what);
+}
+
+int currentThread() { return launch().running->number; }
+
+void sleepOn(const void* key, const std::string& what) {
+  Launch& l = launch();
+  Thread& t = *l.running;
+  t.key = key;
+  snprintf(t.text, sizeof t.text, "%s", what.c_str());
+  pause(l, t.text);
+}
+
+void wake(const void* key) {
+  Launch& l = launch();
+  for (int n = 0; n < l.count; n++)
+    if (l.threads[n].key == key) {
+      l.threads[n].key = nullptr;
+      l.ready[l.readyCount++] = n;
+    }
 }
 
 void barrier(int id, int threads) {

@@ -3,6 +3,9 @@ import { empty } from '../../tensor/index.js';
 import { type Job, shortWork } from '../case.js';
 import { draw, into, none } from '../inputs.js';
 
+/** The other kernels of dense products on a GPU (TRAIN_MOE_GEMM), and what they compute. */
+const KERNELS = { hopper: ['gemm'], cublaslt: ['gemm', 'gemm_dgrad', 'gemm_wgrad'] } as const;
+
 /**
  * A linear layer: x [M,K] times W [N,K] transposed, and the products of its gradients, dx = g W and dW = g^T x (in f32).
  * W is a plain tensor, so nothing about it is remembered between repetitions; `gemm_packed` keeps it packed, as generation
@@ -20,12 +23,28 @@ export const gemm: Job<'gemm'> = {
     const g = draw([m, n], on);
     const count = { metric: 'tflop_per_s', work: 2e-12 * m * n * k } as const;
     const y = empty([m, n], on);
-    c.time(count, () => native.linearForward(y, x, w, undefined));
     const dx = empty([m, k], on);
-    c.time({ ...count, job: 'gemm_dgrad' }, () => native.linearBackward(into(dx), none, none, g, x, w));
     const dw = empty([n, k], { device: c.device });
-    c.time({ ...count, job: 'gemm_wgrad' }, () => native.linearBackward(none, into(dw), none, g, x, w));
+    const products = {
+      gemm: () => native.linearForward(y, x, w, undefined),
+      gemm_dgrad: () => native.linearBackward(into(dx), none, none, g, x, w),
+      gemm_wgrad: () => native.linearBackward(none, into(dw), none, g, x, w),
+    };
+    for (const [job, run] of Object.entries(products)) c.time({ ...count, job }, run);
     const kept = draw([n, k], { ...on, weight: true });
     c.time({ ...count, job: 'gemm_packed', own: true }, () => native.linearForward(y, x, kept, undefined));
+    if (c.device.kind !== 'cuda' || dtype !== 'bf16') return;
+    for (const [kernel, jobs] of Object.entries(KERNELS))
+      for (const job of jobs) c.time({ ...count, job, rival: `train-moe-${kernel}` }, () => by(kernel, products[job]));
   },
 };
+
+/** Runs a product with the kernel that TRAIN_MOE_GEMM names. */
+function by(kernel: string, product: () => void): void {
+  process.env.TRAIN_MOE_GEMM = kernel;
+  try {
+    product();
+  } finally {
+    delete process.env.TRAIN_MOE_GEMM;
+  }
+}

@@ -1,0 +1,121 @@
+// Products of bf16 on Hopper: tensor copies (TMA) and wgmma, with warps that specialise. NOT YET MEASURED: only TRAIN_MOE_GEMM=hopper
+// runs it, until a GPU has shown that it is right and faster than tensor.cu.
+//
+//   c[m][n] = start[m][n] + sum over k of a[m][k] b[n][k]       both operands with rows along k, one matrix each
+//
+// How it runs: a block computes 128 x 128 of c with three warpgroups. The first is the producer: one thread waits for an empty
+// stage of the ring, says how many bytes the stage will hold, and starts the two copies, which bring the swizzle and the zeros
+// beyond the edges. The other two are consumers: each multiplies 64 rows by 128 columns, one step of wgmma in flight, and gives a
+// stage back when the step after it has been issued and its own is done. Two mbarriers a stage: `full` (one arrival and the
+// bytes) and `empty` (an arrival of each consumer warp). What bounds it: the tensor cores.
+#include <hopper.cuh>
+
+#include "common.cuh"
+
+namespace moe::cuda::gemm {
+
+namespace {
+
+constexpr int kRows = 128, kCols = 128, kDepth = 64, kStages = 4;
+constexpr int kGroup = 128, kConsumers = 2, kThreads = kGroup * (1 + kConsumers), kConsumerWarps = kConsumers * kGroup / kLanes;
+constexpr int kGroupRows = kRows / kConsumers, kStep = 16;
+constexpr int kTileA = kRows * kDepth, kTileB = kCols * kDepth, kStage = kTileA + kTileB;  // elements
+constexpr int kStageBytes = kStage * static_cast<int>(sizeof(bf16));
+constexpr size_t kShared = size_t{kStages} * kStageBytes + 2 * kStages * sizeof(ptx::Mbarrier);
+
+/// Stages of a ring: step s uses stage s % kStages in round s / kStages.
+struct Ring {
+  bf16* tiles;
+  ptx::Mbarrier *full, *empty;
+  __device__ bf16* a(int step) const { return tiles + step % kStages * kStage; }
+  __device__ bf16* b(int step) const { return a(step) + kTileA; }
+  __device__ static uint32_t parity(int step) { return step / kStages & 1; }
+};
+
+__device__ __forceinline__ void produce(const Ring& ring, const TensorMap& a, const TensorMap& b, int row, int col, int steps) {
+  for (int step = 0; step < steps; step++) {
+    ptx::Mbarrier* full = ring.full + step % kStages;
+    ptx::waitBarrier(ring.empty + step % kStages, Ring::parity(step) ^ 1);  // the first round finds its stages empty
+    ptx::arriveExpect(full, kStageBytes);
+    ptx::copyBox(ring.a(step), a, row, step * kDepth, full);
+    ptx::copyBox(ring.b(step), b, col, step * kDepth, full);
+  }
+}
+
+__device__ __forceinline__ void consume(float (&sums)[kCols / 2], const Ring& ring, int group, int steps) {
+  const auto release = [&](int step) {
+    if (threadIdx.x % kLanes == 0) ptx::arrive(ring.empty + step % kStages);
+  };
+  for (int step = 0; step < steps; step++) {
+    ptx::waitBarrier(ring.full + step % kStages, Ring::parity(step));
+    ptx::wgmmaFence();
+#pragma unroll
+    for (int k = 0; k < kDepth; k += kStep)
+      ptx::wgmma(sums, ptx::descriptor(ring.a(step) + group * kGroupRows * kDepth + k), ptx::descriptor(ring.b(step) + k), step > 0 || k > 0);
+    ptx::wgmmaCommit();
+    ptx::wgmmaWait<1>(sums);
+    if (step > 0) release(step - 1);
+  }
+  ptx::wgmmaWait<0>(sums);
+}
+
+__device__ __forceinline__ void finish(const float (&sums)[kCols / 2], const Product& p, bool paired, int64_t row, int64_t col) {
+#pragma unroll
+  for (int i = 0; i < kCols / 2; i += 2) {
+    const fragment::Place place = fragment::accumulator(threadIdx.x, i);
+    const int64_t r = row + place.row, at = col + place.col, to = r * p.c.stride + at;
+    if (r >= p.m || at >= p.n) continue;
+    if (paired) deliverTwo(p, to, at, sums[i], sums[i + 1]);
+    else {
+      deliver(p, to, at, sums[i]);
+      if (at + 1 < p.n) deliver(p, to + 1, at + 1, sums[i + 1]);
+    }
+  }
+}
+
+__global__ void __launch_bounds__(kThreads, 1)
+    hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, Product p, bool paired, int64_t tilesDown) {
+  const TileAt tile = tileAt(blockIdx.x, tilesDown, tilesOf(p.n, kCols));
+  const int row = static_cast<int>(tile.down) * kRows, col = static_cast<int>(tile.across) * kCols;
+  const int steps = static_cast<int>(divideUp(p.k, int64_t{kDepth}));
+  bf16* tiles = sharedMemory<bf16>();
+  auto* barriers = reinterpret_cast<ptx::Mbarrier*>(tiles + kStages * kStage);
+  const Ring ring{tiles, barriers, barriers + kStages};
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < kStages; stage++) {
+      ptx::initBarrier(ring.full + stage, 1);
+      ptx::initBarrier(ring.empty + stage, kConsumerWarps);
+    }
+    ptx::fenceBarrierInit();
+  }
+  __syncthreads();
+  if (threadIdx.x < kGroup) {
+    ptx::giveRegisters<40>();
+    if (threadIdx.x == 0) produce(ring, a, b, row, col, steps);
+    return;
+  }
+  ptx::takeRegisters<232>();
+  const int group = threadIdx.x / kGroup - 1;
+  float sums[kCols / 2];
+  consume(sums, ring, group, steps);
+  finish(sums, p, paired, row + group * kGroupRows, col);
+}
+
+/// Whether tensor maps can describe the operand: rows along k, at multiples of 16 bytes.
+bool describable(const Side& s) {
+  return s.dtype == DType::bf16 && !s.kFirst && !s.gather && reinterpret_cast<uintptr_t>(s.data) % 16 == 0 && s.stride % 8 == 0;
+}
+
+}  // namespace
+
+bool computeHopper(const Product& p) {
+  constexpr int64_t kMost = 0x7fffffff - kRows;  // coordinates of a tensor copy are 32 bits
+  if (p.groups != Groups::none || p.batches != 1 || !describable(p.a) || !describable(p.b) || p.k == 0 || p.m > kMost || p.n > kMost || p.k > kMost) return false;
+  if (!machine::hasHopper()) return false;
+  const int64_t down = tilesOf(p.m, kRows);
+  const TensorMap a = machine::tensorMap(p.a.data, p.m, p.k, p.a.stride, kRows), b = machine::tensorMap(p.b.data, p.n, p.k, p.b.stride, kCols);
+  launch(hopperKernel, blocks(down * tilesOf(p.n, kCols)), kThreads, kShared, a, b, p, pairedTarget(p), down);
+  return true;
+}
+
+}  // namespace moe::cuda::gemm

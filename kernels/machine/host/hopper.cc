@@ -1,0 +1,249 @@
+#include "hopper.cuh"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "../../../native/tensor.h"
+#include "hopper.h"
+
+namespace moe::machine {
+
+namespace {
+
+constexpr int kLine = 128, kBoxCols = 64, kChunkBytes = 16, kRepeat = 1024;  // bytes of a tile's row, its elements; bytes of a swizzle
+
+/// A mbarrier as it lies in shared memory. Fresh memory, all ones, is none.
+struct Word {
+  int32_t bytes;      ///< that this phase still waits for
+  uint16_t arrivals;  ///< of a phase
+  uint16_t left : 15, phase : 1;
+};
+static_assert(sizeof(Word) == sizeof(ptx::Mbarrier));
+constexpr uint16_t kNone = 0xffff;
+
+struct BoxCopy {
+  unsigned char* to;
+  TensorMap map;
+  int row, col;
+  ptx::Mbarrier* barrier;
+};
+
+struct Product {
+  float* d;
+  int count, group;
+  uint64_t a, b;
+  bool add;
+};
+/// Accumulators while their registers are poison.
+struct Sums {
+  float* d;
+  std::vector<float> values;
+};
+struct Products {
+  std::vector<Product> inFlight;
+  std::vector<Sums> sums;
+  int group = 0;
+  bool fenced = false;
+};
+
+struct Block {
+  std::vector<BoxCopy> copies;
+  std::vector<ptx::Mbarrier*> barriers;
+  std::vector<std::pair<int, ptx::Mbarrier*>> unfenced;  ///< thread that initialised, barrier
+  std::vector<Products> products{kMaxThreads};
+};
+Block& block() {
+  static Block* all = new Block;
+  return *all;
+}
+
+Word& wordOf(ptx::Mbarrier* b) {
+  requireSharedBytes(b, sizeof(Word), 8, "a mbarrier lies outside the block's shared memory or at an odd address");
+  Word& w = *reinterpret_cast<Word*>(b);
+  if (w.arrivals == kNone) fail("a mbarrier is used before it was initialised");
+  return w;
+}
+
+void settle(ptx::Mbarrier* b, Word& w) {
+  if (w.left != 0 || w.bytes != 0) return;
+  w.left = w.arrivals;
+  w.phase ^= 1;
+  wake(b);
+}
+
+void arriveWith(ptx::Mbarrier* b, int bytes) {
+  Word& w = wordOf(b);
+  if (w.left == 0) fail("more threads arrive at a mbarrier than its phase has arrivals");
+  w.bytes += bytes;
+  w.left--;
+  settle(b, w);
+}
+
+std::string nameOf(const ptx::Mbarrier* b) { return "mbarrier at byte " + std::to_string(sharedOffset(b)); }
+
+/// The box, swizzled: chunk c of row r lies at chunk c ^ r%8.
+void land(const BoxCopy& c) {
+  for (int r = 0; r < c.map.boxRows; r++)
+    for (int chunk = 0; chunk < kLine / kChunkBytes; chunk++) {
+      auto* to = reinterpret_cast<bf16*>(c.to + r * kLine + fragment::swizzle(r, chunk, kLine / kChunkBytes) * kChunkBytes);
+      for (int e = 0; e < kChunkBytes / 2; e++) {
+        const int64_t row = int64_t{c.row} + r, col = int64_t{c.col} + chunk * (kChunkBytes / 2) + e;
+        const bool inside = row >= 0 && row < c.map.rows && col >= 0 && col < c.map.cols;
+        to[e] = inside ? c.map.data[row * c.map.stride + col] : bf16{0};
+      }
+    }
+}
+
+/// A tile that a descriptor names.
+struct Operand {
+  const unsigned char* arena;
+  int begin, stride;
+  Operand(uint64_t d, int rows) : arena(sharedArena()), begin(static_cast<int>(d & 0x3fff) << 4), stride(static_cast<int>(d >> 32 & 0x3fff) << 4) {
+    if (d >> 62 != 1) fail("a wgmma descriptor is not of the layout with a swizzle of 128 bytes");
+    requireShared(arena + begin, static_cast<size_t>((rows / 8 - 1) * stride + 7 * kLine + 32), "wgmma reads outside the block's shared memory");
+  }
+  float at(int row, int k) const {
+    return widen(*reinterpret_cast<const bf16*>(arena + fragment::swizzledByte(begin + row / 8 * stride + row % 8 * kLine + 2 * k)));
+  }
+};
+
+/// This thread's part of one product.
+void multiply(const Product& p, std::vector<float>& sums, int thread) {
+  const Operand a(p.a, 64), b(p.b, 2 * p.count);
+  for (int i = 0; i < p.count; i++) {
+    const fragment::Place at = fragment::accumulator(thread, i);
+    float sum = p.add ? sums[i] : 0;
+    for (int k = 0; k < 16; k++) sum += a.at(at.row, k) * b.at(at.col, k);
+    sums[i] = sum;
+  }
+}
+
+}  // namespace
+
+TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows) {
+  if (reinterpret_cast<uintptr_t>(data) % 16 || stride % 8 || boxRows < 1 || boxRows > 256 || rows < 1 || cols < 1)
+    throw Error("internal", "a tensor map is not as the driver wants it: memory and rows at multiples of 16 bytes, boxes of 1 to 256 rows.");
+  return {static_cast<const bf16*>(data), rows, cols, stride, boxRows};
+}
+
+void issueProduct(float* d, int count, uint64_t a, uint64_t b, bool add) {
+  struct Lane {
+    uint64_t a, b;
+    bool same;
+  } mine{a, b, true};
+  meet("wgmma", &mine, [](void** lanes) {
+    const auto lane = [&](int i) { return static_cast<Lane*>(lanes[i]); };
+    for (int i = 0; i < kWarp; i++) lane(i)->same = lane(i)->a == lane(0)->a && lane(i)->b == lane(0)->b;
+  });
+  if (!mine.same) fail("the lanes of a warp give wgmma different descriptors");
+  Products& own = block().products[currentThread()];
+  if (!own.fenced) fail("wgmma without a wgmma.fence since its registers were last touched");
+  const auto known = std::find_if(own.sums.begin(), own.sums.end(), [&](const Sums& s) { return s.d == d; });
+  if (known == own.sums.end()) {
+    own.sums.push_back({d, std::vector<float>(d, d + count)});
+    memset(d, 0xff, count * sizeof(float));
+  }
+  own.inFlight.push_back({d, count, own.group, a, b, add});
+}
+
+void fenceProducts() { block().products[currentThread()].fenced = true; }
+void commitProducts() { block().products[currentThread()].group++; }
+
+void landProducts(int groupsInFlight) {
+  const int me = currentThread();
+  Products& own = block().products[me];
+  const auto sumsOf = [&](float* d) { return std::find_if(own.sums.begin(), own.sums.end(), [&](const Sums& s) { return s.d == d; }); };
+  size_t done = 0;
+  while (done < own.inFlight.size() && own.inFlight[done].group < own.group - groupsInFlight) {
+    const Product& p = own.inFlight[done++];
+    multiply(p, sumsOf(p.d)->values, me);
+  }
+  own.inFlight.erase(own.inFlight.begin(), own.inFlight.begin() + static_cast<ptrdiff_t>(done));
+  std::erase_if(own.sums, [&](const Sums& s) {
+    const bool inUse = std::any_of(own.inFlight.begin(), own.inFlight.end(), [&](const Product& p) { return p.d == s.d; });
+    if (!inUse) std::copy(s.values.begin(), s.values.end(), s.d);
+    return !inUse;
+  });
+  if (own.sums.empty()) own.fenced = false;
+  meet("wgmma.wait_group", nullptr, [](void**) {});  // the instruction is the warp's: no lane is past it before all have their sums
+}
+
+// -- what the scheduler asks (hopper.h) -------------------------------------------------------------------------------------
+
+void beginHopper() {
+  block().copies.clear();
+  block().barriers.clear();
+  block().unfenced.clear();
+  for (Products& p : block().products) p = {};
+}
+
+bool landOneCopy() {
+  auto& copies = block().copies;
+  if (copies.empty()) return false;
+  std::swap(copies[draw() % copies.size()], copies.back());
+  const BoxCopy c = copies.back();
+  copies.pop_back();
+  land(c);
+  Word& w = *reinterpret_cast<Word*>(c.barrier);
+  w.bytes -= c.map.boxRows * kLine;
+  settle(c.barrier, w);
+  return true;
+}
+
+const char* unfinishedInThread() {
+  return block().products[currentThread()].inFlight.empty() ? nullptr : "a thread ended without waiting for its wgmma";
+}
+const char* unfinishedInBlock() { return block().copies.empty() ? nullptr : "a block ended while a tensor copy was in flight"; }
+
+std::string openBarriers() {
+  std::string text;
+  for (ptx::Mbarrier* b : block().barriers) {
+    const Word& w = *reinterpret_cast<Word*>(b);
+    if (w.left == w.arrivals && w.bytes == 0) continue;
+    text += "; " + nameOf(b) + " is in phase " + std::to_string(w.phase) + " and lacks " + std::to_string(w.left) + " of " + std::to_string(w.arrivals) + " arrivals and " +
+            std::to_string(w.bytes) + " bytes";
+  }
+  return text;
+}
+
+}  // namespace moe::machine
+
+namespace moe::ptx {
+
+using namespace machine;
+
+void initBarrier(Mbarrier* b, int arrivals) {
+  requireSharedBytes(b, sizeof(Word), 8, "a mbarrier lies outside the block's shared memory or at an odd address");
+  if (arrivals < 1 || arrivals >= 1 << 15) fail("a mbarrier is initialised with a number of arrivals that it cannot hold");
+  *reinterpret_cast<Word*>(b) = {0, static_cast<uint16_t>(arrivals), static_cast<uint16_t>(arrivals), 0};
+  block().barriers.push_back(b);
+  block().unfenced.emplace_back(currentThread(), b);
+}
+
+void fenceBarrierInit() {
+  std::erase_if(block().unfenced, [](const auto& u) { return u.first == currentThread(); });
+}
+
+void arrive(Mbarrier* b) { arriveWith(b, 0); }
+void arriveExpect(Mbarrier* b, int bytes) { arriveWith(b, bytes); }
+
+void waitBarrier(Mbarrier* b, uint32_t parity) {
+  while (wordOf(b).phase == parity) sleepOn(b, nameOf(b) + " for phase " + std::to_string(parity));
+}
+
+void copyBox(void* shared, const TensorMap& map, int row, int col, Mbarrier* b) {
+  requireShared(shared, static_cast<size_t>(map.boxRows) * kLine, "a tensor copy goes outside the block's shared memory");
+  if (sharedOffset(shared) % kRepeat) fail("a tensor copy goes to an address that is no multiple of 1024, where its swizzle would begin elsewhere");
+  wordOf(b);
+  for (const auto& [thread, barrier] : block().unfenced)
+    if (barrier == b) fail("a tensor copy counts on a mbarrier whose initialisation was not fenced");
+  memset(shared, 0xff, static_cast<size_t>(map.boxRows) * kLine);
+  block().copies.push_back({static_cast<unsigned char*>(shared), map, row, col, b});
+}
+
+uint64_t descriptor(const void* p) {
+  return (sharedOffset(p) >> 4 & 0x3fff) | uint64_t{1} << 16 | uint64_t{kRepeat >> 4} << 32 | uint64_t{1} << 62;
+}
+
+}  // namespace moe::ptx

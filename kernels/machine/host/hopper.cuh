@@ -1,0 +1,67 @@
+// What mbarriers, tensor copies and wgmma mean, in plain C++ (hopper.cc); the names are those of gpu/hopper.cuh.
+//
+// Stricter than the hardware: a copy spoils its target when it is issued and lands only when nobody can run on without it; wgmma
+// spoils its accumulators when it is issued, and reads shared memory and delivers only when its thread waits for its group. What
+// it cannot see is a missing fence between ordinary writes to shared memory and the copy engine or wgmma.
+#pragma once
+#include "ptx.cuh"
+
+#define __grid_constant__
+
+namespace moe {
+
+/// A matrix [rows, cols] of bf16 and the box [boxRows, 64] that a copy takes from it.
+struct TensorMap {
+  const bf16* data;
+  int64_t rows, cols, stride;
+  int boxRows;
+};
+
+namespace machine {
+
+inline bool hasHopper() { return true; }
+/// @throws Error("internal") for what the driver would refuse.
+TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows);
+
+/// One wgmma of this thread. d has `count` accumulators.
+void issueProduct(float* d, int count, uint64_t a, uint64_t b, bool add);
+void fenceProducts();
+void commitProducts();
+void landProducts(int groupsInFlight);
+
+}  // namespace machine
+
+namespace ptx {
+
+using Mbarrier = uint64_t;
+
+void initBarrier(Mbarrier* b, int arrivals);
+/// Makes this thread's initialised barriers known to the copy engine.
+void fenceBarrierInit();
+void arrive(Mbarrier* b);
+/// Arrives and lets the phase last until `bytes` more have been copied.
+void arriveExpect(Mbarrier* b, int bytes);
+/// Waits until the phase of that parity has ended; the first phase has parity 0, and "the one before it" parity 1.
+void waitBarrier(Mbarrier* b, uint32_t parity);
+
+/// Starts copying the box at (row, col) of the map to `shared`, a multiple of 1024; its bytes count towards b.
+void copyBox(void* shared, const TensorMap& map, int row, int col, Mbarrier* b);
+
+/// Where a tile begins in shared memory, with the fields of the hardware's descriptor.
+uint64_t descriptor(const void* p);
+
+inline void wgmmaFence() { machine::fenceProducts(); }
+inline void wgmmaCommit() { machine::commitProducts(); }
+template <int groups, int n> void wgmmaWait(float (&)[n]) { machine::landProducts(groups); }
+
+/// d = [d +] a b^T: [64 x 16] times [n x 16] in bf16 by the 128 threads of a warpgroup; fragment::accumulator says who holds
+/// what. Here n = 128.
+inline void wgmma(float (&d)[64], uint64_t a, uint64_t b, bool add) { machine::issueProduct(d, 64, a, b, add); }
+
+/// Registers have no limit here.
+template <int n> void takeRegisters() { static_assert(n % 8 == 0 && n >= 24 && n <= 256); }
+template <int n> void giveRegisters() { static_assert(n % 8 == 0 && n >= 24 && n <= 256); }
+
+}  // namespace ptx
+
+}  // namespace moe
