@@ -23,6 +23,8 @@ export interface MeasureOptions extends Repetitions {
   readonly prepare?: () => void;
   /** Ends each repetition, on the clock: waits for the device. */
   readonly finish?: () => void;
+  /** The device's own clock, which counts from where its work of this repetition begins to where it ends. */
+  readonly clock?: { begin(): void; end(): number } | undefined;
 }
 
 /** Cores that other programs may use while we measure. */
@@ -63,16 +65,28 @@ function* session(o: MeasureOptions): Generator<void, Times, void> {
     const start = now();
     while (seconds.length < o.least || (now() - start < o.budget && seconds.length < o.most)) {
       o.prepare?.();
-      const before = now();
+      const end = startClock(o);
       yield;
-      o.finish?.();
-      seconds.push(now() - before);
+      seconds.push(end());
     }
     const others = neighbours();
     if (!best || others < best.others) best = { seconds, others };
     if (best.others < QUIET || now() > end) return best;
     waitUntilQuiet(end - now());
   }
+}
+
+/** Starts the clock of one repetition; the result stops it and tells the seconds. */
+function startClock({ clock, finish }: MeasureOptions): () => number {
+  if (clock) {
+    clock.begin();
+    return () => clock.end();
+  }
+  const before = now();
+  return () => {
+    finish?.();
+    return now() - before;
+  };
 }
 
 /** Waits, at most `patience` seconds, until other programs leave the cores alone. Blocks the thread. */

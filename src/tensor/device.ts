@@ -77,6 +77,12 @@ export function synchronize(on: Device): void {
   addon.synchronize(on.index);
 }
 
+/** The device's own clock: seconds from one place among its work to another, waits included, launches not. CPUs have none. */
+export function deviceClock(on: Device): { begin(): void; end(): number } | undefined {
+  if (on.kind === 'cpu') return undefined;
+  return { begin: () => void addon.beginTimer(on.index), end: () => addon.endTimer(on.index) };
+}
+
 /** Names what is allocated while `body` runs, for memory reports. */
 export function tagged<T>(tag: string, body: () => T): T {
   const before = addon.setTag(tag);

@@ -1,4 +1,13 @@
-export { chooseDevice, type Device, type DeviceKind, device, memoryOf, synchronize, tagged } from './device.js';
+export {
+  chooseDevice,
+  type Device,
+  type DeviceKind,
+  device,
+  deviceClock,
+  memoryOf,
+  synchronize,
+  tagged,
+} from './device.js';
 export { type Graph, graphsPay, Repeated, recordGraph } from './graph.js';
 export { readLater } from './later.js';
 export { named } from './named.js';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { sharedPath } from '../shared.js';
-import { dispose, openGolden, rmsError, run } from './golden.js';
+import { dispose, openGolden, rmsError, runGolden } from './golden.js';
 
 /**
  * What transformers 5.18 errs in a plain bf16 run (torch 2.13, CPU, weights and arithmetic in bf16, eager attention and
@@ -31,7 +31,7 @@ describe.skipIf(!root)(
   () => {
     it.each(Object.entries(plainRun))('%s: errors within twice those', (name, { logits, gradients }) => {
       const golden = openGolden(join(root!, name));
-      const { model, result } = run(join(root!, name), golden, 'bf16');
+      const { model, result } = runGolden(join(root!, name), golden, { dtype: 'bf16' });
       dispose(model);
       const expected = golden.floats('logits');
       const width = golden.shape('logits').at(-1)!;

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Engine } from '../../src/generate/index.js';
 import { sharedPath } from '../shared.js';
-import { dispose, goldenCases, maxError, openGolden, run } from './golden.js';
+import { dispose, goldenCases, maxError, openGolden, runGolden } from './golden.js';
 
 // Fixtures computed with Hugging Face transformers in float64; tolerances of their README, never looser.
 const root = sharedPath('golden');
@@ -28,7 +28,7 @@ describe.skipIf(!root)('parity with transformers (skipped where the shared golde
     describe(name, () => {
       const folder = join(root!, name);
       const golden = openGolden(folder);
-      const { model, result } = run(folder, golden);
+      const { model, result } = runGolden(folder, golden);
 
       it('gives the same logits, hidden states and loss', () => {
         expect(maxError(result.logits, golden.floats('logits'))).toBeLessThan(LOGITS);

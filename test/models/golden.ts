@@ -5,7 +5,7 @@ import { parametersOf } from '../../src/models/codec.js';
 import { loadModel } from '../../src/models/folder.js';
 import { type ForwardResult, forward } from '../../src/models/forward.js';
 import type { Model } from '../../src/models/index.js';
-import { device } from '../../src/tensor/index.js';
+import { type Device, device } from '../../src/tensor/index.js';
 
 /** The tensors of a golden file, as numbers with their shapes. */
 export interface Golden {
@@ -58,13 +58,12 @@ export const dispose = (model: Model) => {
 };
 
 /** The model of a case with the answers it gives to the golden's inputs, gradients included. */
-export function run(
+export function runGolden(
   folder: string,
   golden: Golden,
-  dtype: 'f32' | 'bf16' = 'f32',
+  { dtype = 'f32', on = device('cpu') }: { readonly dtype?: 'f32' | 'bf16'; readonly on?: Device } = {},
 ): { model: Model; result: ForwardResult } {
-  const cpu = device('cpu');
-  const model = loadModel(folder, { device: cpu, dtype, train: true });
+  const model = loadModel(folder, { device: on, dtype, train: true });
   const optional = (name: string) => (golden.has(name) ? golden.ints(name) : undefined);
   const [rows, length] = golden.shape('input_ids') as [number, number];
   const result = forward(
@@ -77,7 +76,7 @@ export function run(
       labels: optional('labels'),
       mtpWeight: golden.has('mtp_weight') ? golden.floats('mtp_weight')[0] : undefined,
     },
-    cpu,
+    on,
     true,
   );
   return { model, result };

@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ABI } from '../../src/abi.js';
-import { packageRoot } from '../../src/native.js';
+import { addon, packageRoot } from '../../src/native.js';
 import { installPackage } from '../package/installed.js';
 
 /* Libraries that stand in for what this machine does not have: a profiler, and a binary of another version. */
@@ -13,6 +13,18 @@ import { installPackage } from '../package/installed.js';
 const compiler = ['cc', 'gcc'].find((name) => spawnSync(name, ['--version']).status === 0);
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-stand-in-'));
 afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Compiles a backend library; the addon of this process may open it. */
+function compileBackend(name: string, ...options: string[]): string {
+  const out = join(folder, `${name}.so`);
+  const words = ['-std=gnu++20', '-shared', '-fPIC', '-fvisibility=hidden', ...options, '-o', out];
+  const { status, stderr } = spawnSync('g++', [...words, join(packageRoot, 'test', 'native', 'failing_backend.cc')], {
+    encoding: 'utf8',
+  });
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  return out;
+}
 
 function compile(source: string, out: string): string {
   const headers = join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include');
@@ -84,5 +96,28 @@ describe.skipIf(!compiler)(`with a C compiler${compiler ? '' : ' (there is none)
         '"npm rebuild train-moe" (in a checkout: npm run build). "train-moe doctor" names the file.\n',
     );
     expect(status).toBe(3);
+  });
+});
+
+describe.skipIf(spawnSync('g++', ['--version']).status !== 0)('a backend library (needs g++)', () => {
+  it('that fails in an op is told with the shapes of the call', () => {
+    const { index } = addon.openLibrary(compileBackend('failing'));
+    const f32 = 0;
+    const [y, a] = [addon.create(index, f32, 0, 2, 4), addon.create(index, f32, 0, 2, 4)];
+    expect(() => addon.ops.add!(y, a, a)).toThrow(
+      'add: CUDA reports "an illegal memory access was encountered". The call was add(y[2,4]:f32, a[2,4]:f32, b[2,4]:f32).',
+    );
+    addon.release(Float64Array.of(y, a), 2);
+  });
+
+  it('of another version is refused by number', () => {
+    expect(() => addon.openLibrary(compileBackend('other', '-DOTHER_ABI'))).toThrow(
+      `the backend library failing has ABI ${ABI - 1}, this addon ${ABI}; rebuild it (npm run build).`,
+    );
+  });
+
+  it('has the number of the header', () => {
+    const header = readFileSync(join(packageRoot, 'native', 'backend.h'), 'utf8');
+    expect(Number(/kAbi = (\d+);/.exec(header)![1])).toBe(ABI);
   });
 });

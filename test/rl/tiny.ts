@@ -12,7 +12,7 @@ import { type GrpoInput, resolveGrpo } from '../../src/rl/config.js';
 import type { GrpoParts } from '../../src/rl/grpo.js';
 import { Reference } from '../../src/rl/reference.js';
 import type { Grader, Question, QuestionSource } from '../../src/rl/sample.js';
-import { device } from '../../src/tensor/index.js';
+import { type Device, device } from '../../src/tensor/index.js';
 import { trainBpe } from '../../src/tokenizer/index.js';
 
 export const VOCABULARY = 24;
@@ -30,7 +30,7 @@ const sizes = {
 const common = { rms_norm_eps: 1e-6, rope_theta: 10_000, max_position_embeddings: 128, initializer_range: 0.08 };
 
 /** Models of two layers with random weights: a dense one, and one with latent attention and four experts. */
-export function tinyModel(kind: 'dense' | 'experts', seed = 1): Model {
+export function tinyModel(kind: 'dense' | 'experts', seed = 1, on: Device = device('cpu')): Model {
   const family = (kind === 'dense' ? llama : deepseekV3) as unknown as Family;
   const experts = {
     kv_lora_rank: 8,
@@ -49,7 +49,7 @@ export function tinyModel(kind: 'dense' | 'experts', seed = 1): Model {
     routed_scaling_factor: 1,
   };
   const config = family.fromHub({ ...sizes, ...common, ...(kind === 'experts' && experts) });
-  return createModel(family, config, { device: device('cpu'), dtype: 'f32', seed, train: true });
+  return createModel(family, config, { device: on, dtype: 'f32', seed, train: true });
 }
 
 /** Two-token prompts, different for every index. */
@@ -75,16 +75,15 @@ export const wantedShare: Grader = {
 /** Everything a step needs, around a tiny model; dispose() gives the memory back. */
 export function tinyParts(
   settings: Partial<GrpoInput> = {},
-  { kind = 'dense' as 'dense' | 'experts', grader = wantedShare, seed = 1 } = {},
+  { kind = 'dense' as 'dense' | 'experts', grader = wantedShare, seed = 1, on = device('cpu') } = {},
 ): GrpoParts & { dispose(): void } {
   const config = resolveGrpo({ model: 'none', maxTokens: 8, lr: 1e-2, kl: 0, prompts: 4, group: 8, ...settings });
-  const cpu = device('cpu');
-  const model = tinyModel(kind, seed);
+  const model = tinyModel(kind, seed, on);
   const trained = parametersOf(model)
     .filter(({ param }) => !param.buffer)
     .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
-  const optimizer = new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0, moments: 'f32' }, cpu);
-  const reference = config.kl > 0 ? new Reference(model, cpu) : undefined;
+  const optimizer = new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0, moments: 'f32' }, on);
+  const reference = config.kl > 0 ? new Reference(model, on) : undefined;
   const engine = new Engine(model, { cacheTokens: 2048, pageSize: 8, maxBatch: 64 });
   return {
     model,
@@ -95,7 +94,7 @@ export function tinyParts(
     stopIds: [END],
     source: questions,
     grader,
-    device: cpu,
+    device: on,
     config,
     dispose() {
       engine.dispose();

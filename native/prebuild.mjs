@@ -1,0 +1,65 @@
+// Makes prebuilds/linux-x64 for a release: the addon, and the CUDA library with code for every architecture where nvcc is. Then
+// checks what a user will get (native/check_prebuilds.mjs). Needs `npm run build:ts` before; uses no network.
+//
+//   node native/prebuild.mjs [--archs "80-real;90a-real"]
+import { spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { checkPrebuilds } from './check_prebuilds.mjs';
+
+// Real code for each generation that is sold or rented, and the newest PTX for those to come.
+const ARCHITECTURES = '80-real;86-real;89-real;90a-real;100a-real;120';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const args = process.argv.slice(2);
+const archs = args.includes('--archs') ? args[args.indexOf('--archs') + 1] : ARCHITECTURES;
+const target = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
+
+function run(command, words) {
+  const start = performance.now();
+  const { status, error } = spawnSync(command, words, { cwd: root, stdio: 'inherit' });
+  if (status !== 0) {
+    console.error(`train-moe: ${command} ${words.join(' ')} failed${error ? ` (${error.message})` : ''}.`);
+    process.exit(1);
+  }
+  return ((performance.now() - start) / 60_000).toFixed(1);
+}
+
+function install(from, name) {
+  const to = join(target, name);
+  copyFileSync(from, to);
+  chmodSync(to, 0o755);
+  const before = statSync(to).size;
+  run('strip', ['--strip-unneeded', to]);
+  console.log(`${name}: ${megabytes(before)}, stripped ${megabytes(statSync(to).size)}`);
+}
+
+const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`;
+
+rmSync(target, { recursive: true, force: true });
+mkdirSync(target, { recursive: true });
+const nvcc = spawnSync('nvcc', ['--version']).status === 0;
+const all = '-DTRAIN_MOE_ISAS=portable;avx2;avx512';
+const minutes = run(process.execPath, ['native/build.mjs', '--out', 'build/prebuild', all]);
+console.log(`the addon: ${minutes} minutes`);
+install(join(root, 'build', 'Release', 'train_moe.node'), 'train-moe.glibc.node');
+if (nvcc) {
+  const definitions = ['-DTRAIN_MOE_CUDA=ON', '-DTRAIN_MOE_ISAS=portable', `-DTRAIN_MOE_CUDA_ARCHS=${archs}`];
+  const configured = run('cmake', [
+    '-S',
+    '.',
+    '-B',
+    'build/prebuild-cuda',
+    '-DCMAKE_BUILD_TYPE=Release',
+    ...definitions,
+  ]);
+  const jobs = process.env.TRAIN_MOE_BUILD_JOBS ?? '2';
+  const built = run('cmake', ['--build', 'build/prebuild-cuda', '--target', 'train_moe_cuda', '--parallel', jobs]);
+  console.log(`the CUDA library for ${archs}: ${(Number(configured) + Number(built)).toFixed(1)} minutes`);
+  install(join(root, 'build', 'prebuild-cuda', 'train_moe_cuda.so'), 'train_moe_cuda.so');
+} else console.log('nvcc was not found: without the CUDA library');
+
+const faults = await checkPrebuilds(root, { log: console.log });
+for (const fault of faults) console.error(`train-moe: ${fault}`);
+process.exit(faults.length > 0 ? 1 : 0);

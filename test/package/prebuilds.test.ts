@@ -1,0 +1,60 @@
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { builtAddon, installPackage, root } from './installed.js';
+
+interface Checks {
+  checkPrebuilds(root: string, options: { log?: (line: string) => void; limit?: number }): Promise<string[]>;
+}
+const { checkPrebuilds } = (await import(join(root, 'native', 'check_prebuilds.mjs'))) as Checks;
+const objdump = spawnSync('objdump', ['--version']).status === 0;
+
+describe.skipIf(!builtAddon || !objdump)(
+  'the check of prebuilt binaries (needs a build and objdump)',
+  { timeout: 240_000 },
+  () => {
+    const home = installPackage('prebuilds');
+    const folder = join(home, 'prebuilds', `${process.platform}-${process.arch}`);
+    const lay = (...extra: string[]) => {
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder, { recursive: true });
+      copyFileSync(builtAddon!, join(folder, 'train-moe.glibc.node'));
+      for (const path of extra) copyFileSync(path, join(folder, path.split('/').at(-1)!));
+    };
+
+    it('passes what was built here, and tells sizes and what loaded', async () => {
+      const cuda = join(root, 'build', 'Release', 'train_moe_cuda.so');
+      lay(...[cuda].filter(existsSync));
+      const lines: string[] = [];
+      expect(await checkPrebuilds(home, { log: (line) => lines.push(line) })).toEqual([]);
+      expect(lines).toHaveLength(readdirSync(folder).length + 1);
+      expect(lines.find((l) => l.includes('.node'))).toMatch(
+        /^train-moe\.glibc\.node: [\d.]+ MB, glibc 2\.\d+, works as cpu-/,
+      );
+      if (existsSync(cuda))
+        expect(lines.find((l) => l.includes('cuda.so'))).toMatch(/works as cuda|NVIDIA driver|no GPU/);
+      expect(lines.at(-1)).toMatch(/^the package: [\d.]+ MB packed$/);
+    });
+
+    it('finds a package that is too large, and a binary that does not load', async () => {
+      lay();
+      expect(await checkPrebuilds(home, { limit: 1000 })).toEqual([
+        expect.stringMatching(/^the package is \d+ bytes packed, and 1000 are the limit\.$/),
+      ]);
+      const other = spawnSync('cc', ['-shared', '-x', 'c', '-', '-o', join(folder, 'train_moe_cuda.so')], {
+        input: 'int nothing;',
+      });
+      if (other.status !== 0) return; // no C compiler
+      expect(await checkPrebuilds(home, {})).toEqual([
+        expect.stringMatching(/^train_moe_cuda\.so does not load: .*it has no function train_moe_backend/),
+      ]);
+    });
+
+    it('asks for a prebuild where there is none', async () => {
+      rmSync(folder, { recursive: true, force: true });
+      writeFileSync(join(home, 'prebuilds', 'note.txt'), '');
+      expect(await checkPrebuilds(home, {})).toEqual([expect.stringMatching(/holds no addon; run npm run prebuild/)]);
+    });
+  },
+);
