@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import * as native from '../../src/native.gen.js';
+import { addon } from '../../src/native.js';
 import { add } from '../../src/ops/add.js';
 import { concat } from '../../src/ops/concat.js';
+import { linearCrossEntropy } from '../../src/ops/cross_entropy.js';
 import { linear } from '../../src/ops/linear.js';
 import { rmsnorm } from '../../src/ops/rmsnorm.js';
 import {
@@ -190,6 +192,24 @@ describe('memory', () => {
     const end = memoryOf(cpu);
     expect([end.live, end.tensors]).toEqual([after.live, after.tensors]);
     for (const p of [w, x, weightOnes]) p.dispose();
+  });
+
+  it('that an op takes for itself goes back to the cache and is used again', () => {
+    const cpu = device('cpu');
+    const [rows, vocabulary] = [64, 4096];
+    const x = random([rows, 8], 1);
+    const head = random([vocabulary, 8], 2);
+    const targets = from(new Int32Array(rows).fill(3));
+    const weights = from(new Float32Array(rows).fill(1));
+    const cached = () => {
+      linearCrossEntropy(x, head, targets, { weights }).dispose();
+      return memoryOf(cpu).cached;
+    };
+    addon.trimMemory(cpu.index);
+    const once = scope(cached);
+    expect(once).toBeGreaterThan(rows * vocabulary * 4); // its logits, in f32
+    expect(scope(cached)).toBe(once);
+    for (const t of [x, head, targets, weights]) t.dispose();
   });
 
   it('is given back when a step fails half way', () => {

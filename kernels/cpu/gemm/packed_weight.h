@@ -43,8 +43,8 @@ class Workspace {
 
  private:
   Buffer* near_;
+  size_t capacity_ = 0;  ///< before data_, whose making sets it
   void* data_;
-  size_t capacity_ = 0;
 };
 
 }  // namespace moe::MOE_ISA::gemm
