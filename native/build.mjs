@@ -3,7 +3,7 @@
 //
 //   node native/build.mjs [--cuda] [--emulator] [--out DIR] [-DNAME=VALUE ...]
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,6 +28,12 @@ function run(command, commandArgs) {
     process.exit(1);
   }
   if (result.status !== 0) process.exit(result.status ?? 1);
+}
+
+/** Takes the place of an older file in one step, which programs that run on that one do not notice. */
+function install(from, to) {
+  copyFileSync(from, `${to}.new`);
+  renameSync(`${to}.new`, to);
 }
 
 function cmakeJs() {
@@ -55,5 +61,5 @@ mkdirSync(release, { recursive: true });
 for (const folder of [out, join(out, 'Release')]) {
   if (!existsSync(folder)) continue;
   for (const file of readdirSync(folder))
-    if (/^train_moe(_\w+)?\.(node|so)$/.test(file)) copyFileSync(join(folder, file), join(release, file));
+    if (/^train_moe(_\w+)?\.(node|so)$/.test(file)) install(join(folder, file), join(release, file));
 }
