@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "cpu.h"
+#include "pages.h"
 
 #define MOE_TEXT2(x) #x
 #define MOE_TEXT(x) MOE_TEXT2(x)
@@ -12,7 +13,7 @@ namespace moe {
 
 namespace {
 
-void* allocate(size_t bytes) { return std::aligned_alloc(64, (bytes + 63) / 64 * 64); }
+void* allocate(size_t bytes) { return parallel::allocate(bytes); }
 void release(void* data, size_t) { std::free(data); }
 void copy(void* to, const void* from, size_t bytes) { memcpy(to, from, bytes); }
 void synchronize() {}

@@ -1,7 +1,10 @@
 #include "parallel.h"
 
+#include "pages.h"
+
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -70,7 +73,11 @@ class Pool {
     job_.fetch_add(1, std::memory_order_release);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) wake();
     work(0);
-    while (busy_.load(std::memory_order_acquire) > 0) pause();
+    // Workers finish within a task's time, unless another program has taken their core: then ours is better lent than spun.
+    for (int spins = 0; busy_.load(std::memory_order_acquire) > 0;) {
+      if (++spins < kSpins) pause();
+      else sched_yield();
+    }
   }
 
   Scratch& scratch(int worker) { return scratch_[worker]; }
@@ -166,9 +173,8 @@ namespace {
 void reserve(void*& data, int64_t& held, int64_t bytes) {
   if (held >= bytes) return;
   std::free(data);
-  const int64_t rounded = (bytes + 4095) / 4096 * 4096;
-  data = std::aligned_alloc(4096, rounded);
-  held = data ? rounded : 0;
+  data = allocate(bytes);
+  held = data ? bytes : 0;
   if (!data) std::abort();
 }
 
@@ -179,6 +185,17 @@ struct Shared {
 };
 
 }  // namespace
+
+void* allocate(int64_t bytes) {
+  constexpr int64_t kPage = 4096, kHugePage = 2 << 20;
+  if (bytes < kPage) return std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  const bool large = bytes >= kHugePage;
+  const int64_t rounded = (bytes + kPage - 1) / kPage * kPage;
+  void* data = nullptr;
+  if (posix_memalign(&data, large ? kHugePage : 64, rounded) != 0) return nullptr;
+  if (large) madvise(data, rounded, MADV_HUGEPAGE);  // a wish: a kernel without huge pages refuses it, and all works
+  return data;
+}
 
 void* scratch(int worker, int slot, int64_t bytes) {
   Scratch& own = pool().scratch(worker);
