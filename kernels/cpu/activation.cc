@@ -72,6 +72,28 @@ struct Tanh {
   }
 };
 
+/// Both halves of swiglu's gradient, which share the sigmoid.
+template <bool add, class T> void swigluGradient(T* dgate, T* dup, int64_t n, const T* dy, const T* gate, const T* up) {
+  struct Both {
+    vec dgate, dup;
+  };
+  const auto of = [](vec e, vec g, vec u) -> Both {
+    const vec s = sigmoid(g);
+    return {e * u * (s * (1.f + g * (1.f - s))), e * (g * s)};
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Both d = of(load(dy + i), load(gate + i), load(up + i));
+    store(dgate + i, add ? load(dgate + i) + d.dgate : d.dgate);
+    store(dup + i, add ? load(dup + i) + d.dup : d.dup);
+  }
+  if (const int left = static_cast<int>(n - i)) {
+    const Both d = of(loadPart(dy + i, left), loadPart(gate + i, left), loadPart(up + i, left));
+    storePart(dgate + i, add ? loadPart(dgate + i, left) + d.dgate : d.dgate, left);
+    storePart(dup + i, add ? loadPart(dup + i, left) + d.dup : d.dup, left);
+  }
+}
+
 template <class F> void withKind(int64_t kind, F&& f) {
   switch (kind) {
     case 0: return f(Gelu{});
@@ -104,8 +126,8 @@ void swiglu_backward(Acc dgate_up, In dy, In gate_up) {
     spans({rows, cols}, [&](int64_t row, int64_t col, int64_t count) {
       const T *gate = gate_up.as<T>() + row * 2 * cols + col, *d = dy.as<T>() + row * cols + col;
       T* to = dgate_up.as<T>() + row * 2 * cols + col;
-      accumulate(dgate_up.beta, to, count, [](vec e, vec g, vec u) { return e * u * Silu::slope(g); }, d, gate, gate + cols);
-      accumulate(dgate_up.beta, to + cols, count, [](vec e, vec g) { return e * Silu::value(g); }, d, gate);
+      if (dgate_up.beta == 0) swigluGradient<false>(to, to + cols, count, d, gate, gate + cols);
+      else swigluGradient<true>(to, to + cols, count, d, gate, gate + cols);
     });
   });
 }
