@@ -272,11 +272,29 @@ DType dtypeOf(int64_t code) {
   return static_cast<DType>(code);
 }
 
-void setShape(View& view, const Napi::CallbackInfo& info, size_t first) {
-  view.rank = static_cast<int>(info.Length() - first);
+/// The arguments of the calls that come by the hundred with every step; read straight from Node-API, for its C++ wrapper
+/// allocates memory for more than six of them.
+struct Arguments {
+  static constexpr size_t kMost = 3 + 2 * kMaxRank;
+  napi_env env;
+  size_t count = kMost;
+  napi_value values[kMost];
+
+  Arguments(napi_env env, napi_callback_info info) : env(env) { napi_get_cb_info(env, info, &count, values, nullptr, nullptr); }
+  int64_t operator[](size_t i) const { return integer(env, values[i]); }
+};
+
+napi_value toNumber(napi_env env, double value) {
+  napi_value out = nullptr;
+  napi_create_double(env, value, &out);
+  return out;
+}
+
+void setShape(View& view, const Arguments& given, size_t first) {
+  view.rank = static_cast<int>(given.count - first);
   if (view.rank > kMaxRank) throw Error("bad-argument", "a tensor has at most 5 dimensions, " + std::to_string(view.rank) + " were given.");
   for (int i = 0; i < view.rank; i++) {
-    view.shape[i] = integer(info.Env(), info[first + i]);
+    view.shape[i] = given[first + i];
     if (view.shape[i] < 0) throw Error("bad-argument", "a dimension of " + std::to_string(view.shape[i]) + " was given; sizes are 0 or more.");
   }
   int64_t stride = 1;
@@ -295,35 +313,36 @@ std::string describe(const View& view) {
 }
 
 /// create(backend, dtype, weight, ...shape) -> id
-Napi::Value create(const Napi::CallbackInfo& info) {
-  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
-    Context& context = contextOf(info.Env());
-    const int64_t backend = integer(info.Env(), info[0]);
+napi_value create(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    const Arguments given(env, info);
+    Context& context = contextOf(env);
+    const int64_t backend = given[0];
     View view;
-    view.dtype = dtypeOf(integer(info.Env(), info[1]));
-    setShape(view, info, 3);
+    view.dtype = dtypeOf(given[1]);
+    setShape(view, given, 3);
     view.buffer = context.backends.at(backend).allocator->create(view.size() * bytes(view.dtype), context.tag, [&] { return describe(view); });
-    view.buffer->weight = integer(info.Env(), info[2]) != 0;
+    view.buffer->weight = given[2] != 0;
     view.data = view.buffer->data;
-    return Napi::Number::New(info.Env(), context.put(view));
-  })};
+    return toNumber(env, context.put(view));
+  });
 }
 
 /// view(id, offset, rank, ...shape, ...stride) -> id of a window on the same memory; offset and strides in elements
-Napi::Value makeView(const Napi::CallbackInfo& info) {
-  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
-    const Napi::Env env = info.Env();
+napi_value makeView(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    const Arguments given(env, info);
     Context& context = contextOf(env);
-    const View base = context.at(integer(env, info[0])).view;
-    const int64_t offset = integer(env, info[1]), rank = integer(env, info[2]);
-    if (rank < 0 || rank > kMaxRank || static_cast<int64_t>(info.Length()) != 3 + 2 * rank) throw Error("internal", "view: wrong number of arguments.");
+    const View base = context.at(given[0]).view;
+    const int64_t offset = given[1], rank = given[2];
+    if (rank < 0 || rank > kMaxRank || static_cast<int64_t>(given.count) != 3 + 2 * rank) throw Error("internal", "view: wrong number of arguments.");
     View view = base;
     view.rank = static_cast<int>(rank);
     int64_t last = offset;
     bool empty = false;
     for (int i = 0; i < rank; i++) {
-      view.shape[i] = integer(env, info[3 + i]);
-      view.stride[i] = integer(env, info[3 + rank + i]);
+      view.shape[i] = given[3 + i];
+      view.stride[i] = given[3 + rank + i];
       if (view.shape[i] < 0 || view.stride[i] < 0) throw Error("bad-argument", "view: sizes and strides are 0 or more.");
       if (view.shape[i] == 0) empty = true;
       else last += (view.shape[i] - 1) * view.stride[i];
@@ -333,19 +352,25 @@ Napi::Value makeView(const Napi::CallbackInfo& info) {
       throw Error("bad-argument", "view: the window reaches beyond the tensor's memory.");
     view.data = static_cast<char*>(base.data) + offset * bytes(base.dtype);
     view.buffer->views++;
-    return Napi::Number::New(env, context.put(view));
-  })};
+    return toNumber(env, context.put(view));
+  });
 }
 
 /// release(Float64Array of ids, count)
-Napi::Value release(const Napi::CallbackInfo& info) {
-  return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
-    Context& context = contextOf(info.Env());
-    const auto ids = info[0].As<Napi::Float64Array>();
-    const int64_t count = integer(info.Env(), info[1]);
-    for (int64_t i = 0; i < count; i++) context.release(static_cast<int64_t>(ids.Data()[i]));
+napi_value release(napi_env env, napi_callback_info info) {
+  return guarded(env, [&]() -> napi_value {
+    const Arguments given(env, info);
+    Context& context = contextOf(env);
+    napi_typedarray_type type;
+    size_t length = 0;
+    void* data = nullptr;
+    if (napi_get_typedarray_info(env, given.values[0], &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_float64_array)
+      throw Error("bad-argument", "a Float64Array was expected by the native call.");
+    const int64_t count = given[1];
+    if (count > static_cast<int64_t>(length)) throw Error("bad-argument", "release: fewer ids were given than are to be released.");
+    for (int64_t i = 0; i < count; i++) context.release(static_cast<int64_t>(static_cast<double*>(data)[i]));
     return nullptr;
-  })};
+  });
 }
 
 /// The bytes of a typed array or other view of memory.
@@ -651,9 +676,14 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   napi_set_instance_data(env, new Context, [](napi_env, void* data, void*) { delete static_cast<Context*>(data); }, nullptr);
   exports["abi"] = kAbi;
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) { exports[name] = Napi::Function::New(env, function, name); };
-  add("create", create);
-  add("view", makeView);
-  add("release", release);
+  const auto addPlain = [&](Napi::Object to, const char* name, napi_callback function) {
+    napi_value value;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);
+    to[name] = Napi::Value(env, value);
+  };
+  addPlain(exports, "create", create);
+  addPlain(exports, "view", makeView);
+  addPlain(exports, "release", release);
   add("write", write);
   add("read", read);
   add("beginRead", beginRead);
@@ -681,11 +711,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("setErrorClass", setErrorClass);
   add("table", table);
   auto ops = Napi::Object::New(env);
-  for (const Line& line : kTable) {
-    napi_value function;
-    napi_create_function(env, line.name, NAPI_AUTO_LENGTH, line.bind, nullptr, &function);
-    ops[line.name] = Napi::Value(env, function);
-  }
+  for (const Line& line : kTable) addPlain(ops, line.name, line.bind);
   exports["ops"] = ops;
   return exports;
 }

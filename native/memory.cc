@@ -14,6 +14,14 @@ size_t sizeClass(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+/// Which of the classes a size that sizeClass() gave is: eight to a power of two.
+size_t classOf(size_t capacity) {
+  const int power = std::bit_width(capacity) - 1;
+  return 8 * power + (capacity >> (power - 3)) % 8;
+}
+
+size_t capacityOf(size_t index) { return (8 + index % 8) << (index / 8) >> 3; }
+
 std::string megabytes(size_t bytes) {
   const double mb = static_cast<double>(bytes) / 1e6;
   char text[32];
@@ -35,7 +43,7 @@ Allocator::TagUse& Allocator::tag(int index) {
 
 void* Allocator::take(size_t bytes, size_t& capacity) {
   capacity = sizeClass(bytes);
-  auto& list = free_[capacity];
+  auto& list = free_[classOf(capacity)];
   if (!list.empty()) {
     void* data = list.back();
     list.pop_back();
@@ -52,7 +60,7 @@ void* Allocator::take(size_t bytes, size_t& capacity) {
 }
 
 void Allocator::give(void* data, size_t capacity) {
-  free_[capacity].push_back(data);
+  free_[classOf(capacity)].push_back(data);
   use_.cached += capacity;
 }
 
@@ -127,9 +135,10 @@ void Allocator::dissolve(Arena& arena) {
 }
 
 void Allocator::trim() {
-  for (auto& [capacity, list] : free_)
-    for (void* data : list) backend_->release(data, capacity);
-  free_.clear();
+  for (size_t i = 0; i < free_.size(); i++) {
+    for (void* data : free_[i]) backend_->release(data, capacityOf(i));
+    free_[i].clear();
+  }
   use_.cached = 0;
 }
 

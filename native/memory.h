@@ -1,5 +1,6 @@
 // Memory that is handed out, counted and kept for reuse.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -79,7 +80,7 @@ class Allocator {
   void uncount(int tagIndex, size_t bytes);
   [[noreturn]] void exhausted(size_t bytes, int tag, const std::function<std::string()>& what);
   const Backend* backend_;
-  std::map<size_t, std::vector<void*>> free_;
+  std::array<std::vector<void*>, 8 * 64> free_;  ///< by size class
   Use use_;
   Arena* arena_ = nullptr;
   size_t limit_ = 0;

@@ -7,21 +7,24 @@ import { tensorsIn } from './tree.js';
  * list: a scope releases them when it ends, a tape when the step that made them is unwound.
  */
 export interface Owner {
-  readonly made: Set<Tensor>;
+  readonly made: Made;
 }
+
+/** Tensors in the order they were made. One that was taken off leaves a gap: a list is cheaper than a set, and made often. */
+export type Made = (Tensor | undefined)[];
 
 const owners: (Owner | undefined)[] = [];
 
 /** @internal Puts a tensor on the list of whoever is active. Called by the Tensor constructor. */
 export function adopt(tensor: Tensor): void {
-  const made = owners.at(-1)?.made;
-  made?.add(tensor);
+  const made = owners[owners.length - 1]?.made;
   tensor.list = made;
+  if (made) tensor.place = made.push(tensor) - 1;
 }
 
 /** @internal Takes a tensor off its list, so that nobody releases it. */
 export function forget(tensor: Tensor): void {
-  tensor.list?.delete(tensor);
+  if (tensor.list) tensor.list[tensor.place] = undefined;
   tensor.list = undefined;
 }
 
@@ -42,20 +45,20 @@ export function owning<T>(owner: Owner | undefined, body: () => T): T {
  * @throws TrainMoeError `bad-argument` when body is asynchronous: its tensors would be released under its feet.
  */
 export function scope<T>(body: () => T): T {
-  const owner: Owner = { made: new Set() };
+  const owner: Owner = { made: [] };
   let result: T | undefined;
   try {
     result = owning(owner, body);
     if (result instanceof Promise)
       throw new TrainMoeError('bad-argument', 'scope() was given an async function; await outside of the scope.');
     for (const tensor of tensorsIn(result))
-      if (owner.made.has(tensor)) {
+      if (tensor.list === owner.made) {
         forget(tensor);
         adopt(tensor);
       }
     return result;
   } finally {
-    releaseNow([...owner.made]);
+    releaseNow(owner.made);
   }
 }
 

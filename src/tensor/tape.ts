@@ -3,7 +3,7 @@ import * as native from '../native.gen.js';
 import type { Acc } from '../native.js';
 import { GradientState } from './gradient.js';
 import { namedBack, place } from './named.js';
-import { adopt, forget, type Owner, owning, scope } from './scope.js';
+import { adopt, forget, type Made, type Owner, owning, scope } from './scope.js';
 import { releaseNow, Tensor } from './tensor.js';
 import { tensorsIn } from './tree.js';
 
@@ -14,13 +14,13 @@ interface Step {
   readonly where: string | undefined;
   readonly outputs: readonly Tensor[];
   readonly back: (...dy: (Tensor | undefined)[]) => void;
-  readonly made: ReadonlySet<Tensor>;
+  readonly made: Made;
 }
 
 /** Steps in the order they ran, which is a topological order; the open list collects tensors of the op being run. */
 interface Tape extends Owner {
   readonly steps: Step[];
-  made: Set<Tensor>;
+  made: Made;
 }
 
 let tape: Tape | undefined;
@@ -65,7 +65,7 @@ export function record<Y extends Tensor | readonly Tensor[]>(
   const outputs: readonly Tensor[] = y instanceof Tensor ? [y] : (y as readonly Tensor[]);
   for (const output of outputs) output.gradient ??= new GradientState(output, false);
   tape.steps.push({ name, where: place(), outputs, back: back as Step['back'], made: tape.made });
-  tape.made = new Set();
+  tape.made = [];
   return y;
 }
 
@@ -76,7 +76,7 @@ export function record<Y extends Tensor | readonly Tensor[]>(
 export function recordRoot(name: string, inputs: readonly Tensor[], back: () => void): void {
   if (!tape || !inputs.some((x) => x.requiresGrad)) return;
   tape.steps.push({ name, where: place(), outputs: [], back, made: tape.made });
-  tape.made = new Set();
+  tape.made = [];
 }
 
 /**
@@ -108,7 +108,7 @@ export function vectorJacobian<T extends readonly Tensor[]>(forward: () => T, dy
 
 function pullBack<T>(forward: () => T, seed: (result: T) => void): T {
   if (tape) throw new TrainMoeError('bad-argument', 'differentiate() was called while another tape is recording.');
-  const mine: Tape = { steps: [], made: new Set() };
+  const mine: Tape = { steps: [], made: [] };
   try {
     const result = recordOn(mine, forward);
     scope(() => seed(result));
@@ -139,7 +139,7 @@ function recordOn<T>(mine: Tape, forward: () => T): T {
 /** Goes back through the steps, last first, releasing each step's tensors and gradients when it is done. */
 function unwind(mine: Tape, keepAlive: ReadonlySet<Tensor>): void {
   release(mine.made, keepAlive);
-  mine.made = new Set();
+  mine.made = [];
   for (let step = mine.steps.pop(); step; step = mine.steps.pop()) {
     const current = step;
     try {
@@ -151,24 +151,24 @@ function unwind(mine: Tape, keepAlive: ReadonlySet<Tensor>): void {
   }
 }
 
-function release(made: ReadonlySet<Tensor>, keepAlive: ReadonlySet<Tensor>): void {
-  const dead: Tensor[] = [];
+function release(made: Made, keepAlive: ReadonlySet<Tensor>): void {
   for (const tensor of made) {
+    if (!tensor) continue;
     if (tensor.gradient?.of === tensor && !tensor.gradient.leaf) tensor.gradient.release();
     if (keepAlive.has(tensor)) {
       tensor.gradient = undefined;
       forget(tensor);
       adopt(tensor);
-    } else dead.push(tensor);
+    }
   }
-  releaseNow(dead);
+  releaseNow(made);
 }
 
 /** After an error: everything the tape still holds is released. */
 function abandon(mine: Tape): void {
   const none = new Set<Tensor>();
   for (let step = mine.steps.pop(); step; step = mine.steps.pop()) release(step.made, none);
-  if (mine.made.size > 0) release(mine.made, none);
+  if (mine.made.length > 0) release(mine.made, none);
 }
 
 /** Runs `body` without recording; what it makes dies with it, except its result. */
@@ -205,7 +205,7 @@ function again<X extends readonly Tensor[], Y extends readonly Tensor[]>(
   body: (...x: X) => Y,
   dy: readonly (Tensor | undefined)[],
 ): void {
-  const inner: Tape = { steps: [], made: new Set() };
+  const inner: Tape = { steps: [], made: [] };
   try {
     const outputs = recordOn(inner, () => body(...inputs));
     outputs.forEach((y, i) => {

@@ -3,7 +3,7 @@ import * as native from '../native.gen.js';
 import { addon } from '../native.js';
 import { type Device, device as openDevice } from './device.js';
 import type { GradientState } from './gradient.js';
-import { adopt, forget } from './scope.js';
+import { adopt, forget, type Made } from './scope.js';
 
 /** Element types. f64 serves sums, u8 raw bytes; models compute in f32 or bf16. */
 export type DType = 'f32' | 'bf16' | 'i32' | 'f64' | 'u8';
@@ -19,7 +19,9 @@ export class Tensor {
   /** Gradient bookkeeping, shared with reshaped views; absent on tensors that no gradient flows to. */
   gradient: GradientState | undefined;
   /** @internal The list of whoever releases this tensor; undefined when only dispose() does. */
-  list: Set<Tensor> | undefined;
+  list: Made | undefined;
+  /** @internal Where on that list. */
+  place = 0;
 
   /** @internal use empty(), from(), or the view functions */
   constructor(
@@ -210,17 +212,20 @@ export function from(
   return empty(to, { ...options, dtype }).write(array);
 }
 
-/** @internal Releases handles in one native call and marks the objects dead. */
-export function releaseNow(tensors: readonly Tensor[]): void {
-  if (tensors.length === 0) return;
-  const ids = new Float64Array(tensors.length);
+/** Handles on their way to addon.release(), which keeps none of it: one array for all calls, for making one is not free. */
+let leaving = new Float64Array(256);
+
+/** @internal Releases handles in one native call and marks the objects dead; gaps are passed over. */
+export function releaseNow(tensors: Made): void {
+  if (tensors.length > leaving.length) leaving = new Float64Array(2 * tensors.length);
   let n = 0;
   for (const t of tensors) {
-    if (t.id === 0) continue;
-    ids[n++] = t.id;
+    if (!t || t.id === 0) continue;
+    leaving[n++] = t.id;
     t.id = 0;
+    t.list = undefined;
   }
-  if (n > 0) addon.release(ids, n);
+  if (n > 0) addon.release(leaving, n);
 }
 
 /** @internal A window on the same memory, without gradient bookkeeping. Offset and strides in elements. */
