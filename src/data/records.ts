@@ -16,32 +16,38 @@ export interface DataRecord {
 /**
  * The records of a data file, by its ending: `.jsonl` and `.ndjson` (one object a line; blank lines are skipped), `.json`
  * (a list of objects), each also as `.gz`, and `.parquet`. Bytes that are not UTF-8 become U+FFFD.
+ * @param onBad is told of a line or item that is no object, which is then left out; without it that is an error
  * @throws TrainMoeError `bad-data` with file and place for what is no object, `not-found` when the file does not exist
  */
-export async function* readRecords(file: string): AsyncGenerator<DataRecord> {
+export async function* readRecords(file: string, onBad?: OnBad): AsyncGenerator<DataRecord> {
   const name = file.toLowerCase().replace(/\.gz$/, '');
   try {
     if (name.endsWith('.parquet')) yield* readParquetRows(file);
-    else if (name.endsWith('.json')) yield* readList(file);
-    else yield* readLines(file);
+    else if (name.endsWith('.json')) yield* readList(file, onBad);
+    else yield* readLines(file, onBad);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     throw new TrainMoeError('not-found', `The data file ${file} does not exist.`, { cause: error });
   }
 }
 
-async function* readLines(file: string): AsyncGenerator<DataRecord> {
+/** Told of a record that cannot be used. */
+export type OnBad = (error: TrainMoeError) => void;
+
+async function* readLines(file: string, onBad: OnBad | undefined): AsyncGenerator<DataRecord> {
   const reporter = createReporter(emptyReport(), 'throw', 0);
   for await (const lines of splitLines(readChunks(file, file.toLowerCase().endsWith('.gz')), file)) {
     for (const { bytes, number, offset } of lines) {
       const place = `${file}:${number}`;
       const text = decodeUtf8(bytes, file, offset, reporter);
-      if (text.trim() !== '') yield { fields: objectOf(parse(text, place), place), place };
+      if (text.trim() === '') continue;
+      const fields = orTold(onBad, () => objectOf(parse(text, place), place));
+      if (fields) yield { fields, place };
     }
   }
 }
 
-function* readList(file: string): Generator<DataRecord> {
+function* readList(file: string, onBad: OnBad | undefined): Generator<DataRecord> {
   const bytes = readFileSync(file);
   const text = (file.toLowerCase().endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8').replace(/^\ufeff/, '');
   const list = parse(text, file);
@@ -49,7 +55,19 @@ function* readList(file: string): Generator<DataRecord> {
     throw new TrainMoeError('bad-data', `${file}: expected a list of objects, found ${kindOfValue(list)}.`);
   for (const [i, item] of list.entries()) {
     const place = `${file} item ${i + 1}`;
-    yield { fields: objectOf(item, place), place };
+    const fields = orTold(onBad, () => objectOf(item, place));
+    if (fields) yield { fields, place };
+  }
+}
+
+/** The result, or undefined when it failed and somebody was told. */
+export function orTold<T>(onBad: OnBad | undefined, body: () => T): T | undefined {
+  try {
+    return body();
+  } catch (error) {
+    if (!onBad || !(error instanceof TrainMoeError)) throw error;
+    onBad(error);
+    return undefined;
   }
 }
 

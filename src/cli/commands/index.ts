@@ -3,6 +3,7 @@ import { bench } from './bench.js';
 import { chat } from './chat.js';
 import { collect } from './collect.js';
 import { config } from './config.js';
+import { data } from './data.js';
 import { doctor } from './doctor.js';
 import { dpo } from './dpo.js';
 import { evaluate } from './eval.js';
@@ -24,6 +25,7 @@ import { tokenizer } from './tokenizer.js';
 export const commands: readonly CommandModule[] = [
   quickstart,
   collect,
+  data,
   tokenizer,
   pretrain,
   sft,

@@ -11,7 +11,7 @@ export interface FormatOptions {
 
 /** A way in which records hold conversations. */
 export interface ConversationFormat {
-  readonly name: string;
+  readonly name: FormatName;
   /** What a record of this format has, for people. */
   readonly fields: string;
   /** Whether a record with these fields is meant to be of this format. */

@@ -1,3 +1,4 @@
+export { type CheckOptions, type CheckSample, checkConversations, type DataCheck } from './check.js';
 export {
   type ConversationFormat,
   conversationFormats,

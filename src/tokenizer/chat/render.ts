@@ -12,7 +12,7 @@ export interface MaskedIds {
 
 export interface RenderOptions {
   /** Which assistant turns are trained. Default all. */
-  readonly turns?: 'all' | 'last';
+  readonly turns?: 'all' | 'last' | undefined;
 }
 
 /** A stretch of rendered text; `trained` ones are encoded apart, as the model will continue a prompt when it generates. */
