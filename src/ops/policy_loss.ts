@@ -19,6 +19,11 @@ export interface PolicyObjective {
   readonly aggregation: 'sequence' | 'token' | 'constant';
   /** Truncated importance sampling: a token's term is multiplied by min(pi_old / pi_rollout, cap). Undefined: not at all. */
   readonly rolloutCap?: number | undefined;
+  /**
+   * Off-policy sequence mask: a sample with A < 0 whose mean ln(pi_sampled / pi) exceeds this has no policy term, since it
+   * says little about the policy as it has become. DeepSeek-V3.2, section 3.1. Undefined: not at all.
+   */
+  readonly offPolicyMask?: number | undefined;
 }
 
 /**
@@ -47,6 +52,7 @@ export interface PolicyStats {
   readonly clippedHigh: number; // A > 0 and ratio > 1 + clipHigh
   readonly dualClipped: number;
   readonly capped: number; // importance weights that reached rolloutCap
+  readonly masked: number; // tokens of samples that offPolicyMask leaves out
   readonly kl: number; // k3 against the reference
   readonly moved: number; // k3 of the old policy against this one: how far the updates went
 }
@@ -69,12 +75,14 @@ const k3 = (x: number): number => Math.exp(bounded(x)) - bounded(x) - 1;
  *     rho_t  = pi(t) / pi_old(t)
  *     loss_t = -w_t min(rho_t A, clip(rho_t, 1 - low, 1 + high) A) + beta KL_t
  *     loss   = sum over samples i, tokens t of c_i loss_t,   c_i by `aggregation`
+ *
+ * where w_t is the importance weight of `rolloutCap`, or 0 throughout a sample that `offPolicyMask` leaves out.
  */
 export function policyGradient(logProbs: ArrayLike<number>, batch: PolicyBatch, o: PolicyObjective): PolicyValue {
   const { starts, advantages, old = logProbs, reference, rollout } = batch;
   const tokenLoss = new Float64Array(logProbs.length);
   const gradient = new Float64Array(logProbs.length);
-  const stats = { tokens: 0, clippedLow: 0, clippedHigh: 0, dualClipped: 0, capped: 0, kl: 0, moved: 0 };
+  const stats = { tokens: 0, clippedLow: 0, clippedHigh: 0, dualClipped: 0, capped: 0, masked: 0, kl: 0, moved: 0 };
   let loss = 0;
   for (let i = 0; i < advantages.length; i++) {
     const [start, end] = [starts[i]!, starts[i + 1]!];
@@ -83,9 +91,14 @@ export function policyGradient(logProbs: ArrayLike<number>, batch: PolicyBatch, 
     const whole = o.ratio === 'sequence';
     const logRatio = whole ? meanDifference(logProbs, old, start, end) : 0;
     const drift = whole && rollout ? meanDifference(old, rollout, start, end) : 0;
+    const stale =
+      o.offPolicyMask !== undefined &&
+      advantage < 0 &&
+      meanDifference(rollout ?? old, logProbs, start, end) > o.offPolicyMask;
+    if (stale) stats.masked += end - start;
     for (let t = start; t < end; t++) {
       const moved = logProbs[t]! - old[t]!;
-      const term = surrogate(whole ? logRatio : moved, advantage, o);
+      const term = stale ? NONE : surrogate(whole ? logRatio : moved, advantage, o);
       const weight = o.rolloutCap && rollout ? Math.exp(bounded(whole ? drift : old[t]! - rollout[t]!)) : 1;
       const held = o.rolloutCap !== undefined && weight > o.rolloutCap;
       const w = held ? o.rolloutCap! : weight;

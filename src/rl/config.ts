@@ -58,6 +58,11 @@ export const grpoSchema = z.strictObject({
   klEstimator: z.enum(['k1', 'k2', 'k3', 'k3-unbiased']).default('k3').describe('estimator of the KL penalty'),
   resetReference: maybe.default(0).describe('steps after which the reference becomes the current policy; 0: never'),
   rolloutCap: z.number().positive().optional().describe('cap of truncated importance sampling; e.g. 2'),
+  offPolicyMask: z
+    .number()
+    .positive()
+    .optional()
+    .describe('leave bad samples out whose mean log-ratio to the policy that sampled exceeds this (DeepSeek-V3.2)'),
   dynamicSampling: maybe
     .default(0)
     .describe('further rollouts, at most, to replace groups of equal rewards (DAPO); 0: keep them'),

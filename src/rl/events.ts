@@ -5,8 +5,17 @@ import type { Phase } from './grpo.js';
 export type GrpoEvent =
   | { readonly kind: 'note'; readonly sentence: string }
   | { readonly kind: 'start'; readonly run: GrpoFacts }
-  /** A sign of life within a step: `done` counts tokens, samples or updates of the phase. */
-  | { readonly kind: 'phase'; readonly step: number; readonly phase: Phase | 'evaluate'; readonly done: number }
+  /**
+   * A sign of life within a step: `done` counts tokens, samples or updates of the phase. In a phase that takes long it comes
+   * again every few seconds, with the `seconds` since the last one that was news.
+   */
+  | {
+      readonly kind: 'phase';
+      readonly step: number;
+      readonly phase: Phase | 'evaluate';
+      readonly done: number;
+      readonly seconds?: number;
+    }
   | { readonly kind: 'step'; readonly record: GrpoRecord }
   | { readonly kind: 'evaluation'; readonly at: number; readonly score: TaskScore }
   | { readonly kind: 'saved'; readonly at: number; readonly path: string }

@@ -56,7 +56,7 @@ export interface StepOutcome {
   /** The first question that was not drawn yet. */
   readonly nextQuestion: number;
   readonly updates: readonly Update[];
-  /** |log pi as trained - log pi as sampled| over the tokens of the rollout, before anything was updated. */
+  /** |log pi as trained - log pi as sampled| over the tokens that were trained on, before anything was updated. */
   readonly mismatch: Mismatch;
   readonly seconds: Readonly<Record<Phase, number>>;
   readonly sampledTokens: number;
@@ -78,6 +78,9 @@ export interface Mismatch {
   readonly max: number;
   readonly tokens: number;
 }
+
+/** Passes the turn, so that signals and timers are heard. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** A completion with what was known of it before the first update. */
 interface Experience extends Graded {
@@ -107,8 +110,7 @@ export async function grpoStep(
   const updates: Update[] = [];
   for (const batch of miniBatches(experience, config, step)) {
     onPhase('train', updates.length);
-    updates.push(clock.time('train', () => update(parts, batch)));
-    await new Promise((resolve) => setImmediate(resolve)); // signals and timers are heard between updates
+    updates.push(await clock.timeAsync('train', () => update(parts, batch)));
   }
   const scored = experience.map((e) => e.old && difference(e.old, e.logProbs)).filter((m) => m !== undefined);
   return {
@@ -200,13 +202,22 @@ function* miniBatches(samples: readonly Experience[], c: GrpoConfig, step: numbe
   }
 }
 
-/** One optimizer step on a mini-batch, in as many forward and backward passes as memory asks for. */
-function update(parts: GrpoParts, batch: readonly Experience[]): Update {
+/**
+ * One optimizer step on a mini-batch, in as many forward and backward passes as memory asks for. A sample of advantage 0
+ * counts in the means, but without a KL penalty its gradient is 0, so it is not computed; one is, for the log's sake.
+ */
+async function update(parts: GrpoParts, batch: readonly Experience[]): Promise<Update> {
   const { config: c, optimizer } = parts;
-  const tokens = batch.reduce((n, s) => n + s.ids.length, 0);
-  const total = { samples: batch.length, tokens, maxTokens: c.maxTokens };
+  const count = (samples: readonly Experience[]) => samples.reduce((n, s) => n + s.ids.length, 0);
+  const total = { samples: batch.length, tokens: count(batch), maxTokens: c.maxTokens };
+  const telling = c.kl > 0 ? batch : batch.filter(({ advantage }) => advantage !== 0);
+  const computed = telling.length > 0 ? telling : batch.slice(0, 1);
   optimizer.resetGradients();
-  const results = cutByRows(batch, c.rowsAtOnce).map((part) => scope(() => backward(parts, pack(part), total)));
+  const results: ReturnType<typeof backward>[] = [];
+  for (const part of cutByRows(computed, c.rowsAtOnce)) {
+    results.push(scope(() => backward(parts, pack(part), total)));
+    await turn();
+  }
   const { norm } = optimizer.clip(c.maxNorm);
   const loss = results.reduce((sum, r) => sum + r.loss, 0);
   if (!Number.isFinite(loss) || !Number.isFinite(norm))
@@ -220,7 +231,7 @@ function update(parts: GrpoParts, batch: readonly Experience[]): Update {
     loss,
     gradNorm: norm,
     lr,
-    entropy: results.reduce((sum, r) => sum + r.entropy, 0) / tokens,
+    entropy: results.reduce((sum, r) => sum + r.entropy, 0) / count(computed),
     stats: sumStats(results.map((r) => r.stats)),
     mismatch: joined(results.map((r) => r.mismatch)),
   };
@@ -310,6 +321,7 @@ export function sumStats(all: readonly PolicyStats[]): PolicyStats {
     clippedHigh: sum('clippedHigh'),
     dualClipped: sum('dualClipped'),
     capped: sum('capped'),
+    masked: sum('masked'),
     kl: sum('kl'),
     moved: sum('moved'),
   };

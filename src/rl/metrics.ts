@@ -67,6 +67,7 @@ function policyMetrics({ updates }: StepOutcome): Record<string, number> {
     'policy/clip_high': per(stats.clippedHigh),
     'policy/clip_dual': per(stats.dualClipped),
     'policy/importance_capped': per(stats.capped),
+    'policy/off_policy_masked': per(stats.masked),
     'policy/grad_norm': moments(updates.map((u) => u.gradNorm)).mean,
     'policy/lr': updates.at(-1)!.lr,
     'policy/updates': updates.length,

@@ -190,10 +190,31 @@ function recordOf({ config, grader }: GrpoParts, outcome: StepOutcome, step: num
 
 const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
 
+/** Milliseconds between signs of life while nothing new happens. */
+const HEARTBEAT = 5000;
+
+/** Tells phases on, and the last one again and again while it lasts; end() stops that. */
+function heartbeat(step: number, tell: (event: GrpoEvent) => void) {
+  type PhaseEvent = Extract<GrpoEvent, { readonly kind: 'phase' }>;
+  let last: PhaseEvent | undefined;
+  let since = performance.now();
+  const again = () => last && tell({ ...last, seconds: (performance.now() - since) / 1000 });
+  const timer = setInterval(again, HEARTBEAT);
+  return {
+    phase(phase: PhaseEvent['phase'], done: number) {
+      last = { kind: 'phase', step, phase, done };
+      since = performance.now();
+      tell(last);
+    },
+    end: () => clearInterval(timer),
+  };
+}
+
 /** One step with its signs of life; an error says which step it was. */
 async function heard(parts: GrpoParts, step: number, nextQuestion: number, tell: (event: GrpoEvent) => void) {
+  const beat = heartbeat(step, tell);
   try {
-    return await grpoStep(parts, step, nextQuestion, (phase, done) => tell({ kind: 'phase', step, phase, done }));
+    return await grpoStep(parts, step, nextQuestion, beat.phase);
   } catch (error) {
     if (!(error instanceof TrainMoeError) || error.code !== 'not-finite') throw error;
     throw new TrainMoeError(
@@ -201,13 +222,16 @@ async function heard(parts: GrpoParts, step: number, nextQuestion: number, tell:
       `Step ${step + 1}: ${error.message} Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
       { cause: error },
     );
+  } finally {
+    beat.end();
   }
 }
 
 async function evaluateNow(parts: GrpoParts, step: number, recorder: Recorder, tell: (event: GrpoEvent) => void) {
   const { evaluateQuestions, evaluateSamples } = parts.config;
-  const onProgress = (done: number) => tell({ kind: 'phase', step, phase: 'evaluate', done });
-  const score = await evaluateTask(parts, evaluateQuestions, evaluateSamples, onProgress);
+  const beat = heartbeat(step, tell);
+  const onProgress = (done: number) => beat.phase('evaluate', done);
+  const score = await evaluateTask(parts, evaluateQuestions, evaluateSamples, onProgress).finally(beat.end);
   if (!score) return undefined;
   recorder.write(step, scoreMetrics(score));
   tell({ kind: 'evaluation', at: step, score });

@@ -70,7 +70,8 @@ describe('GRPO', () => {
     for (const kind of ['dense', 'experts'] as const)
       await withParts({}, { kind }, async (parts) => {
         const [{ mismatch, updates, groups }] = (await steps(parts, 1)) as [StepOutcome];
-        expect(mismatch.tokens).toBe(groups.flatMap((g) => g.samples).reduce((n, s) => n + s.ids.length, 0));
+        const telling = groups.flatMap((g) => g.samples).filter(({ advantage }) => advantage !== 0);
+        expect(mismatch.tokens).toBe(telling.reduce((n, s) => n + s.ids.length, 0));
         expect(mismatch.max, kind).toBeLessThan(1e-5);
         expect(mismatch.max).toBeGreaterThanOrEqual(mismatch.mean);
         expect(Math.abs(updates[0]!.loss)).toBeLessThan(1e-6); // advantages of a group sum to 0
@@ -109,6 +110,20 @@ describe('GRPO', () => {
     });
   });
 
+  it('does not compute samples of advantage 0, and divides by all of them all the same', async () => {
+    // Half of the questions tell their completions apart. A penalty too small to matter computes all.
+    const half: Grader = {
+      rewards: [{ name: 'half', weight: 1 }],
+      grade: async (samples) => samples.map(({ question }, i) => [{ value: question.index % 2 ? i % 2 : 1 }]),
+    };
+    const run = (kl: number) =>
+      withParts({ kl }, { grader: half }, async (parts) => (await grpoStep(parts, 0, 0)).updates[0]!);
+    const [some, all] = [await run(0), await run(1e-30)];
+    expect(some.stats.tokens).toBeLessThan(all.stats.tokens * 0.7);
+    expect(some.gradNorm / all.gradNorm).toBeCloseTo(1, 5);
+    expect(some.loss).toBeCloseTo(all.loss, 7);
+  });
+
   it('learns nothing from equal rewards, and replaces such groups where asked', async () => {
     const equal: Grader = {
       rewards: [{ name: 'one', weight: 1 }],
@@ -119,6 +134,9 @@ describe('GRPO', () => {
       const outcome = await grpoStep(parts, 0, 0);
       expect(outcome.groups.every(({ flat }) => flat)).toBe(true);
       expect(weightsOf(parts)).toEqual(before);
+      // One sample is computed all the same, so that the log has its figures.
+      expect(outcome.updates[0]!.stats.tokens).toBe(outcome.groups[0]!.samples[0]!.ids.length);
+      expect(outcome.mismatch.max).toBeLessThan(1e-5);
     });
     // Only every third question tells its completions apart.
     const someFlat: Grader = {
@@ -148,7 +166,8 @@ describe('GRPO', () => {
     };
     await withParts({}, { grader: failing }, async (parts) => {
       const { updates, groups } = await grpoStep(parts, 0, 0);
-      const counted = groups.flatMap(({ samples }) => samples).filter((_, i) => i % 2 === 0);
+      const counted = groups.flatMap(({ samples }) => samples.filter(({ advantage }) => advantage !== 0));
+      expect(counted.every(({ reward }) => reward !== undefined)).toBe(true);
       expect(updates[0]!.stats.tokens).toBe(counted.reduce((n, s) => n + s.ids.length, 0));
     });
   });

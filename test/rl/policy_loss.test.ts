@@ -117,6 +117,22 @@ describe('the gradient is the derivative of the loss', () => {
     expect(maxError(policyGradient(logProbs, batch, objective).gradient, numeric)).toBeLessThan(1e-7);
   });
 
+  it('leaves a bad sample out that the policy has moved away from, but not its penalty', () => {
+    const objective = (offPolicyMask: number): PolicyObjective => ({ ...PPO, kl: 0.3, offPolicyMask });
+    const [near, far] = [objective(1), objective(0.4)];
+    const gone = { ...batch, rollout: logProbs.map((v, t) => v + (t < 4 ? 1 : 0.5)) }; // pi fell to e^-0.5 of it
+    const masked = policyGradient(logProbs, gone, far);
+    expect(masked.stats.masked).toBe(5); // the good sample stays, however far it has moved
+    expect(policyGradient(logProbs, gone, objective(0.51)).stats.masked).toBe(0);
+    expect(policyGradient(logProbs, batch, near).loss).toBe(policyGradient(logProbs, batch, { ...PPO, kl: 0.3 }).loss);
+    const without = { ...gone, advantages: Float64Array.of(1.3, 0) };
+    expect(Array.from(masked.gradient)).toEqual(Array.from(policyGradient(logProbs, without, far).gradient, (g) => g));
+    const h = 1e-6;
+    const at = (t: number, by: number) => policyGradient(logProbs.with(t, logProbs[t]! + by), gone, far).loss;
+    const numeric = logProbs.map((_, t) => (at(t, h) - at(t, -h)) / (2 * h));
+    expect(maxError(masked.gradient, numeric)).toBeLessThan(1e-7);
+  });
+
   it('reaches every branch in these cases', () => {
     const { stats } = policyGradient(logProbs, batch, { ...PPO, dualClip: 1.15, rolloutCap: 1.02 });
     for (const count of ['clippedLow', 'clippedHigh', 'dualClipped', 'capped'] as const)

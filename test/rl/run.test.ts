@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { grpoConfigOf } from '../../src/cli/rl/flags.js';
 import { type GrpoInput, resolveGrpo } from '../../src/rl/config.js';
 import type { GrpoEvent } from '../../src/rl/events.js';
@@ -89,6 +89,27 @@ describe('a GRPO run', () => {
     const last = await grpo(settings('stopped'), letters);
     expect(last.rewards.map(([step]) => step)).toEqual([4]);
     expect(stateOf(last.checkpoint!)).toEqual(stateOf(whole.checkpoint!));
+  });
+
+  it('gives signs of life while graders take their time', async () => {
+    const events: GrpoEvent[] = [];
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      const slow: typeof letters = async (config, tokenizer) => {
+        const judged = await letters(config, tokenizer);
+        const grade: Judged['grader']['grade'] = async (samples) => {
+          vi.advanceTimersByTime(11_000);
+          return judged.grader.grade(samples);
+        };
+        return { ...judged, grader: { ...judged.grader, grade } };
+      };
+      await grpo(settings('slow', { steps: 1, evaluateQuestions: 0 }), slow, { onEvent: (e) => events.push(e) });
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+    const again = events.filter((e) => e.kind === 'phase' && e.seconds !== undefined);
+    expect(again.map((e) => e.kind === 'phase' && e.phase)).toEqual(['reward', 'reward']);
   });
 
   it('runs a built-in task with its rewards in graders', async () => {

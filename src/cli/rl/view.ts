@@ -25,7 +25,7 @@ export function grpoView(output: Output): { show(event: GrpoEvent): void; done()
         case 'phase':
           return status.update(
             event.step,
-            `${last}${last && '  '}step ${event.step + 1}: ${event.phase} ${event.done}`,
+            `${last}${last && '  '}step ${event.step + 1}: ${event.phase} ${event.done}${waited(event.seconds)}`,
           );
         case 'step': {
           last = stepText(event.record);
@@ -46,6 +46,9 @@ export function grpoView(output: Output): { show(event: GrpoEvent): void; done()
     done: () => status.done(),
   };
 }
+
+/** How long a phase has shown nothing new. */
+const waited = (seconds: number | undefined): string => (seconds === undefined ? '' : ` (${formatDuration(seconds)})`);
 
 function factLines(f: GrpoFacts): string[] {
   return [
