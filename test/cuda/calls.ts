@@ -278,6 +278,29 @@ function productBy(kernel: string, rows: number, depth: number, cols: number): C
   };
 }
 
+/** Experts' rows, in order and not gathered, by Hopper's kernel. */
+function expertsByHopper(counts: readonly number[], inner: number, outer: number, spare: number): Call {
+  const offsets = [0];
+  for (const n of counts) offsets.push(offsets.at(-1)! + n);
+  const rows = offsets.at(-1)! + spare;
+  return {
+    name: `grouped_linear by hopper: ${counts.join('+')} rows and ${spare} of nobody`,
+    dtypes: ['bf16'],
+    run: (b) => {
+      const [x, weight] = [b.draw([rows, inner], 1), b.draw([counts.length, outer, inner], 2)];
+      const y = b.out([rows, outer]);
+      process.env.TRAIN_MOE_GEMM = 'hopper';
+      try {
+        const at = b.ints([offsets.length], (i) => offsets[i]!);
+        native.groupedLinearForward(y, x, weight, at, undefined);
+      } finally {
+        delete process.env.TRAIN_MOE_GEMM;
+      }
+      return [y];
+    },
+  };
+}
+
 export const calls: readonly Call[] = [
   attentionCall('causal 192/128 with a shared part', {
     rows: 150,
@@ -345,6 +368,7 @@ export const calls: readonly Call[] = [
   productCall(67, 33, 35),
   productBy('hopper', 200, 168, 152),
   productBy('hopper', 70, 400, 131),
+  expertsByHopper([0, 140, 1, 0, 37], 72, 56, 5),
   expertsCall([0, 70, 1, 0, 130, 5], 90, 48, 72, 9),
   expertsCall([3, 0, 2], 7, 9, 11, 0),
   expertsCall(

@@ -198,7 +198,7 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'one of two copies is announced and never made',
     file: 'gemm/hopper.cu',
-    find: '    ptx::copyBox(ring.b(step), b, col, step * kDepth, full);\n',
+    find: '    ptx::copyBox(ring.b(step), b, rowB, step * kDepth, full);\n',
     replace: '',
     calls: ['linear by hopper'],
     says: /deadlock: .*mbarrier at byte 131072 is in phase 0 and lacks 0 of 1 arrivals and 16384 bytes/,
@@ -256,6 +256,20 @@ export const mutants: readonly Mutant[] = [
     replace: 'kStage = kTileA + kTileB + 64;',
     calls: ['linear by hopper'],
     says: /no multiple of 1024/,
+  },
+  {
+    what: 'every group multiplies the first matrix',
+    file: 'gemm/hopper.cu',
+    find: 'static_cast<int>(batchOfB(p, part) / p.b.stride) + col',
+    replace: 'col',
+    calls: ['grouped_linear by hopper'],
+  },
+  {
+    what: 'a tile writes the rows of the next group',
+    file: 'gemm/hopper.cu',
+    find: 'if (r >= rowEnd || at >= p.n) continue;',
+    replace: 'if (r >= p.m || at >= p.n) continue;',
+    calls: ['grouped_linear by hopper'],
   },
   {
     what: 'the step along k is half of what a product takes',

@@ -48,7 +48,7 @@ struct Product {
   const int32_t* offsets = nullptr;
 };
 
-/// On tensor cores when both operands are bf16, else on f32 units. TRAIN_MOE_GEMM chooses who computes the dense products of
+/// On tensor cores when both operands are bf16, else on f32 units. TRAIN_MOE_GEMM chooses who computes those products of
 /// bf16 that it can: `own` (the default; keeps the promise), `hopper`, or `cublaslt`, the vendor's library. What the chosen one
 /// cannot do, own kernels do. @throws Error("bad-argument") for another word, or without the library.
 void compute(const Product& product);

@@ -1,13 +1,14 @@
 // Products of bf16 on Hopper: tensor copies (TMA) and wgmma, with warps that specialise. NOT YET MEASURED: only TRAIN_MOE_GEMM=hopper
 // runs it, until a GPU has shown that it is right and faster than tensor.cu.
 //
-//   c[m][n] = start[m][n] + sum over k of a[m][k] b[n][k]       both operands with rows along k, one matrix each
+//   c[m][n] = start[m][n] + sum over k of a[m][k] b[n][k]       both operands with rows along k; one b, or one to each group of rows
 //
 // How it runs: a block computes 128 x 128 of c with three warpgroups. The first is the producer: one thread waits for an empty
 // stage of the ring, says how many bytes the stage will hold, and starts the two copies, which bring the swizzle and the zeros
 // beyond the edges. The other two are consumers: each multiplies 64 rows by 128 columns, one step of wgmma in flight, and gives a
 // stage back when the step after it has been issued and its own is done. Two mbarriers a stage: `full` (one arrival and the
-// bytes) and `empty` (an arrival of each consumer warp). What bounds it: the tensor cores.
+// bytes) and `empty` (an arrival of each consumer warp). A group's tiles begin at its first row; where they reach beyond its last
+// row or column they multiply the neighbour's too, and do not write that. What bounds it: the tensor cores.
 #include <hopper.cuh>
 
 #include "common.cuh"
@@ -32,13 +33,14 @@ struct Ring {
   __device__ static uint32_t parity(int step) { return step / kStages & 1; }
 };
 
-__device__ __forceinline__ void produce(const Ring& ring, const TensorMap& a, const TensorMap& b, int row, int col, int steps) {
+/// rowA, rowB: where the tile begins in a and in b.
+__device__ __forceinline__ void produce(const Ring& ring, const TensorMap& a, const TensorMap& b, int rowA, int rowB, int steps) {
   for (int step = 0; step < steps; step++) {
     ptx::Mbarrier* full = ring.full + step % kStages;
     ptx::waitBarrier(ring.empty + step % kStages, Ring::parity(step) ^ 1);  // the first round finds its stages empty
     ptx::arriveExpect(full, kStageBytes);
-    ptx::copyBox(ring.a(step), a, row, step * kDepth, full);
-    ptx::copyBox(ring.b(step), b, col, step * kDepth, full);
+    ptx::copyBox(ring.a(step), a, rowA, step * kDepth, full);
+    ptx::copyBox(ring.b(step), b, rowB, step * kDepth, full);
   }
 }
 
@@ -59,12 +61,12 @@ __device__ __forceinline__ void consume(float (&sums)[kCols / 2], const Ring& ri
   ptx::wgmmaWait<0>(sums);
 }
 
-__device__ __forceinline__ void finish(const float (&sums)[kCols / 2], const Product& p, bool paired, int64_t row, int64_t col) {
+__device__ __forceinline__ void finish(const float (&sums)[kCols / 2], const Product& p, bool paired, int64_t row, int64_t rowEnd, int64_t col) {
 #pragma unroll
   for (int i = 0; i < kCols / 2; i += 2) {
     const fragment::Place place = fragment::accumulator(threadIdx.x, i);
     const int64_t r = row + place.row, at = col + place.col, to = r * p.c.stride + at;
-    if (r >= p.m || at >= p.n) continue;
+    if (r >= rowEnd || at >= p.n) continue;
     if (paired) deliverTwo(p, to, at, sums[i], sums[i + 1]);
     else {
       deliver(p, to, at, sums[i]);
@@ -76,8 +78,10 @@ __device__ __forceinline__ void finish(const float (&sums)[kCols / 2], const Pro
 __global__ void __launch_bounds__(kThreads, 1)
     hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, Product p, bool paired, int64_t tilesDown) {
   const TileAt tile = tileAt(blockIdx.x, tilesDown, tilesOf(p.n, kCols));
-  const int row = static_cast<int>(tile.down) * kRows, col = static_cast<int>(tile.across) * kCols;
-  const int steps = static_cast<int>(divideUp(p.k, int64_t{kDepth}));
+  const Part part = partOf(p, tile.down, kRows);
+  if (part.empty) return;
+  const int col = static_cast<int>(tile.across) * kCols;
+  const int steps = static_cast<int>(divideUp(part.kEnd - part.k, int64_t{kDepth}));  // 0 for rows of nobody
   bf16* tiles = sharedMemory<bf16>();
   auto* barriers = reinterpret_cast<ptx::Mbarrier*>(tiles + kStages * kStage);
   const Ring ring{tiles, barriers, barriers + kStages};
@@ -91,14 +95,18 @@ __global__ void __launch_bounds__(kThreads, 1)
   __syncthreads();
   if (threadIdx.x < kGroup) {
     ptx::giveRegisters<40>();
-    if (threadIdx.x == 0) produce(ring, a, b, row, col, steps);
+    if (threadIdx.x == 0) produce(ring, a, b, static_cast<int>(part.row), static_cast<int>(batchOfB(p, part) / p.b.stride) + col, steps);
     return;
   }
   ptx::takeRegisters<232>();
   const int group = threadIdx.x / kGroup - 1;
   float sums[kCols / 2];
-  consume(sums, ring, group, steps);
-  finish(sums, p, paired, row + group * kGroupRows, col);
+  if (steps > 0) consume(sums, ring, group, steps);
+  else {
+#pragma unroll
+    for (float& sum : sums) sum = 0;
+  }
+  finish(sums, p, paired, part.row + group * kGroupRows, part.rowEnd, col);
 }
 
 /// Whether tensor maps can describe the operand: rows along k, at multiples of 16 bytes.
@@ -110,10 +118,13 @@ bool describable(const Side& s) {
 
 bool computeHopper(const Product& p) {
   constexpr int64_t kMost = 0x7fffffff - kRows;  // coordinates of a tensor copy are 32 bits
-  if (p.groups != Groups::none || p.batches != 1 || !describable(p.a) || !describable(p.b) || p.k == 0 || p.m > kMost || p.n > kMost || p.k > kMost) return false;
-  if (!machine::hasHopper()) return false;
-  const int64_t down = tilesOf(p.m, kRows);
-  const TensorMap a = machine::tensorMap(p.a.data, p.m, p.k, p.a.stride, kRows), b = machine::tensorMap(p.b.data, p.n, p.k, p.b.stride, kCols);
+  const bool groups = p.groups == Groups::rows;
+  if (!groups && (p.groups != Groups::none || p.batches != 1)) return false;
+  if (!describable(p.a) || !describable(p.b) || p.k == 0 || (groups && p.b.batch % p.b.stride)) return false;
+  const int64_t rowsB = groups ? (p.batches - 1) * (p.b.batch / p.b.stride) + p.n : p.n;  // of all matrices, one below the other
+  if (p.m > kMost || rowsB > kMost || p.k > kMost || !machine::hasHopper()) return false;
+  const int64_t down = rowTiles(p, kRows);
+  const TensorMap a = machine::tensorMap(p.a.data, p.m, p.k, p.a.stride, kRows), b = machine::tensorMap(p.b.data, rowsB, p.k, p.b.stride, kCols);
   launch(hopperKernel, blocks(down * tilesOf(p.n, kCols)), kThreads, kShared, a, b, p, pairedTarget(p), down);
   return true;
 }
