@@ -48,9 +48,9 @@ export function estimateMemory(
 
 /**
  * FLOP/s of the device's own matrix product at a comfortable size: what MFU is measured against. Takes about 0.2 s on a
- * laptop.
+ * laptop; a GPU needs a larger product to be busy.
  */
-export function measurePeak(device: Device, dtype: 'f32' | 'bf16', size = 768): number {
+export function measurePeak(device: Device, dtype: 'f32' | 'bf16', size = device.kind === 'cuda' ? 8192 : 768): number {
   return tagged('measuring', () =>
     scope(() => {
       const make = (weight: boolean) => empty([size, size], { dtype, device, weight });

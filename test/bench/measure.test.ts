@@ -48,6 +48,21 @@ describe('a measurement', () => {
     expect(order).toEqual(['prepare', 'run', 'finish', 'prepare', 'run', 'finish']);
   });
 
+  it("takes the device's own clock where there is one: it begins behind what was prepared and ends the wait", () => {
+    const order: string[] = [];
+    const note = (name: string) => () => void order.push(name);
+    const clock = {
+      begin: note('begin'),
+      end: () => {
+        order.push('end');
+        return 0.25;
+      },
+    };
+    const hooks = { prepare: note('prepare'), finish: note('finish'), clock };
+    expect(measure(note('run'), { ...options, warmup: 1, least: 2, ...hooks }).seconds).toEqual([0.25, 0.25]);
+    expect(order).toEqual(['run', 'prepare', 'begin', 'run', 'end', 'prepare', 'begin', 'run', 'end']);
+  });
+
   it('waits for work that ends later', async () => {
     const clock = fakeClock();
     const run = async () => {

@@ -157,14 +157,20 @@ bool usable(char* why, size_t size) {
 
 void* allocate(size_t bytes) {
   Thread& t = thread();
+  const size_t wanted = bytes ? bytes : 1;
   void* data = nullptr;
-  if (device.pool && cudaMallocFromPoolAsync(&data, bytes ? bytes : 1, device.pool, t.stream) == cudaSuccess) return data;
-  if (!device.pool && cudaMalloc(&data, bytes ? bytes : 1) == cudaSuccess) return data;
-  cudaGetLastError();  // "no room" is an answer here, not an error that sticks
-  if (device.pool) {   // blocks that were given back wait for the stream; the caller tries again after a trim
-    cudaStreamSynchronize(t.stream);
-    cudaMemPoolTrimTo(device.pool, 0);
+  if (!device.pool) {
+    if (cudaMalloc(&data, wanted) == cudaSuccess) return data;
+    cudaGetLastError();  // "no room" is an answer here, not an error that sticks
+    return nullptr;
   }
+  if (cudaMallocFromPoolAsync(&data, wanted, device.pool, t.stream) == cudaSuccess) return data;
+  cudaGetLastError();
+  // What was given back lies in the pool in pieces until the stream has passed it: let it go, and ask once more.
+  cudaStreamSynchronize(t.stream);
+  cudaMemPoolTrimTo(device.pool, 0);
+  if (cudaMallocFromPoolAsync(&data, wanted, device.pool, t.stream) == cudaSuccess) return data;
+  cudaGetLastError();
   return nullptr;
 }
 
@@ -220,7 +226,6 @@ void* scratch(int slot, size_t bytes) {
   if (s.data && t.graphs) t.outgrown.push_back(s.data);
   else if (s.data) releaseOn(t.stream, s.data);
   s = {allocate(bytes), bytes};
-  if (!s.data) s.data = allocate(bytes);
   if (!s.data) {
     s.bytes = 0;
     throw Error("out-of-memory", std::string(t.op) + ": " + std::to_string(bytes) + " bytes of scratch memory are not free on the GPU; use a smaller batch.");
