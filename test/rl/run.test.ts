@@ -97,9 +97,9 @@ describe('a GRPO run', () => {
     try {
       const slow: typeof letters = async (config, tokenizer) => {
         const judged = await letters(config, tokenizer);
-        const grade: Judged['grader']['grade'] = async (samples) => {
+        const grade: Judged['grader']['grade'] = async (...given) => {
           vi.advanceTimersByTime(11_000);
-          return judged.grader.grade(samples);
+          return judged.grader.grade(...given);
         };
         return { ...judged, grader: { ...judged.grader, grade } };
       };
