@@ -234,7 +234,7 @@ export class Engine {
         picks.push({ s, row: tokens.length - 1, copy: s.index + copy });
     });
     const ints = (values: readonly number[], shape?: number[]): Tensor =>
-      from(Int32Array.from(values), shape, { device: this.device });
+      from(new Int32Array(values), shape, { device: this.device });
     const width = Math.max(...batch.map((s) => s.pages.length));
     const cache: KvCache = {
       layer: this.pool.layer,

@@ -2,9 +2,10 @@ import * as native from '../native.gen.js';
 import { attention } from '../ops/attention.js';
 import { mlaDecode } from '../ops/attention_decode.js';
 import { headsLinear, linear } from '../ops/linear.js';
-import { rmsnorm } from '../ops/rmsnorm.js';
+import { rmsnorm, rmsnormInPlace } from '../ops/rmsnorm.js';
 import { rope } from '../ops/rope.js';
 import { empty, insertDimension, reshape, split, type Tensor } from '../tensor/index.js';
+import { window } from '../tensor/tensor.js';
 import { writeCache } from './cache.js';
 import { matrix, vector, type Weights } from './param.js';
 import type { Run } from './run.js';
@@ -53,8 +54,9 @@ export function attendLatent(
   const qParts = split(q, [c.nope, c.rope]) as [Tensor, Tensor];
   rope(qParts[1], ropeTable, positions, { interleaved: true });
   rope(insertDimension(keyRope, 1), ropeTable, positions, { interleaved: true });
-  const normed = rmsnorm(latent, w.kvNorm, LATENT_EPS); // [T,L]
-  const o = run.cache ? decode(w, c, qParts, normed, keyRope, layer, run) : expanded(w, c, q, normed, keyRope, ranges!); // [T,H,value]
+  const o = run.cache // [T,H,value]
+    ? decode(w, c, qParts, kv, latent, layer, run)
+    : expanded(w, c, q, rmsnorm(latent, w.kvNorm, LATENT_EPS), keyRope, ranges!);
   return linear(reshape(o, [-1, c.heads * c.value]), w.out);
 }
 
@@ -79,25 +81,27 @@ function decode(
   w: LatentWeights,
   c: LatentConfig,
   [qNope, qRope]: readonly [Tensor, Tensor],
+  kv: Tensor,
   latent: Tensor,
-  keyRope: Tensor,
   layer: number,
   run: Run,
 ): Tensor {
   const cache = run.cache!;
   const store = cache.layer(layer).key; // [pages, page, L+R]
-  const tokens = latent.shape[0]!;
-  const entry = empty([tokens, c.kvRank + c.rope], latent);
-  const [entryLatent, entryRope] = split(entry, [c.kvRank, c.rope]) as [Tensor, Tensor];
-  native.copy(entryLatent, latent);
-  native.copy(entryRope, keyRope);
-  writeCache(store, entry, cache.slots);
-  const up = reshape(w.kvUp, [c.heads, c.nope + c.value, c.kvRank]);
-  const [keyUp, valueUp] = split(up, [c.nope, c.value], 1) as [Tensor, Tensor]; // [H,nope,L], [H,value,L]
-  const query = empty([tokens, c.heads, c.kvRank + c.rope], latent); // [T,H,L+R]
+  rmsnormInPlace(latent, w.kvNorm, LATENT_EPS); // its window on kv: kv is now what the cache keeps of a token
+  writeCache(store, kv, cache.slots);
+  const keyUp = rowsOfHeads(w, c, 0, c.nope); // [H,nope,L]
+  const valueUp = rowsOfHeads(w, c, c.nope, c.value); // [H,value,L]
+  const query = empty([kv.shape[0]!, c.heads, c.kvRank + c.rope], kv); // [T,H,L+R]
   const [queryLatent, queryRope] = split(query, [c.kvRank, c.rope]) as [Tensor, Tensor];
   native.headsLinear(queryLatent, qNope, keyUp, true);
   native.copy(queryRope, qRope);
   const attended = mlaDecode(query, store, cache, c.kvRank, c.scale); // [T,H,L]
   return headsLinear(attended, valueUp); // [T,H,value]
+}
+
+/** Rows from .. from + count of each head's part of kvUp [H * (nope+value), L]. */
+function rowsOfHeads(w: LatentWeights, c: LatentConfig, from: number, count: number): Tensor {
+  const head = (c.nope + c.value) * c.kvRank;
+  return window(w.kvUp, from * c.kvRank, [c.heads, count, c.kvRank], [head, c.kvRank, 1]);
 }

@@ -1,7 +1,7 @@
 import { add } from '../ops/add.js';
 import { embedding } from '../ops/embedding.js';
 import { rmsnorm } from '../ops/rmsnorm.js';
-import { checkpoint, named, recording, type Tensor } from '../tensor/index.js';
+import { checkpoint, named, recording, scope, type Tensor } from '../tensor/index.js';
 import type { Run } from './run.js';
 
 /** Weights of a pre-norm block: what its two norms and two layers need. */
@@ -67,7 +67,9 @@ export function decoder<B>(w: DecoderWeights<B>, eps: number, layer: Layer<B>, i
   let x = named('embed', () => embedding(w.embed, ids)); // [T,C]
   run.onHidden?.(0, x);
   w.layers.forEach((weights, i) => {
-    x = named(`layer ${i}`, () => layer(weights, x, i, run));
+    const through = () => layer(weights, x, i, run);
+    // Without a tape a layer's tensors die with it: the next layer finds their memory, still in the cache.
+    x = named(`layer ${i}`, () => (recording() ? through() : scope(through)));
     if (i + 1 < w.layers.length) run.onHidden?.(i + 1, x);
   });
   x = named('norm', () => rmsnorm(x, w.norm, eps));

@@ -23,6 +23,7 @@ export interface Run {
   readonly auxScale?: number;
   /** Recompute each block in the backward pass instead of keeping its activations. */
   readonly recompute?: boolean;
+  /** Its tensors live until it returns. */
   readonly onRouting?: (routing: Routing) => void;
   /** Experts to use instead of choosing, per layer [T,K]: routing replay. */
   readonly replay?: (layer: number) => Tensor | undefined;
