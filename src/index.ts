@@ -11,6 +11,8 @@ export { createModel, loadWeights, parametersOf } from './models/codec.js';
 export { type LoadedModel, type LoadOptions, loadModel, modelContent } from './models/folder.js';
 export { type ForwardInputs, type ForwardResult, forward } from './models/forward.js';
 export { type Family, families, familyOfHub, type Model, presetNamed } from './models/index.js';
+export { mergeAdapter, writeAdapter } from './models/peft.js';
+export { addLora, type Lora, type LoraConfig, mergedValues } from './nn/lora.js';
 export { AdamW, type AdamWConfig, type Trained } from './optim/adamw.js';
 export { Ema } from './optim/ema.js';
 export { rampedRows, type Schedule, scheduleFactor } from './optim/schedule.js';

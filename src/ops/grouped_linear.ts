@@ -1,5 +1,6 @@
 import * as native from '../native.gen.js';
 import { empty, grad, record, type Tensor } from '../tensor/index.js';
+import { withAdapter } from './lora.js';
 import type { MoePlan } from './moe.js';
 
 /**
@@ -12,7 +13,7 @@ export function groupedLinear(x: Tensor, weight: Tensor, plan: MoePlan, gather: 
   const count = rows.size;
   const y = empty([count, weight.shape[1]!], x);
   native.groupedLinearForward(y, x, weight, offsets, source);
-  return record('grouped_linear', [x, weight], y, (dy) => {
+  record('grouped_linear', [x, weight], y, (dy) => {
     if (!gather) return native.groupedLinearBackward(grad(x), grad(weight), dy, x, weight, offsets, source);
     const dRows = empty([count, x.shape[1]!], x); // the gradient of each routed copy of a token
     const wanted = x.requiresGrad ? ({ id: dRows.id, beta: 0 } as const) : ({ id: 0, beta: 0 } as const);
@@ -22,4 +23,11 @@ export function groupedLinear(x: Tensor, weight: Tensor, plan: MoePlan, gather: 
     native.combineForward(dx, dRows, inverse, undefined);
     native.axpy(grad(x), dx, 1);
   });
+  return withAdapter(
+    y,
+    x,
+    weight,
+    (rows, a) => groupedLinear(rows, a, plan, gather),
+    (h, b) => groupedLinear(h, b, plan, false),
+  );
 }

@@ -1,13 +1,15 @@
 import * as native from '../native.gen.js';
 import { type DType, empty, grad, record, type Tensor } from '../tensor/index.js';
+import { withAdapter } from './lora.js';
 
 /** y = x W^T + b. x [.., K], weight [N, K], bias [N] -> [.., N] in `dtype` (default: x's). */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype: DType = x.dtype): Tensor {
   const y = empty([...x.shape.slice(0, -1), weight.shape[0]!], { dtype, device: x.device });
   native.linearForward(y, x, weight, bias);
-  return record('linear', [x, weight, bias], y, (dy) =>
+  record('linear', [x, weight, bias], y, (dy) =>
     native.linearBackward(grad(x), grad(weight), grad(bias), dy, x, weight),
   );
+  return withAdapter(y, x, weight, linear, (h, b) => linear(h, b, undefined, dtype));
 }
 
 /**

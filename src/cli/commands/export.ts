@@ -18,6 +18,7 @@ export const exportModel = command({
         requiresArg: true,
         describe: 'the folder to write; must not exist',
       })
+      .option('adapter', { type: 'string', requiresArg: true, describe: 'a PEFT LoRA adapter to merge into the model' })
       .option('dtype', { type: 'string', default: 'bf16', requiresArg: true, describe: 'f32 or bf16' }),
   handler: async (args) => {
     const { rewriteModel } = await import('../model/rewrite.js');

@@ -5,6 +5,7 @@ import { folderSink } from '../../hub/byte_sink.js';
 import { withValues } from '../../hub/config_json.js';
 import { writeModelFolder } from '../../hub/folder.js';
 import { modelContent } from '../../models/folder.js';
+import { mergeAdapter } from '../../models/peft.js';
 import { countParameters } from '../../nn/param.js';
 import { formatCount } from '../../terminal/format.js';
 import { modelFolder } from '../../train/run/model_folder.js';
@@ -24,15 +25,18 @@ export function rewriteModel({
   model: from,
   out,
   dtype,
+  adapter,
 }: {
   readonly model: string;
   readonly out: string;
   readonly dtype: string;
+  readonly adapter?: string | undefined;
 }): string {
   if (existsSync(out)) throw new TrainMoeError('bad-argument', `${out} exists already; name a folder that does not.`);
-  const { model } = openModel({ model: from, device: 'cpu', dtype: 'f32' });
+  const { model, device } = openModel({ model: from, device: 'cpu', dtype: 'f32' });
   if (dtype !== 'f32' && dtype !== 'bf16')
     throw new TrainMoeError('bad-argument', `--dtype is "${dtype}"; it must be f32 or bf16.`);
+  if (adapter !== undefined) mergeAdapter(model, adapter, device);
   mkdirSync(out, { recursive: true });
   const base = withValues(model.hubConfig, { quantization_config: undefined }); // the weights are plain now
   writeModelFolder(folderSink(out), modelContent(model, { dtype, base }));

@@ -46,6 +46,15 @@ export const sftSchema = z.strictObject({
   maxNorm: z.number().positive().default(1).describe('largest global norm of the gradient'),
   moments: z.enum(['f32', 'bf16']).default('f32').describe("type of the optimizer's moments"),
 
+  lora: z
+    .strictObject({
+      rank: maybe.default(0).describe('rank of the adapters; 0 trains all weights'),
+      alpha: z.number().positive().default(16).describe('the update is multiplied by alpha / rank'),
+      dropout: z.number().min(0).lt(1).default(0).describe('share of the inputs that adapters do not see in training'),
+      targets: z.enum(['attention', 'feed', 'all']).default('all').describe('matrices that get an adapter'),
+    })
+    .prefault({}),
+
   validation: z.number().min(0).max(0.5).default(0.02).describe('share of the conversations that is held out'),
   evaluateEvery: maybe.default(0).describe('steps between evaluations; 0: after each epoch'),
   saveEvery: maybe.default(200).describe('steps between checkpoints; 0: at the end only'),

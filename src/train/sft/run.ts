@@ -12,7 +12,7 @@ import { modelFolder } from '../run/model_folder.js';
 import type { SftConfig } from './config.js';
 import { loadSftData, type SftData } from './data.js';
 import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from './events.js';
-import { type Trainee, wholeModel } from './trainee.js';
+import { adapters, type Trainee, wholeModel } from './trainee.js';
 import { SftTrainer } from './trainer.js';
 
 export interface SftHooks {
@@ -59,8 +59,9 @@ export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftE
   }
 }
 
-function openTrainee(config: SftConfig, from: string, device: Device): Trainee {
-  return wholeModel(loadModel(from, { device, dtype: config.dtype, train: true }));
+function openTrainee({ dtype, lora, seed, model }: SftConfig, from: string, device: Device): Trainee {
+  if (lora.rank === 0) return wholeModel(loadModel(from, { device, dtype, train: true }));
+  return adapters(loadModel(from, { device, dtype, train: false }), lora, { device, seed, base: model });
 }
 
 function noteLosses({ counts }: SftData, { length, overlong }: SftConfig, tell: (event: SftEvent) => void): void {

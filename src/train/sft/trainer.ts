@@ -75,6 +75,7 @@ export class SftTrainer {
     const family = model.config as FamilyTraining;
     const { rows, epoch } = this.plan.rowsOf(this.step);
     const batch = batchOf(this.data.train, rows);
+    this.trainee.inStep(this.step);
     const result = trainStep(model, this.optimizer, batch, {
       device,
       lr: this.lr,
@@ -85,6 +86,7 @@ export class SftTrainer {
       recompute: config.recompute,
       biasSpeed: config.balance && !frozen ? (family.biasSpeed ?? 0) : 0,
     });
+    this.trainee.inStep(undefined);
     this.step++;
     const held = rows.flat().reduce((sum, example) => sum + positionsOf(this.data.train[example]!), 0);
     return { ...result, epoch, tokens: batch.rows * batch.length, fill: held / (batch.rows * batch.length) };

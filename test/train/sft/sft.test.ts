@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { batchOf, IGNORE, readConversations } from '../../../src/data/index.js';
 import { Engine } from '../../../src/generate/index.js';
 import { parametersOf } from '../../../src/models/codec.js';
-import { loadModel } from '../../../src/models/folder.js';
+import { type LoadedModel, loadModel } from '../../../src/models/folder.js';
 import { forward } from '../../../src/models/forward.js';
+import { mergeAdapter } from '../../../src/models/peft.js';
 import { device, differentiate, gradientOfParameter, scope } from '../../../src/tensor/index.js';
 import {
   loadTokenizer,
@@ -42,7 +43,7 @@ const lines = (path: string) =>
     .split('\n')
     .map((l) => JSON.parse(l));
 
-describe('a run of supervised fine-tuning', () => {
+describe('a run of supervised fine-tuning', { timeout: 240_000 }, () => {
   it('learns the answers, and leaves a folder that chats', async () => {
     const events: SftEvent[] = [];
     const config = settings('learns', { epochs: 60, saveEvery: 0, evaluateEvery: 1000, lr: 2e-2 });
@@ -94,6 +95,40 @@ describe('a run of supervised fine-tuning', () => {
       other.losses.forEach(([, loss], i) => {
         expect(loss).toBeCloseTo(one.losses[i]![1], 4);
       });
+  });
+
+  it('trains adapters alone, saves them and the merged model, and resumes to the same bits', async () => {
+    const lora = { rank: 4, dropout: 0.1 };
+    const run = (out: string, hooks = {}) =>
+      sft(settings(out, { model: withExperts, lora, lr: 5e-2, epochs: 4 }), hooks);
+    const whole = await run('lora-whole');
+    expect(whole.losses.at(-1)![1]).toBeLessThan(whole.losses[0]![1]);
+    let steps = 0;
+    await run('lora-stopped', { shouldStop: () => ++steps === 3 });
+    const last = await run('lora-stopped');
+    expect(stateOf(last.checkpoint!)).toEqual(stateOf(whole.checkpoint!));
+    const [base, merged, copy] = [withExperts, whole.checkpoint!, withExperts].map((path) =>
+      loadModel(path, { device: cpu }),
+    ) as [LoadedModel, LoadedModel, LoadedModel];
+    mergeAdapter(copy, join(whole.checkpoint!, 'adapter'), cpu);
+    const values = (m: LoadedModel) => new Map(parametersOf(m).map(({ path, tensor }) => [path, tensor.read()]));
+    const [before, after, again] = [base, merged, copy].map(values) as [
+      Map<string, Float32Array>,
+      Map<string, Float32Array>,
+      Map<string, Float32Array>,
+    ];
+    for (const [path, weights] of before) {
+      const adapted = /(query|kvDown|out|gateUp|down)$/.test(path);
+      expect(
+        weights.some((w, i) => w !== after.get(path)![i]),
+        path,
+      ).toBe(adapted);
+      expect(
+        weights.every((_, i) => Math.abs(after.get(path)![i]! - again.get(path)![i]!) < 1e-6),
+        path,
+      ).toBe(true);
+    }
+    for (const m of [base, merged, copy]) for (const { tensor } of parametersOf(m)) tensor.dispose();
   });
 
   it('refuses to go on with other data or settings of the order', async () => {
