@@ -12,11 +12,13 @@ export { type LoadedModel, type LoadOptions, loadModel, modelContent } from './m
 export { type ForwardInputs, type ForwardResult, forward } from './models/forward.js';
 export { type Family, families, familyOfHub, type Model, presetNamed } from './models/index.js';
 export { mergeAdapter, writeAdapter } from './models/peft.js';
+export { loadScoring, type ScoreKind, type ScoringModel, scoring } from './models/scoring.js';
 export { addLora, type Lora, type LoraConfig, mergedValues } from './nn/lora.js';
 export { AdamW, type AdamWConfig, type Trained } from './optim/adamw.js';
 export { Ema } from './optim/ema.js';
 export { rampedRows, type Schedule, scheduleFactor } from './optim/schedule.js';
 export * from './rl/curate/index.js';
+export * from './rl/preference/index.js';
 export * from './tensor/index.js';
 export * from './tokenizer/index.js';
 export { type Evaluation, evaluate } from './train/evaluate.js';

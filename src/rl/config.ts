@@ -17,7 +17,7 @@ export const grpoSchema = z.strictObject({
     .default([])
     .describe(
       "rewards, first the one that says right or wrong; by default the task's. model:DIR is a reward model, perhaps with " +
-        ',part=answer|all and ,scale=running|sigmoid|none',
+        ',part=answer|all ,scale=running|sigmoid|none ,as=turns|text',
     ),
   rewardWeights: z.array(z.number()).default([]).describe('weights of the rewards; by default 1 each'),
   out: path.default('runs/grpo').describe('run folder'),

@@ -1,29 +1,20 @@
-import { dpoSchema, type PreferenceConfig, resolvePreference, rewardModelSchema } from '../../rl/preference/config.js';
-import { dpoSubject } from '../../rl/preference/dpo.js';
-import type { PreferenceEnd } from '../../rl/preference/events.js';
-import type { Subject } from '../../rl/preference/lesson.js';
-import { pairwiseSubject, safetySubject } from '../../rl/preference/reward_model.js';
-import { learnPreferences } from '../../rl/preference/run.js';
+import { type DpoInput, dpoSchema, type RewardModelInput, rewardModelSchema } from '../../rl/preference/config.js';
+import { type PreferenceEnd, type PreferenceHooks, trainDpo, trainRewardModel } from '../../rl/preference/index.js';
 import { schemaValues } from '../schema_flags.js';
 import { preferenceView } from './preference_view.js';
 import { stoppable } from './stop.js';
 
 type Args = Readonly<Record<string, unknown>>;
 
-export function runRewardModel(args: Args): Promise<PreferenceEnd> {
-  const config = resolvePreference(rewardModelSchema, schemaValues(args, rewardModelSchema));
-  return config.kind === 'safety' ? learn(safetySubject, config, args) : learn(pairwiseSubject, config, args);
-}
+/** Trains a reward model as the command line says, and shows it. */
+export const runRewardModel = (args: Args): Promise<PreferenceEnd> =>
+  shown(args, (hooks) => trainRewardModel(schemaValues(args, rewardModelSchema) as RewardModelInput, hooks));
 
-export function runDpo(args: Args): Promise<PreferenceEnd> {
-  return learn(dpoSubject, resolvePreference(dpoSchema, schemaValues(args, dpoSchema)), args);
-}
+/** The same for DPO. */
+export const runDpo = (args: Args): Promise<PreferenceEnd> =>
+  shown(args, (hooks) => trainDpo(schemaValues(args, dpoSchema) as DpoInput, hooks));
 
-function learn<E, C extends PreferenceConfig>(
-  subject: Subject<E, C>,
-  config: C,
-  { json }: Args,
-): Promise<PreferenceEnd> {
+function shown({ json }: Args, train: (hooks: PreferenceHooks) => Promise<PreferenceEnd>): Promise<PreferenceEnd> {
   const view = preferenceView(json ? process.stderr : process.stdout);
-  return stoppable(view, (shouldStop) => learnPreferences(subject, config, { onEvent: view.show, shouldStop }));
+  return stoppable(view, (shouldStop) => train({ onEvent: view.show, shouldStop }));
 }

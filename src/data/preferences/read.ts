@@ -15,13 +15,23 @@ export interface Preferences<T> {
   readonly same: number;
 }
 
+export interface PreferenceOptions {
+  /** Share of the prompts that is for testing. */
+  readonly heldOut: number;
+  /** Prompts given as a plain string: `text` (default) is continued as it stands, `user` becomes a turn of the chat template. */
+  readonly promptAs?: 'text' | 'user';
+}
+
 /**
- * The pairs of files in any of the known formats (JSON Lines, JSON, Parquet). A share `heldOut` of the prompts is for
- * testing; which ones depends on their text alone, so files may grow or change places.
+ * The pairs of files in any of the known formats (JSON Lines, JSON, Parquet). Which prompts are held
+ * out depends on their text alone, so files may grow or change places.
  * @throws TrainMoeError `bad-data` naming file, line and what is wrong with the first bad record, or that nothing is left to
  *   train; `not-found` when a file does not exist
  */
-export async function readPairs(files: readonly string[], heldOut: number): Promise<Preferences<PreferencePair>> {
+export async function readPairs(
+  files: readonly string[],
+  options: PreferenceOptions,
+): Promise<Preferences<PreferencePair>> {
   const all: PreferencePair[] = [];
   const skipped = { tie: 0, same: 0 };
   for (const file of files)
@@ -30,14 +40,17 @@ export async function readPairs(files: readonly string[], heldOut: number): Prom
       if ('undecided' in pair) skipped[pair.undecided]++;
       else all.push(pair);
     }
-  return { ...divided(all, heldOut, files), ties: skipped.tie, same: skipped.same };
+  return { ...divided(all, options, files), ties: skipped.tie, same: skipped.same };
 }
 
 /**
  * Labelled answers: records with prompt, completion and label; a pair counts as two, its chosen side with the label 1.
  * Otherwise as readPairs().
  */
-export async function readLabelled(files: readonly string[], heldOut: number): Promise<Preferences<LabelledAnswer>> {
+export async function readLabelled(
+  files: readonly string[],
+  options: PreferenceOptions,
+): Promise<Preferences<LabelledAnswer>> {
   const all: LabelledAnswer[] = [];
   const skipped = { tie: 0, same: 0 };
   for (const file of files)
@@ -55,14 +68,15 @@ export async function readLabelled(files: readonly string[], heldOut: number): P
         ] as const)
           all.push({ prompt: pair.prompt, answer, label, plain: pair.plain, place: pair.place });
     }
-  return { ...divided(all, heldOut, files), ties: skipped.tie, same: skipped.same };
+  return { ...divided(all, options, files), ties: skipped.tie, same: skipped.same };
 }
 
-function divided<T extends { readonly prompt: readonly Message[] }>(
-  all: readonly T[],
-  heldOut: number,
+function divided<T extends { readonly prompt: readonly Message[]; readonly plain: boolean }>(
+  found: readonly T[],
+  { heldOut, promptAs = 'text' }: PreferenceOptions,
   files: readonly string[],
 ) {
+  const all = promptAs === 'user' ? found.map((item) => ({ ...item, plain: false })) : found;
   const isHeld = (item: T) => placeOf(item.prompt) < heldOut;
   const train = all.filter((item) => !isHeld(item));
   if (train.length > 0) return { train, test: all.filter(isHeld) };

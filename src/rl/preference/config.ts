@@ -11,6 +11,12 @@ const shared = {
   tokenizer: path.optional().describe("a tokenizer; by default the model's own"),
   chatTemplate: path.optional().describe('a Jinja file to render conversations with; by default that of the tokenizer'),
   data: z.array(path).min(1).describe('files of preferences: .jsonl, .json or .parquet'),
+  promptAs: z
+    .enum(['text', 'user'])
+    .default('text')
+    .describe(
+      'prompts that are plain strings: "text" is continued as it stands, "user" is a turn of the chat template',
+    ),
   device: z.enum(['auto', 'cpu', 'cuda', 'emulator']).default('auto').describe('where to compute'),
   dtype: z.enum(['f32', 'bf16']).default('f32').describe('arithmetic; masters are f32'),
   threads: count.max(256).optional().describe('threads of the CPU backend'),

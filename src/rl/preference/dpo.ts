@@ -35,7 +35,7 @@ export const dpoSubject: Subject<NumberedPair, DpoConfig> = {
   unit: 'pairs',
   load: loadModel,
   read: async (config, template) => {
-    const found = await readPairs(config.data, config.heldOut);
+    const found = await readPairs(config.data, config);
     const examples = fitting(found, (pair) => encodePair(template, pair), sidesOf, config);
     const { train, test } = examples;
     return {

@@ -26,7 +26,7 @@ export interface ModelRewardOptions {
 
 /**
  * Loads a reward model as a reward. It reads the question as a turn of the user and the completion as the assistant's, in
- * the chat template it was trained with.
+ * the chat template it was trained with, or the one as the continuation of the other.
  * @throws TrainMoeError for a folder that is missing or holds no model
  */
 export async function openModelReward(spec: ModelRewardSpec, o: ModelRewardOptions): Promise<ModelReward> {
@@ -37,13 +37,14 @@ export async function openModelReward(spec: ModelRewardSpec, o: ModelRewardOptio
   const { part = pairwise ? 'answer' : 'all', scale = pairwise ? 'running' : 'sigmoid' } = spec;
   const { context } = model.config as { context: number };
   const read = ({ prompt, completion, meta }: Sample): Text => {
-    const question = typeof meta?.asked === 'string' ? meta.asked : prompt;
+    const plain = spec.as === 'text';
+    const question = !plain && typeof meta?.asked === 'string' ? meta.asked : prompt;
     const answer = part === 'answer' ? answerPart(prompt, completion) : completion;
     const messages: Conversation['messages'] = [
       { role: 'user', content: question },
       { role: 'assistant', content: answer },
     ];
-    return encodeConversation(template, { messages });
+    return encodeConversation(template, { messages, plain });
   };
   const reward: ModelReward = {
     name: spec.name,

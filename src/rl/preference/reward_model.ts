@@ -35,7 +35,7 @@ export const pairwiseSubject: Subject<Pair, RewardModelConfig> = {
   unit: 'pairs',
   load: loader('pairwise'),
   read: async (config, template) => {
-    const found = await readPairs(config.data, config.heldOut);
+    const found = await readPairs(config.data, config);
     return fitting(found, (pair) => encodePair(template, pair), sidesOf, config);
   },
   textsOf: sidesOf,
@@ -49,7 +49,7 @@ export const safetySubject: Subject<Labelled, RewardModelConfig> = {
   unit: 'answers',
   load: loader('pointwise'),
   read: async (config, template) => {
-    const found = await readLabelled(config.data, config.heldOut);
+    const found = await readLabelled(config.data, config);
     return fitting(
       found,
       (item) => encodeLabelled(template, item),

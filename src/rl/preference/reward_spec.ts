@@ -17,16 +17,19 @@ export interface ModelRewardSpec {
    * default running for pairwise, whose scores have no zero and no unit, and sigmoid for pointwise models.
    */
   readonly scale?: RewardScale | undefined;
+  /** turns (default): question and answer through the chat template. text: the one continues the other, as in a base model. */
+  readonly as?: RewardForm | undefined;
 }
 
 export type RewardPart = 'answer' | 'all';
 export type RewardScale = 'running' | 'sigmoid' | 'none';
+export type RewardForm = 'turns' | 'text';
 
 const PREFIX = 'model:';
-const OPTIONS = { part: ['answer', 'all'], scale: ['running', 'sigmoid', 'none'] } as const;
+const OPTIONS = { part: ['answer', 'all'], scale: ['running', 'sigmoid', 'none'], as: ['turns', 'text'] } as const;
 
 /**
- * Reads `model:DIR`, perhaps with `,part=..` and `,scale=..` behind it; undefined for the name of another reward.
+ * Reads `model:DIR`, perhaps with `,part=..`, `,scale=..` and `,as=..` behind it; undefined for the name of another reward.
  * @throws TrainMoeError `bad-config` for a setting or value that does not exist
  */
 export function modelRewardOf(spec: RewardSpec): ModelRewardSpec | undefined {
@@ -39,7 +42,7 @@ export function modelRewardOf(spec: RewardSpec): ModelRewardSpec | undefined {
     if (!known?.includes(value))
       throw new TrainMoeError(
         'bad-config',
-        `The reward ${spec.name} has ${key}=${String(value)}; ${known ? `${key} is ${known.join(', ')}` : 'known are part and scale'}.`,
+        `The reward ${spec.name} has ${key}=${String(value)}; ${known ? `${key} is ${known.join(', ')}` : 'known are part, scale and as'}.`,
       );
   }
   return { name: `${PREFIX}${basename(path)}`, path, ...given };

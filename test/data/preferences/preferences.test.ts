@@ -92,7 +92,7 @@ describe('formats of pairs', () => {
   ];
 
   it.each(cases)('%s', async (_, record, expected) => {
-    const { train } = await readPairs([file('one.jsonl', line(record))], 0);
+    const { train } = await readPairs([file('one.jsonl', line(record))], { heldOut: 0 });
     expect(train.map(shape)).toEqual([expected]);
   });
 
@@ -104,19 +104,28 @@ describe('formats of pairs', () => {
       { ...votes, annotator1: 0, annotator2: 1, annotator3: 2 },
       { ...votes, annotator1: 0, annotator2: 0, annotator3: 0 },
     ];
-    const { train, ties, same } = await readPairs([file('margin.jsonl', content.map(line).join(''))], 0);
+    const { train, ties, same } = await readPairs([file('margin.jsonl', content.map(line).join(''))], { heldOut: 0 });
     expect([train.map(({ margin }) => margin), ties, same]).toEqual([[0.5], 2, 1]);
+  });
+
+  it('makes a turn of a plain prompt where that is asked for', async () => {
+    const path = file('user.jsonl', line({ prompt: 'Q', chosen: 'a', rejected: 'b' }));
+    const { train } = await readPairs([path], { heldOut: 0, promptAs: 'user' });
+    expect(train.map(({ plain }) => plain)).toEqual([false]);
+    expect(conversationOf(train[0]!, train[0]!.chosen)).not.toHaveProperty('plain');
   });
 
   it('reads Parquet', async () => {
     const path = file('pairs.parquet', parquetFile({ prompt: ['Q', 'R'], chosen: ['a', 'c'], rejected: ['b', 'd'] }));
-    const { train } = await readPairs([path], 0);
+    const { train } = await readPairs([path], { heldOut: 0 });
     expect(train.map((pair) => said(pair.chosen)[0])).toEqual(['assistant: a', 'assistant: c']);
   });
 
   it('trains the answer alone', async () => {
     const turns = (end: string) => [user('1'), assistant('x'), user('2'), assistant(end)];
-    const { train } = await readPairs([file('m.jsonl', line({ chosen: turns('a'), rejected: turns('b') }))], 0);
+    const { train } = await readPairs([file('m.jsonl', line({ chosen: turns('a'), rejected: turns('b') }))], {
+      heldOut: 0,
+    });
     const { messages } = conversationOf(train[0]!, train[0]!.chosen);
     expect(messages.filter((m) => m.role === 'assistant').map((m) => m.train)).toEqual([false, undefined]);
   });
@@ -161,12 +170,14 @@ describe('what is wrong is named with file and line', () => {
   ];
 
   it.each(cases)('%s', async (_, bad, message) => {
-    await expect(readPairs([file('bad.jsonl', good + bad)], 0)).rejects.toThrow(message);
+    await expect(readPairs([file('bad.jsonl', good + bad)], { heldOut: 0 })).rejects.toThrow(message);
   });
 
   it('nothing to train', async () => {
-    await expect(readPairs([file('empty.jsonl', '')], 0)).rejects.toThrow(/hold no preference/);
-    await expect(readPairs([join(folder, 'absent.jsonl')], 0)).rejects.toThrow(/absent\.jsonl does not exist/);
+    await expect(readPairs([file('empty.jsonl', '')], { heldOut: 0 })).rejects.toThrow(/hold no preference/);
+    await expect(readPairs([join(folder, 'absent.jsonl')], { heldOut: 0 })).rejects.toThrow(
+      /absent\.jsonl does not exist/,
+    );
   });
 });
 
@@ -177,20 +188,22 @@ describe('labelled answers', () => {
       { prompt: [user('Q')], completion: [assistant('b')], label: 'unsafe' },
       { prompt: 'Q', chosen: 'c', rejected: 'd' },
     ];
-    const { train } = await readLabelled([file('labels.jsonl', content.map(line).join(''))], 0);
+    const { train } = await readLabelled([file('labels.jsonl', content.map(line).join(''))], { heldOut: 0 });
     expect(train.map(({ answer, label }) => `${answer[0]!.content} ${label}`)).toEqual(['a 1', 'b 0', 'c 1', 'd 0']);
   });
 
   it('a label that is none', async () => {
     const path = file('label.jsonl', line({ prompt: 'Q', completion: 'a', label: 'maybe' }));
-    await expect(readLabelled([path], 0)).rejects.toThrow(/label\.jsonl:1: label is "maybe"; expected true, false/);
+    await expect(readLabelled([path], { heldOut: 0 })).rejects.toThrow(
+      /label\.jsonl:1: label is "maybe"; expected true, false/,
+    );
   });
 });
 
 describe('the held-out split', () => {
   const records = Array.from({ length: 200 }, (_, i) => ({ prompt: `Q${i % 50}`, chosen: `a${i}`, rejected: `b${i}` }));
   const split = async (rows: readonly object[], share: number) => {
-    const { train, test } = await readPairs([file('split.jsonl', rows.map(line).join(''))], share);
+    const { train, test } = await readPairs([file('split.jsonl', rows.map(line).join(''))], { heldOut: share });
     const prompts = (pairs: readonly PreferencePair[]) => [...new Set(pairs.map((p) => p.prompt[0]!.content))].sort();
     return { train: prompts(train), test: prompts(test), count: train.length + test.length };
   };
@@ -212,7 +225,7 @@ const shared = sharedPath('data/preferences');
 
 describe.skipIf(!shared)('real preferences (needs ../shared/data/preferences)', () => {
   it('reads every dialogue of hh-harmless-base', async () => {
-    const { train, test, same } = await readPairs([join(shared!, 'hh-harmless-base.jsonl')], 0.1);
+    const { train, test, same } = await readPairs([join(shared!, 'hh-harmless-base.jsonl')], { heldOut: 0.1 });
     expect(train.length + test.length + same).toBe(1620);
     expect(test.length).toBeGreaterThan(120);
     const all = [...train, ...test];
@@ -222,7 +235,7 @@ describe.skipIf(!shared)('real preferences (needs ../shared/data/preferences)', 
   });
 
   it('reads the votes of pandalm, split by prompt', async () => {
-    const { train, test, ties } = await readPairs([join(shared!, 'pandalm.jsonl')], 0.2);
+    const { train, test, ties } = await readPairs([join(shared!, 'pandalm.jsonl')], { heldOut: 0.2 });
     expect([train.length + test.length, ties]).toEqual([422 + 472, 105]);
     const prompts = (pairs: readonly PreferencePair[]) => new Set(pairs.map((p) => p.prompt[0]!.content));
     const trained = prompts(train);

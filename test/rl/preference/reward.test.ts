@@ -56,7 +56,7 @@ describe('model:DIR', () => {
   it.each([
     ['model:', /names no folder/],
     ['model:d,part=some', /part=some; part is answer, all/],
-    ['model:d,size=3', /size=3; known are part and scale/],
+    ['model:d,size=3', /size=3; known are part, scale and as/],
   ])('%s is refused', (name, message) => void expect(() => modelRewardOf({ name })).toThrow(message));
 
   it.each([
@@ -125,6 +125,21 @@ describe('a reward model among rewards', () => {
       observe: true,
     });
     expect(asked).toEqual(plain);
+    judges.close();
+  });
+
+  it('reads turns, or a text that goes on', async () => {
+    const judges = await openJudges([{ name: `model:${helpful},scale=none,as=text` }], settings);
+    const [whole, cut, other] = await judges.grade(
+      [
+        { prompt: 'Question: ', completion: 'one', meta: { asked: 'Q' } },
+        { prompt: 'Quest', completion: 'ion: one' },
+        { prompt: 'Q', completion: 'one' },
+      ],
+      { observe: true },
+    );
+    expect(cut).toEqual(whole);
+    expect(other).not.toEqual(whole);
     judges.close();
   });
 

@@ -8,15 +8,16 @@ import { loadModel } from '../../../src/models/folder.js';
 import { loadScoring } from '../../../src/models/scoring.js';
 import {
   type DpoInput,
-  dpoSchema,
   type RewardModelInput,
   resolvePreference,
   rewardModelSchema,
 } from '../../../src/rl/preference/config.js';
-import { dpoSubject } from '../../../src/rl/preference/dpo.js';
-import type { PreferenceEvent } from '../../../src/rl/preference/events.js';
-import { pairwiseSubject, safetySubject } from '../../../src/rl/preference/reward_model.js';
-import { learnPreferences, type PreferenceHooks } from '../../../src/rl/preference/run.js';
+import {
+  type PreferenceEvent,
+  type PreferenceHooks,
+  trainDpo,
+  trainRewardModel,
+} from '../../../src/rl/preference/index.js';
 import { device } from '../../../src/tensor/index.js';
 import { plantedPairs, tinyFolder, writeLines } from './tiny.js';
 
@@ -31,18 +32,11 @@ beforeAll(async () => {
 
 const common = { model, data, device: 'cpu', tensorboard: false } as const;
 
-const rewardModel = (out: string, more: Partial<RewardModelInput> = {}, hooks: PreferenceHooks = {}) => {
-  const input = { ...common, out: join(folder, out), batch: 16, lr: 1e-2, heldOut: 0.3, ...more };
-  const config = resolvePreference(rewardModelSchema, input);
-  return config.kind === 'safety'
-    ? learnPreferences(safetySubject, config, hooks)
-    : learnPreferences(pairwiseSubject, config, hooks);
-};
+const rewardModel = (out: string, more: Partial<RewardModelInput> = {}, hooks: PreferenceHooks = {}) =>
+  trainRewardModel({ ...common, out: join(folder, out), batch: 16, lr: 1e-2, heldOut: 0.3, ...more }, hooks);
 
-const dpo = (out: string, more: Partial<DpoInput> = {}, hooks: PreferenceHooks = {}) => {
-  const input = { ...common, out: join(folder, out), batch: 16, lr: 1e-3, epochs: 0.5, heldOut: 0.1, ...more };
-  return learnPreferences(dpoSubject, resolvePreference(dpoSchema, input), hooks);
-};
+const dpo = (out: string, more: Partial<DpoInput> = {}, hooks: PreferenceHooks = {}) =>
+  trainDpo({ ...common, out: join(folder, out), batch: 16, lr: 1e-3, epochs: 0.5, heldOut: 0.1, ...more }, hooks);
 
 const metricsOf = (out: string) =>
   readFileSync(join(folder, out, 'metrics.jsonl'), 'utf8')
