@@ -18,6 +18,13 @@ export interface Judges {
   close(): void;
 }
 
+/** Names that occur again get a number, so that the metrics of each are kept apart. */
+const distinct = (names: readonly string[]): string[] =>
+  names.map((name, i) => {
+    const before = names.slice(0, i).filter((other) => other === name).length;
+    return before === 0 ? name : `${name}#${before + 1}`;
+  });
+
 type JudgeSettings = Pick<GrpoConfig, 'graderWorkers' | 'graderTimeout' | 'device'> &
   Partial<Pick<GrpoConfig, 'dtype' | 'rowsAtOnce'>>;
 
@@ -38,7 +45,7 @@ export async function openJudges(specs: readonly RewardSpec[], c: JudgeSettings,
     const timeoutMs = Math.ceil(c.graderTimeout * 1000);
     const pool = rules.length > 0 ? await open(rules, { workers: c.graderWorkers, timeoutMs }) : undefined;
     return {
-      names: specs.map(({ name }, i) => found[i]?.name ?? name),
+      names: distinct(specs.map(({ name }, i) => found[i]?.name ?? name)),
       async grade(samples, options) {
         const ruled = await pool?.grade(samples);
         const scored: (readonly RewardResult[])[] = [];

@@ -11,12 +11,13 @@ import { moments } from '../../../src/rl/advantage.js';
 import { type GrpoInput, resolveGrpo } from '../../../src/rl/config.js';
 import { openJudges } from '../../../src/rl/judges.js';
 import { openJudged } from '../../../src/rl/open.js';
+import { trainRewardModel } from '../../../src/rl/preference/index.js';
 import { answerPart, modelRewardOf } from '../../../src/rl/preference/reward_spec.js';
 import { NOTHING_SEEN, seen, standardized } from '../../../src/rl/preference/running.js';
 import type { openGraders, RewardResult, Sample } from '../../../src/rl/rewards/index.js';
 import { grpo } from '../../../src/rl/run.js';
 import { device } from '../../../src/tensor/index.js';
-import { tinyFolder } from './tiny.js';
+import { plantedPairs, tinyFolder, writeLines } from './tiny.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-model-reward-'));
 const policy = join(folder, 'policy');
@@ -150,12 +151,52 @@ describe('a reward model among rewards', () => {
     judges.close();
   });
 
+  it('tells rewards of one name apart', async () => {
+    const specs = ['answer', 'all'].map((part) => ({ name: `model:${safe},part=${part}` }));
+    const judges = await openJudges(specs, settings);
+    expect(judges.names).toEqual(['model:safe', 'model:safe#2']);
+    judges.close();
+  });
+
   it('says what is missing', async () => {
     await expect(openJudges([{ name: 'model:/nowhere/at/all' }], settings)).rejects.toThrow(/nowhere/);
   });
 });
 
 describe('GRPO with a reward model', () => {
+  it('teaches a policy what the reward model was taught', async () => {
+    const data = [writeLines(join(folder, 'planted.jsonl'), plantedPairs(300))];
+    const taught = await trainRewardModel({
+      model: policy,
+      data,
+      out: join(folder, 'planted'),
+      device: 'cpu',
+      batch: 16,
+      lr: 1e-2,
+      epochs: 4,
+      tensorboard: false,
+    });
+    expect(taught.after!.accuracy).toBeGreaterThan(0.9);
+    const config = resolveGrpo({
+      model: policy,
+      out: join(folder, 'taught'),
+      device: 'cpu',
+      task: 'arith',
+      reward: [`model:${join(folder, 'planted')},as=text,scale=none`],
+      steps: 24,
+      prompts: 4,
+      group: 16,
+      maxTokens: 6,
+      lr: 1e-2,
+      kl: 0,
+      evaluateQuestions: 0,
+      tensorboard: false,
+    });
+    const { rewards } = await grpo(config, (c, tokenizer) => openJudged(c, tokenizer));
+    const mean = (part: typeof rewards) => part.reduce((sum, [, reward]) => sum + reward, 0) / part.length;
+    expect(mean(rewards.slice(-3))).toBeGreaterThan(mean(rewards.slice(0, 3)) + 1);
+  });
+
   const run = (out: string, more: Partial<GrpoInput> = {}, stopAt = 0) => {
     const config = resolveGrpo({
       model: policy,
