@@ -28,7 +28,7 @@ export async function checkPrebuilds(root, { log = () => {}, limit = TARBALL_LIM
   const folder = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
   const files = existsSync(folder) ? readdirSync(folder) : [];
   const addon = files.find((f) => f.endsWith('.node'));
-  if (!addon) return [`${folder} holds no addon; run npm run prebuild.`];
+  if (!addon) return [`${folder} holds no addon; run npm run prebuilds.`];
   const faults = [];
   for (const file of files) {
     const path = join(folder, file);

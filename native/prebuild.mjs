@@ -1,7 +1,7 @@
 // Makes prebuilds/linux-x64 for a release: the addon, and the CUDA library with code for every architecture where nvcc is. Then
 // checks what a user will get (native/check_prebuilds.mjs). Needs `npm run build:ts` before; uses no network.
 //
-//   node native/prebuild.mjs [--archs "80-real;90a-real"]
+//   node native/prebuild.mjs [-DNAME=VALUE ...]      definitions for cmake, e.g. -DTRAIN_MOE_CUDA_ARCHS=90a-real
 import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -12,8 +12,7 @@ import { checkPrebuilds } from './check_prebuilds.mjs';
 const ARCHITECTURES = '80-real;86-real;89-real;90a-real;100a-real;120';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const args = process.argv.slice(2);
-const archs = args.includes('--archs') ? args[args.indexOf('--archs') + 1] : ARCHITECTURES;
+const definitions = process.argv.slice(2).filter((a) => a.startsWith('-D')); // later ones win over ours
 const target = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
 
 function run(command, words) {
@@ -41,22 +40,22 @@ rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });
 const nvcc = spawnSync('nvcc', ['--version']).status === 0;
 const all = '-DTRAIN_MOE_ISAS=portable;avx2;avx512';
-const minutes = run(process.execPath, ['native/build.mjs', '--out', 'build/prebuild', all]);
+const minutes = run(process.execPath, [
+  'native/build.mjs',
+  '--out',
+  join(root, 'build', 'prebuild'),
+  all,
+  ...definitions,
+]);
 console.log(`the addon: ${minutes} minutes`);
 install(join(root, 'build', 'Release', 'train_moe.node'), 'train-moe.glibc.node');
 if (nvcc) {
-  const definitions = ['-DTRAIN_MOE_CUDA=ON', '-DTRAIN_MOE_ISAS=portable', `-DTRAIN_MOE_CUDA_ARCHS=${archs}`];
-  const configured = run('cmake', [
-    '-S',
-    '.',
-    '-B',
-    'build/prebuild-cuda',
-    '-DCMAKE_BUILD_TYPE=Release',
-    ...definitions,
-  ]);
+  const ours = ['-DTRAIN_MOE_CUDA=ON', '-DTRAIN_MOE_ISAS=portable', `-DTRAIN_MOE_CUDA_ARCHS=${ARCHITECTURES}`];
+  const options = ['-DCMAKE_BUILD_TYPE=Release', ...ours, ...definitions];
+  const configured = run('cmake', ['-S', '.', '-B', 'build/prebuild-cuda', ...options]);
   const jobs = process.env.TRAIN_MOE_BUILD_JOBS ?? '2';
   const built = run('cmake', ['--build', 'build/prebuild-cuda', '--target', 'train_moe_cuda', '--parallel', jobs]);
-  console.log(`the CUDA library for ${archs}: ${(Number(configured) + Number(built)).toFixed(1)} minutes`);
+  console.log(`the CUDA library: ${(Number(configured) + Number(built)).toFixed(1)} minutes`);
   install(join(root, 'build', 'prebuild-cuda', 'train_moe_cuda.so'), 'train_moe_cuda.so');
 } else console.log('nvcc was not found: without the CUDA library');
 

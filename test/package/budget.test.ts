@@ -69,6 +69,12 @@ describe('the package', () => {
     expect(files.filter((path) => /\.(map|tsbuildinfo|o|log)$/.test(path))).toEqual([]);
   });
 
+  it('has no script that npm would run before or after another of ours', () => {
+    const names = Object.keys(read('package.json').scripts);
+    const hooks = names.filter((name) => names.some((other) => [`pre${other}`, `post${other}`].includes(name)));
+    expect(hooks).toEqual([]); // "prebuild" would build a release before each "build"
+  });
+
   it('runs no script that reaches out to a network', () => {
     const { scripts } = read('package.json') as { scripts: Record<string, string> };
     for (const [name, script] of Object.entries(scripts))

@@ -54,7 +54,7 @@ describe.skipIf(!builtAddon || !objdump)(
     it('asks for a prebuild where there is none', async () => {
       rmSync(folder, { recursive: true, force: true });
       writeFileSync(join(home, 'prebuilds', 'note.txt'), '');
-      expect(await checkPrebuilds(home, {})).toEqual([expect.stringMatching(/holds no addon; run npm run prebuild/)]);
+      expect(await checkPrebuilds(home, {})).toEqual([expect.stringMatching(/holds no addon; run npm run prebuilds/)]);
     });
   },
 );
