@@ -278,13 +278,19 @@ function productBy(kernel: string, rows: number, depth: number, cols: number): C
   };
 }
 
-/** Experts' rows, in order and not gathered, by Hopper's kernel. */
-function expertsByHopper(counts: readonly number[], inner: number, outer: number, spare: number): Call {
+/** Experts' rows, in order or looked up, by Hopper's kernel. */
+function expertsByHopper(
+  counts: readonly number[],
+  inner: number,
+  outer: number,
+  spare: number,
+  gather: boolean,
+): Call {
   const offsets = [0];
   for (const n of counts) offsets.push(offsets.at(-1)! + n);
   const rows = offsets.at(-1)! + spare;
   return {
-    name: `grouped_linear by hopper: ${counts.join('+')} rows and ${spare} of nobody`,
+    name: `grouped_linear by hopper: ${counts.join('+')} rows ${gather ? 'looked up ' : ''}and ${spare} of nobody`,
     dtypes: ['bf16'],
     run: (b) => {
       const [x, weight] = [b.draw([rows, inner], 1), b.draw([counts.length, outer, inner], 2)];
@@ -292,7 +298,8 @@ function expertsByHopper(counts: readonly number[], inner: number, outer: number
       process.env.TRAIN_MOE_GEMM = 'hopper';
       try {
         const at = b.ints([offsets.length], (i) => offsets[i]!);
-        native.groupedLinearForward(y, x, weight, at, undefined);
+        const from = gather ? b.ints([rows], (i) => (i * 13 + 5) % rows) : undefined;
+        native.groupedLinearForward(y, x, weight, at, from);
       } finally {
         delete process.env.TRAIN_MOE_GEMM;
       }
@@ -368,7 +375,8 @@ export const calls: readonly Call[] = [
   productCall(67, 33, 35),
   productBy('hopper', 200, 168, 152),
   productBy('hopper', 70, 400, 131),
-  expertsByHopper([0, 140, 1, 0, 37], 72, 56, 5),
+  expertsByHopper([0, 140, 1, 0, 37], 72, 56, 5, false),
+  expertsByHopper([3, 0, 131, 20], 392, 40, 4, true),
   expertsCall([0, 70, 1, 0, 130, 5], 90, 48, 72, 9),
   expertsCall([3, 0, 2], 7, 9, 11, 0),
   expertsCall(

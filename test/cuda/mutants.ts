@@ -194,11 +194,12 @@ export const mutants: readonly Mutant[] = [
     find: 'ptx::arriveExpect(full, kStageBytes);',
     replace: 'ptx::arriveExpect(full, kStageBytes / 2);',
     calls: ['linear by hopper'],
+    says: /a tensor copy arrives after the phase of its mbarrier has ended/,
   },
   {
     what: 'one of two copies is announced and never made',
     file: 'gemm/hopper.cu',
-    find: '    ptx::copyBox(ring.b(step), b, rowB, step * kDepth, full);\n',
+    find: 'ptx::copyBox(ring.a(step), a, rowA, step * kDepth, full);',
     replace: '',
     calls: ['linear by hopper'],
     says: /deadlock: .*mbarrier at byte 131072 is in phase 0 and lacks 0 of 1 arrivals and 16384 bytes/,
@@ -213,8 +214,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'a stage is free when one warp of each group has done with it',
     file: 'gemm/hopper.cu',
-    find: 'if (threadIdx.x % kLanes == 0) ptx::arrive',
-    replace: 'if (threadIdx.x % kGroup == 0) for (int warp = 0; warp < 4; warp++) ptx::arrive',
+    find: 'if (threadIdx.x % kLanes == 0) ptx::arrive(ring.empty',
+    replace: 'if (threadIdx.x % kGroup == 0) for (int warp = 0; warp < 4; warp++) ptx::arrive(ring.empty',
     calls: ['linear by hopper'],
   },
   {
@@ -256,6 +257,28 @@ export const mutants: readonly Mutant[] = [
     replace: 'kStage = kTileA + kTileB + 64;',
     calls: ['linear by hopper'],
     says: /no multiple of 1024/,
+  },
+  {
+    what: 'rows that were looked up are not shown to wgmma',
+    file: 'gemm/hopper.cu',
+    find: '    ptx::fenceAsyncProxy();\n',
+    replace: '',
+    calls: ['grouped_linear by hopper: 3'],
+    says: /wgmma reads what a thread brought by cp.async and has not fenced/,
+  },
+  {
+    what: 'rows are reported before they have come',
+    file: 'gemm/hopper.cu',
+    find: 'if (step > 0) report(step - 1);',
+    replace: 'report(step);',
+    calls: ['grouped_linear by hopper: 3'],
+  },
+  {
+    what: 'one lane reports for its warp before the others have waited',
+    file: 'gemm/hopper.cu',
+    find: '    __syncwarp();\n    if (threadIdx.x % kLanes == 0) ptx::arrive(ring.full',
+    replace: '    if (threadIdx.x % kLanes == 0) ptx::arrive(ring.full',
+    calls: ['grouped_linear by hopper: 3'],
   },
   {
     what: 'every group multiplies the first matrix',

@@ -40,6 +40,10 @@ __device__ __forceinline__ void initBarrier(Mbarrier* b, int arrivals) {
 __device__ __forceinline__ void fenceBarrierInit() {
   if constexpr (kHopper) asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
+/// Makes what this thread wrote to shared memory, or copied there by cp.async and waited for, visible to wgmma.
+__device__ __forceinline__ void fenceAsyncProxy() {
+  if constexpr (kHopper) asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 __device__ __forceinline__ void arrive(Mbarrier* b) {
   if constexpr (kHopper) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(sharedAddress(b)) : "memory");
 }

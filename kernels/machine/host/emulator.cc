@@ -82,7 +82,7 @@ namespace {
 
 /// Leaves `from` for the next thread that can run, or for the scheduler when there is none.
 void goOn(Launch& l, Fiber& from) {
-  while (l.readyCount == 0 && l.ended < l.count && landOneCopy()) {}
+  while ((l.runAhead || (l.readyCount == 0 && l.ended < l.count)) && landOneCopy()) {}
   if (l.readyCount == 0) return switchTo(from, l.scheduler);
   const int pick = l.runAhead ? l.readyCount - 1 : static_cast<int>((draw() >> 32) * static_cast<uint64_t>(l.readyCount) >> 32);
   Thread& next = l.threads[l.ready[pick]];
@@ -314,6 +314,7 @@ void landCopies(int groupsInFlight) {
     if (c.group >= t.group - groupsInFlight) { t.copies[kept++] = c; continue; }
     memcpy(c.to, c.from, c.valid);
     memset(static_cast<char*>(c.to) + c.valid, 0, c.bytes - c.valid);
+    noteLanded(c.to, static_cast<size_t>(c.bytes));
   }
   t.copies.resize(kept);
 }

@@ -27,6 +27,7 @@ struct BoxCopy {
   TensorMap map;
   int row, col;
   ptx::Mbarrier* barrier;
+  uint16_t phase;  ///< of the barrier, when it was issued
 };
 
 struct Product {
@@ -47,10 +48,16 @@ struct Products {
   bool fenced = false;
 };
 
+/// What a thread brought into shared memory by cp.async and has not fenced: bytes from the arena's begin.
+struct Landed {
+  int thread, begin, end;
+};
+
 struct Block {
   std::vector<BoxCopy> copies;
   std::vector<ptx::Mbarrier*> barriers;
   std::vector<std::pair<int, ptx::Mbarrier*>> unfenced;  ///< thread that initialised, barrier
+  std::vector<Landed> landed;                            ///< that wgmma may not see yet
   std::vector<Products> products{kMaxThreads};
 };
 Block& block() {
@@ -101,7 +108,10 @@ struct Operand {
   int begin, stride;
   Operand(uint64_t d, int rows) : arena(sharedArena()), begin(static_cast<int>(d & 0x3fff) << 4), stride(static_cast<int>(d >> 32 & 0x3fff) << 4) {
     if (d >> 62 != 1) fail("a wgmma descriptor is not of the layout with a swizzle of 128 bytes");
-    requireShared(arena + begin, static_cast<size_t>((rows / 8 - 1) * stride + 7 * kLine + 32), "wgmma reads outside the block's shared memory");
+    const int bytes = (rows / 8 - 1) * stride + 7 * kLine + 32;
+    requireShared(arena + begin, static_cast<size_t>(bytes), "wgmma reads outside the block's shared memory");
+    for (const Landed& l : block().landed)
+      if (l.begin < begin + bytes && l.end > begin) fail("wgmma reads what a thread brought by cp.async and has not fenced");
   }
   float at(int row, int k) const {
     return widen(*reinterpret_cast<const bf16*>(arena + fragment::swizzledByte(begin + row / 8 * stride + row % 8 * kLine + 2 * k)));
@@ -175,7 +185,14 @@ void beginHopper() {
   block().copies.clear();
   block().barriers.clear();
   block().unfenced.clear();
+  block().landed.clear();
   for (Products& p : block().products) p = {};
+}
+
+void noteLanded(const void* shared, size_t bytes) {
+  if (block().barriers.empty()) return;  // a kernel of before Hopper
+  const int begin = static_cast<int>(sharedOffset(shared));
+  block().landed.push_back({currentThread(), begin, begin + static_cast<int>(bytes)});
 }
 
 bool landOneCopy() {
@@ -186,6 +203,7 @@ bool landOneCopy() {
   copies.pop_back();
   land(c);
   Word& w = *reinterpret_cast<Word*>(c.barrier);
+  if (w.phase != c.phase) fail("a tensor copy arrives after the phase of its mbarrier has ended, which was told of fewer bytes");
   w.bytes -= c.map.boxRows * kLine;
   settle(c.barrier, w);
   return true;
@@ -225,6 +243,10 @@ void fenceBarrierInit() {
   std::erase_if(block().unfenced, [](const auto& u) { return u.first == currentThread(); });
 }
 
+void fenceAsyncProxy() {
+  std::erase_if(block().landed, [](const Landed& l) { return l.thread == currentThread(); });
+}
+
 void arrive(Mbarrier* b) { arriveWith(b, 0); }
 void arriveExpect(Mbarrier* b, int bytes) { arriveWith(b, bytes); }
 
@@ -235,11 +257,11 @@ void waitBarrier(Mbarrier* b, uint32_t parity) {
 void copyBox(void* shared, const TensorMap& map, int row, int col, Mbarrier* b) {
   requireShared(shared, static_cast<size_t>(map.boxRows) * kLine, "a tensor copy goes outside the block's shared memory");
   if (sharedOffset(shared) % kRepeat) fail("a tensor copy goes to an address that is no multiple of 1024, where its swizzle would begin elsewhere");
-  wordOf(b);
+  const uint16_t phase = wordOf(b).phase;
   for (const auto& [thread, barrier] : block().unfenced)
     if (barrier == b) fail("a tensor copy counts on a mbarrier whose initialisation was not fenced");
   memset(shared, 0xff, static_cast<size_t>(map.boxRows) * kLine);
-  block().copies.push_back({static_cast<unsigned char*>(shared), map, row, col, b});
+  block().copies.push_back({static_cast<unsigned char*>(shared), map, row, col, b, phase});
 }
 
 uint64_t descriptor(const void* p) {

@@ -1,8 +1,9 @@
 // What mbarriers, tensor copies and wgmma mean, in plain C++ (hopper.cc); the names are those of gpu/hopper.cuh.
 //
-// Stricter than the hardware: a copy spoils its target when it is issued and lands only when nobody can run on without it; wgmma
-// spoils its accumulators when it is issued, and reads shared memory and delivers only when its thread waits for its group. What
-// it cannot see is a missing fence between ordinary writes to shared memory and the copy engine or wgmma.
+// Stricter than the hardware: a copy spoils its target when it is issued and lands when its thread is next switched (odd seeds) or
+// when nobody can run on without it (even seeds); wgmma spoils its accumulators when it is issued, and reads shared memory and
+// delivers only when its thread waits for its group. What it cannot see is a missing fence between ordinary writes to shared
+// memory and wgmma; after cp.async it asks for one.
 #pragma once
 #include "ptx.cuh"
 
@@ -38,6 +39,8 @@ using Mbarrier = uint64_t;
 void initBarrier(Mbarrier* b, int arrivals);
 /// Makes this thread's initialised barriers known to the copy engine.
 void fenceBarrierInit();
+/// Makes what this thread wrote to shared memory, or copied there by cp.async and waited for, visible to wgmma.
+void fenceAsyncProxy();
 void arrive(Mbarrier* b);
 /// Arrives and lets the phase last until `bytes` more have been copied.
 void arriveExpect(Mbarrier* b, int bytes);
