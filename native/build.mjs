@@ -13,9 +13,16 @@ const require = createRequire(import.meta.url);
 const args = process.argv.slice(2);
 const outIndex = args.indexOf('--out');
 const out = outIndex >= 0 ? args[outIndex + 1] : join(root, 'build', 'cmake');
-const definitions = args.filter((a) => a.startsWith('-D'));
-if (args.includes('--cuda')) definitions.push('-DTRAIN_MOE_CUDA=ON');
-if (args.includes('--emulator')) definitions.push('-DTRAIN_MOE_EMULATOR=ON');
+const wants = (flag) => (args.includes(flag) ? 'ON' : 'OFF');
+if (args.includes('--cuda') && args.includes('--emulator')) {
+  console.error('train-moe: nvcc and g++ compile the same files; build --cuda and --emulator one after the other.');
+  process.exit(2);
+}
+const definitions = [
+  `-DTRAIN_MOE_CUDA=${wants('--cuda')}`, // said each time, for the build folder remembers
+  `-DTRAIN_MOE_EMULATOR=${wants('--emulator')}`,
+  ...args.filter((a) => a.startsWith('-D')),
+];
 definitions.push(
   `-DNODE_API_INCLUDE=${join(dirname(require.resolve('node-api-headers/package.json')), 'include')}`,
   `-DNODE_ADDON_API_INCLUDE=${dirname(require.resolve('node-addon-api/package.json'))}`,

@@ -50,7 +50,12 @@ const minutes = run(process.execPath, [
 console.log(`the addon: ${minutes} minutes`);
 install(join(root, 'build', 'Release', 'train_moe.node'), 'train-moe.glibc.node');
 if (nvcc) {
-  const ours = ['-DTRAIN_MOE_CUDA=ON', '-DTRAIN_MOE_ISAS=portable', `-DTRAIN_MOE_CUDA_ARCHS=${ARCHITECTURES}`];
+  const ours = [
+    '-DTRAIN_MOE_CUDA=ON',
+    '-DTRAIN_MOE_EMULATOR=OFF',
+    '-DTRAIN_MOE_ISAS=portable',
+    `-DTRAIN_MOE_CUDA_ARCHS=${ARCHITECTURES}`,
+  ];
   const options = ['-DCMAKE_BUILD_TYPE=Release', ...ours, ...definitions];
   const configured = run('cmake', ['-S', '.', '-B', 'build/prebuild-cuda', ...options]);
   const jobs = process.env.TRAIN_MOE_BUILD_JOBS ?? '2';
