@@ -31,7 +31,7 @@ export const sftSchema = z.strictObject({
   epochs: count.default(2).describe('times that the data is gone through'),
   steps: count.optional().describe('steps after which to end, if the epochs are not over before'),
   rows: count.default(8).describe('packed rows of a step'),
-  length: z.int().min(2).default(2048).describe('positions of a row'),
+  length: z.int().min(2).optional().describe("positions of a row; by default 2048, or the model's context if shorter"),
   overlong: z.enum(['drop', 'cut']).default('drop').describe('examples longer than a row'),
   accumulate: count.default(1).describe('parts in which a step is computed; changes memory, not the result'),
   recompute: z.boolean().default(false).describe('recompute blocks in the backward pass: less memory, more time'),
@@ -64,6 +64,19 @@ export const sftSchema = z.strictObject({
 
 /** A checked configuration with every default filled in. */
 export type SftConfig = Readonly<z.output<typeof sftSchema>>;
+
+/** The settings once the model is known. */
+export type SftSettings = SftConfig & { readonly length: number };
+
+/** Rows as long as the settings say, or as the model allows. @throws TrainMoeError `bad-config` for longer ones */
+export function fitLength(config: SftConfig, context: number = Number.POSITIVE_INFINITY): SftSettings {
+  const length = config.length ?? Math.min(2048, context);
+  if (length <= context) return { ...config, length };
+  throw new TrainMoeError(
+    'bad-config',
+    `length = ${length}, but the context of ${config.model} is ${context} positions; set length to at most that.`,
+  );
+}
 
 /** What a person writes. */
 export type SftInput = Readonly<z.input<typeof sftSchema>>;

@@ -3,7 +3,7 @@ import { packRows, positionsOf, readConversations } from '../../data/index.js';
 import { splitAt, splitPosition } from '../../data/split.js';
 import { TrainMoeError } from '../../errors.js';
 import { type ChatTemplate, type MaskedIds, renderTemplate } from '../../tokenizer/index.js';
-import type { SftConfig } from './config.js';
+import type { SftSettings } from './config.js';
 
 /** The examples of a run in memory, and what became of the conversations that were read. */
 export interface SftData {
@@ -25,7 +25,7 @@ export interface SftCounts {
 }
 
 type DataSettings = Pick<
-  SftConfig,
+  SftSettings,
   'data' | 'validationData' | 'format' | 'promptAs' | 'turns' | 'length' | 'overlong' | 'validation'
 >;
 
@@ -66,7 +66,7 @@ export async function loadSftData(
 /** An example no longer than a row; undefined when it is dropped. */
 function fitted(
   example: MaskedIds,
-  { length, overlong }: Pick<SftConfig, 'length' | 'overlong'>,
+  { length, overlong }: Pick<SftSettings, 'length' | 'overlong'>,
   counts: { dropped: number; cut: number },
 ): MaskedIds | undefined {
   if (positionsOf(example) <= length) return example;
@@ -110,7 +110,7 @@ export function planSteps(
     seed,
     epochs,
     steps = Number.POSITIVE_INFINITY,
-  }: Pick<SftConfig, 'rows' | 'length' | 'seed' | 'epochs' | 'steps'>,
+  }: Pick<SftSettings, 'rows' | 'length' | 'seed' | 'epochs' | 'steps'>,
 ): SftPlan {
   const sizes = examples.map(positionsOf);
   let packed = { epoch: 0, rows: packRows(sizes, length, seed, 0) };

@@ -9,7 +9,7 @@ import { openRecorder, type Recorder } from '../recorder.js';
 import { findLatest } from '../run/checkpoint.js';
 import { lockRun } from '../run/lock.js';
 import { modelFolder } from '../run/model_folder.js';
-import type { SftConfig } from './config.js';
+import { fitLength, type SftConfig, type SftSettings } from './config.js';
 import { loadSftData, type SftData } from './data.js';
 import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from './events.js';
 import { adapters, type Trainee, wholeModel } from './trainee.js';
@@ -30,7 +30,6 @@ export interface SftHooks {
  *   number (the last checkpoint stands), and whatever reading model and data may bring
  */
 export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftEnd> {
-  const tell = hooks.onEvent ?? (() => {});
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
   mkdirSync(config.out, { recursive: true });
@@ -43,19 +42,35 @@ export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftE
       template: config.template,
       stopTokens: config.stopTokens,
     });
-    const data = await loadSftData(config, template, (conversations) => tell({ kind: 'reading', conversations }));
-    noteLosses(data, config, tell);
     const trainee = openTrainee(config, from, device);
-    const trainer = new SftTrainer(trainee, data, template, config, device);
-    try {
-      resume(trainer, config.out, tell);
-      tell({ kind: 'start', run: factsOf(trainer, { config, device, reason, data, template }) });
-      return await run(trainer, config, tell, hooks.shouldStop ?? (() => false));
-    } finally {
-      trainer.dispose();
-    }
+    return await trainOn(trainee, template, { config, device, reason, hooks });
   } finally {
     lock.release();
+  }
+}
+
+interface About {
+  readonly config: SftConfig;
+  readonly device: Device;
+  readonly reason: string | undefined;
+  readonly hooks: SftHooks;
+}
+
+/** Reads the data for a model that is loaded, trains, and gives the model's memory back. */
+async function trainOn(trainee: Trainee, template: ChatTemplate, { device, reason, ...about }: About): Promise<SftEnd> {
+  const { onEvent: tell = () => {}, shouldStop = () => false } = about.hooks;
+  let trainer: SftTrainer | undefined;
+  try {
+    const config = fitLength(about.config, (trainee.model.config as { readonly context?: number }).context);
+    const data = await loadSftData(config, template, (conversations) => tell({ kind: 'reading', conversations }));
+    noteLosses(data, config, tell);
+    trainer = new SftTrainer(trainee, data, template, config, device);
+    resume(trainer, config.out, tell);
+    tell({ kind: 'start', run: factsOf(trainer, { config, device, reason, data, template }) });
+    return await run(trainer, config, tell, shouldStop);
+  } finally {
+    if (trainer) trainer.dispose();
+    else trainee.dispose();
   }
 }
 
@@ -64,7 +79,7 @@ function openTrainee({ dtype, lora, seed, model }: SftConfig, from: string, devi
   return adapters(loadModel(from, { device, dtype, train: false }), lora, { device, seed, base: model });
 }
 
-function noteLosses({ counts }: SftData, { length, overlong }: SftConfig, tell: (event: SftEvent) => void): void {
+function noteLosses({ counts }: SftData, { length, overlong }: SftSettings, tell: (event: SftEvent) => void): void {
   const lost = counts.dropped + counts.cut;
   if (lost === 0) return;
   const what = overlong === 'cut' ? `cut, ${counts.dropped} without an answer dropped` : 'dropped';

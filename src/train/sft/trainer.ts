@@ -14,7 +14,7 @@ import { languageModelLoss } from '../loss.js';
 import { type Saved, saveCheckpoint } from '../run/checkpoint.js';
 import { writeTokenizerFiles } from '../run/tokenizer_files.js';
 import { type StepResult, trainStep } from '../step.js';
-import type { SftConfig } from './config.js';
+import type { SftSettings } from './config.js';
 import { planSteps, type SftData, type SftPlan } from './data.js';
 import type { SftScore } from './events.js';
 import type { Trainee } from './trainee.js';
@@ -54,7 +54,7 @@ export class SftTrainer {
     readonly trainee: Trainee,
     private readonly data: SftData,
     private readonly template: ChatTemplate,
-    private readonly config: SftConfig,
+    private readonly config: SftSettings,
     private readonly device: Device,
   ) {
     const { decay, moments } = config;

@@ -17,7 +17,7 @@ import {
   renderTemplate,
 } from '../../../src/tokenizer/index.js';
 import { languageModelLoss } from '../../../src/train/loss.js';
-import { resolveSft } from '../../../src/train/sft/config.js';
+import { fitLength, resolveSft } from '../../../src/train/sft/config.js';
 import { loadSftData, planSteps } from '../../../src/train/sft/data.js';
 import type { SftEvent } from '../../../src/train/sft/events.js';
 import { sft } from '../../../src/train/sft/run.js';
@@ -146,6 +146,7 @@ describe('a run of supervised fine-tuning', { timeout: 240_000 }, () => {
     expect([cut.counts.cut, cut.counts.dropped]).toEqual([8, 0]);
     expect(Math.max(...cut.train.map(({ ids }) => ids.length))).toBe(41);
     await expect(sft(settings('none', { length: 4 }))).rejects.toThrow(/Nothing is left to train on .*24 are longer/);
+    await expect(sft(settings('long', { length: 300 }))).rejects.toThrow(/length = 300, but the context of .* is 256/);
     const empty = join(folder, 'empty.jsonl');
     writeFileSync(empty, '\n');
     await expect(sft(settings('empty', { data: [empty] }))).rejects.toThrow(/they hold no conversation/);
@@ -242,6 +243,8 @@ describe('settings of SFT', () => {
   it('names what is wrong', () => {
     expect(() => resolveSft({ model: 'm' })).toThrow(/data/);
     expect(() => resolveSft({ model: 'm', data: ['d'], lerning: 1 })).toThrow(/lerning/);
+    const config = resolveSft({ model: 'm', data: ['d'] });
+    expect([fitLength(config, 256).length, fitLength(config, 4096).length]).toEqual([256, 2048]);
     expect(() => resolveSft({ model: 'm', data: ['d'], rows: 2, accumulate: 4 })).toThrow(/has only 2 rows to cut/);
   });
 });

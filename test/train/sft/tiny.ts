@@ -9,7 +9,7 @@ import { modelContent } from '../../../src/models/folder.js';
 import { llama } from '../../../src/models/llama.js';
 import { device } from '../../../src/tensor/index.js';
 import { trainBpe } from '../../../src/tokenizer/index.js';
-import { resolveSft, type SftConfig, type SftInput } from '../../../src/train/sft/config.js';
+import { fitLength, resolveSft, type SftInput, type SftSettings } from '../../../src/train/sft/config.js';
 
 const sizes = { hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 32 };
 const common = { rms_norm_eps: 1e-6, rope_theta: 10_000, max_position_embeddings: 256, initializer_range: 0.08 };
@@ -60,8 +60,8 @@ export function tinyData(folder: string): string {
 }
 
 /** A run of a second: two epochs over the data in rows of 128 positions. */
-export function tinySft(settings: SftInput): SftConfig {
-  return resolveSft({
+export function tinySft(settings: SftInput): SftSettings {
+  const config = resolveSft({
     device: 'cpu',
     epochs: 2,
     rows: 2,
@@ -72,4 +72,5 @@ export function tinySft(settings: SftInput): SftConfig {
     tensorboard: false,
     ...settings,
   });
+  return fitLength(config);
 }
