@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rewriteModel } from '../../../src/cli/model/rewrite.js';
+import { schemaValues } from '../../../src/cli/schema_flags.js';
 import { batchOf, IGNORE, readConversations } from '../../../src/data/index.js';
 import { Engine } from '../../../src/generate/index.js';
 import { parametersOf } from '../../../src/models/codec.js';
@@ -17,7 +18,7 @@ import {
   renderTemplate,
 } from '../../../src/tokenizer/index.js';
 import { languageModelLoss } from '../../../src/train/loss.js';
-import { fitLength, resolveSft } from '../../../src/train/sft/config.js';
+import { fitLength, resolveSft, sftSchema } from '../../../src/train/sft/config.js';
 import { loadSftData, planSteps } from '../../../src/train/sft/data.js';
 import type { SftEvent } from '../../../src/train/sft/events.js';
 import { sft } from '../../../src/train/sft/run.js';
@@ -241,6 +242,24 @@ describe('the plan of steps', () => {
 });
 
 describe('settings of SFT', () => {
+  it('are read from flags, sections by their dotted names', () => {
+    const flags = {
+      model: 'm',
+      data: ['a', 'b'],
+      evaluateEvery: '3',
+      'lora.rank': '8',
+      'lora.dropout': '0.1',
+      mtp: false,
+    };
+    expect(resolveSft(schemaValues(flags, sftSchema))).toMatchObject({
+      data: ['a', 'b'],
+      evaluateEvery: 3,
+      mtp: false,
+      lora: { rank: 8, alpha: 16, dropout: 0.1, targets: 'all' },
+    });
+    expect(() => resolveSft(schemaValues({ ...flags, 'lora.rank': 'big' }, sftSchema))).toThrow(/lora\.rank/);
+  });
+
   it('names what is wrong', () => {
     expect(() => resolveSft({ model: 'm' })).toThrow(/data/);
     expect(() => resolveSft({ model: 'm', data: ['d'], lerning: 1 })).toThrow(/lerning/);
