@@ -56,7 +56,7 @@ export interface Subject<E, C extends PreferenceConfig = PreferenceConfig> {
   begin(context: LessonContext<E, C>): Lesson<E>;
 }
 
-/** Examples whose texts all fit, those of the test in an order of their own, which is always the same. */
+/** The examples whose texts all fit; of those to train on, the first `maxPairs`. */
 export function fitting<R, E>(
   found: { readonly train: readonly R[]; readonly test: readonly R[]; readonly ties: number; readonly same: number },
   encode: (raw: R) => E,
