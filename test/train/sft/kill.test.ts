@@ -99,3 +99,17 @@ describe('train-moe sft', () => {
     expect(seen).toMatch(/settings of SFT are wrong[\s\S]*rows/);
   }, 240_000);
 });
+
+describe('train-moe chat', () => {
+  it('answers every line of a pipe', async () => {
+    const words = ['chat', '--model', model, '--max-tokens', '3', '--temperature', '0'];
+    const child = spawn(process.execPath, [cli, ...words], { stdio: ['pipe', 'pipe', 'inherit'] });
+    let seen = '';
+    child.stdout!.on('data', (text) => {
+      seen += text;
+    });
+    child.stdin!.end('say a\nsay b\n');
+    expect(await exitOf(child)).toEqual([0, null]);
+    expect(seen.match(/^> /gm)).toHaveLength(3); // two questions, and one for which no line was left
+  }, 240_000);
+});
