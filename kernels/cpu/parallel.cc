@@ -44,7 +44,9 @@ struct Scratch {
   int64_t bytes[4] = {};
 };
 
-/// Workers spin for a short while after a job, because kernels follow each other closely, then sleep on a futex.
+/// Workers spin for a short while after a job, because kernels follow each other closely, then sleep on a futex. A worker joins
+/// a job while its gate is open; the caller closes the gate when no task is left and waits only for those who joined, so that
+/// one who wakes late, or whose core another program has, holds nobody up.
 class Pool {
  public:
   Pool() : count_(initialThreads()) {}
@@ -69,12 +71,12 @@ class Pool {
     context_ = context;
     tasks_ = tasks;
     next_.store(0, std::memory_order_relaxed);
-    busy_.store(count_ - 1, std::memory_order_relaxed);
+    gate_.store(kOpen, std::memory_order_release);
     job_.fetch_add(1, std::memory_order_release);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) wake();
     work(0);
-    // Workers finish within a task's time, unless another program has taken their core: then ours is better lent than spun.
-    for (int spins = 0; busy_.load(std::memory_order_acquire) > 0;) {
+    gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+    for (int spins = 0; gate_.load(std::memory_order_acquire) > 0;) {
       if (++spins < kSpins) pause();
       else sched_yield();
     }
@@ -84,9 +86,18 @@ class Pool {
 
  private:
   static constexpr int kSpins = 4000;
+  static constexpr int kOpen = 1 << 30;  ///< of gate_; the rest counts the workers inside
 
   void work(int worker) {
     for (int64_t task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) body_(context_, task, worker);
+  }
+
+  /// Counts this worker in, unless the gate is closed. What run() wrote before it opened the gate is seen afterwards.
+  bool join() {
+    int gate = gate_.load(std::memory_order_relaxed);
+    while (gate & kOpen)
+      if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel)) return true;
+    return false;
   }
 
   void wake() { syscall(SYS_futex, &job_, FUTEX_WAKE_PRIVATE, kMaxThreads, nullptr, nullptr, 0); }
@@ -107,8 +118,9 @@ class Pool {
       }
       seen = job_.load(std::memory_order_acquire);
       if (stopping_.load(std::memory_order_acquire)) return;
+      if (!join()) continue;
       work(worker);
-      busy_.fetch_sub(1, std::memory_order_release);
+      gate_.fetch_sub(1, std::memory_order_release);
     }
   }
 
@@ -146,7 +158,7 @@ class Pool {
   int64_t tasks_ = 0;
   alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<int> job_{0};
-  alignas(64) std::atomic<int> busy_{0};
+  alignas(64) std::atomic<int> gate_{0};
   alignas(64) std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};
   Scratch scratch_[kMaxThreads];
