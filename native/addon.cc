@@ -608,7 +608,7 @@ double addBackend(Context& context, const Backend* backend) {
   return static_cast<double>(context.backends.size() - 1);
 }
 
-/// openCpu(isa or undefined) -> { index, name }: the CPU backend of the best instruction set, or of the one named
+/// openCpu(isa or undefined) -> { index, name, fastBf16 }: the CPU backend of the best instruction set, or of the one named
 Napi::Value openCpu(const Napi::CallbackInfo& info) {
   return {info.Env(), guarded(info.Env(), [&]() -> napi_value {
     const std::string isa = info[0].IsString() ? std::string(info[0].ToString()) : "";
@@ -616,6 +616,7 @@ Napi::Value openCpu(const Napi::CallbackInfo& info) {
     auto out = Napi::Object::New(info.Env());
     out["index"] = addBackend(contextOf(info.Env()), backend);
     out["name"] = std::string(backend->name);
+    out["fastBf16"] = host::multipliesBf16Fast(backend);
     return out;
   })};
 }

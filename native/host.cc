@@ -22,29 +22,13 @@ extern const Backend cpu_avx2_backend;
 #ifdef MOE_HAS_AVX512
 extern const Backend cpu_avx512_backend;
 #endif
+#ifdef MOE_HAS_AVX512BF16
+extern const Backend cpu_avx512bf16_backend;
+#endif
 
 namespace host {
 
 namespace {
-
-struct Isa {
-  const char* name;
-  const Backend* backend;
-  bool usable;
-};
-
-std::vector<Isa> isas() {
-  std::vector<Isa> list{{"portable", &cpu_portable_backend, true}};
-#ifdef MOE_HAS_AVX2
-  list.push_back({"avx2", &cpu_avx2_backend, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
-#endif
-#ifdef MOE_HAS_AVX512
-  list.push_back({"avx512", &cpu_avx512_backend,
-                  __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
-#endif
-  return list;
-}
 
 bool cpuid7(int subleaf, unsigned& eax, unsigned& edx) {
   unsigned ebx, ecx;
@@ -54,6 +38,37 @@ bool cpuid7(int subleaf, unsigned& eax, unsigned& edx) {
 bool amxInSilicon() {
   unsigned eax, edx;
   return cpuid7(0, eax, edx) && (edx >> 24 & 1) && (edx >> 22 & 1);  // AMX-TILE and AMX-BF16
+}
+
+bool avx512Usable() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+bool avx512Bf16InSilicon() {
+  unsigned eax, edx;
+  return cpuid7(1, eax, edx) && (eax >> 5 & 1);
+}
+
+struct Isa {
+  const char* name;
+  const Backend* backend;
+  bool usable;
+  bool fastBf16;
+};
+
+std::vector<Isa> isas() {
+  std::vector<Isa> list{{"portable", &cpu_portable_backend, true, false}};
+#ifdef MOE_HAS_AVX2
+  list.push_back({"avx2", &cpu_avx2_backend, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), false});
+#endif
+#ifdef MOE_HAS_AVX512
+  list.push_back({"avx512", &cpu_avx512_backend, avx512Usable(), amxUsable()});
+#endif
+#ifdef MOE_HAS_AVX512BF16
+  list.push_back({"avx512bf16", &cpu_avx512bf16_backend, avx512Usable() && avx512Bf16InSilicon(), true});
+#endif
+  return list;
 }
 
 }  // namespace
@@ -74,8 +89,7 @@ std::vector<std::string> cpuFeatures() {
   add(__builtin_cpu_supports("avx2"), "avx2");
   add(__builtin_cpu_supports("fma"), "fma");
   add(__builtin_cpu_supports("avx512f"), "avx512f");
-  unsigned eax, edx;
-  add(cpuid7(1, eax, edx) && (eax >> 5 & 1), "avx512_bf16");
+  add(avx512Bf16InSilicon(), "avx512_bf16");
   add(amxInSilicon(), "amx_bf16");
   return out;
 }
@@ -100,6 +114,12 @@ const Backend* cpuBackend(const std::string& name) {
   }
   if (!name.empty()) throw Error("bad-argument", "TRAIN_MOE_ISA is " + name + "; this build knows " + known + ".");
   return best;
+}
+
+bool multipliesBf16Fast(const Backend* backend) {
+  for (const Isa& isa : isas())
+    if (isa.backend == backend) return isa.fastBf16;
+  return false;
 }
 
 int threads() { return parallel::threads(); }

@@ -7,7 +7,7 @@
 
 namespace moe::host {
 
-/// The CPU backend compiled for `isa` ("portable", "avx2", "avx512"), or the best one this CPU runs when empty.
+/// The CPU backend compiled for `isa` ("portable", "avx2", "avx512", "avx512bf16"), or the best one this CPU runs when empty.
 /// @throws Error("no-device") when the CPU lacks the instruction set or the name is unknown.
 const Backend* cpuBackend(const std::string& isa);
 
@@ -16,6 +16,9 @@ std::vector<std::string> cpuIsas();
 
 /// Features of this CPU that kernels look at: avx2, fma, avx512f, avx512_bf16, amx_bf16, ...
 std::vector<std::string> cpuFeatures();
+
+/// True when a CPU backend multiplies two bf16 matrices faster than two of f32: by AMX or AVX-512 BF16.
+bool multipliesBf16Fast(const Backend* backend);
 
 /// True when the kernel gave this process leave to use AMX tiles (asked for once).
 bool amxUsable();

@@ -70,7 +70,7 @@ export interface Addon {
   mapFile(path: string, offset: number, length: number): ArrayBuffer;
   beginTimer(backend: number): boolean;
   endTimer(backend: number): number;
-  openCpu(isa?: string): { index: number; name: string };
+  openCpu(isa?: string): { index: number; name: string; fastBf16: boolean };
   openLibrary(path: string): { index: number; name: string };
   hostInfo(): { features: string[]; isas: string[]; threads: number };
   setThreads(count: number): void;

@@ -1,5 +1,5 @@
 // What every CPU kernel file includes. Each file is compiled once per instruction set, into the namespace MOE_ISA
-// (portable, avx2, avx512): write plain loops and vectors of `Lanes` floats; no intrinsics outside gemm/ and vec.h.
+// (portable, avx2, avx512, avx512bf16): write plain loops and vectors of `Lanes` floats; no intrinsics outside gemm/ and vec.h.
 //
 // Rule: no standard-library templates with out-of-line code here (std::vector, std::sort, ...). The linker would keep one
 // copy of several, perhaps the one with instructions that the CPU lacks. A test reads the symbols.

@@ -9,7 +9,6 @@
 // How it runs: the fused ops take chunks of some hundred rows: logits of the chunk by one product (f32), statistics row by
 // row, dlogits in place, two products more. The sums over rows continue from chunk to chunk (gemm/gemm.h), so the chunk's
 // size shows in no bit. What bounds it: the three products, 6 R H V; on logits alone, reading them two or three times.
-#include "gemm/amx.h"
 #include "gemm/packed_weight.h"
 
 namespace moe::MOE_ISA {
@@ -138,7 +137,7 @@ template <class F> void eachChunk(const Head& head, F&& body) {
   }
 }
 
-/// The gradients of a chunk's logits, in the memory of the logits: f32, or bf16 for the matrix unit (then the upper half of
+/// The gradients of a chunk's logits, in the memory of the logits: f32, or bf16 where those are faster multiplied (then the upper half of
 /// every row is unused).
 struct LogitGradients {
   void* data;
@@ -156,15 +155,15 @@ template <class F>
 LogitGradients intoGradients(const Head& head, float* logits, int64_t first, int64_t rows, const In& targets, float scale, const float* lse,
                              F&& upstream) {
   const int64_t size = head.vocabulary();
-  const bool tiles = amx::serves(head.x.dtype, head.weight.dtype);
+  const bool pairs = gemm::usesPairs(head.x.dtype, head.weight.dtype);
   eachRow(rows, size, [&](int64_t r) {
     float* row = logits + r * size;
     const int32_t target = targets.as<int32_t>()[first + r];
     const Upstream up = upstream(first + r, target >= 0);
-    if (tiles) gradient(reinterpret_cast<bf16*>(row), 0, row, size, target, scale, lse[first + r], up.dnll, up.dlse);
+    if (pairs) gradient(reinterpret_cast<bf16*>(row), 0, row, size, target, scale, lse[first + r], up.dnll, up.dlse);
     else gradient(row, 0, row, size, target, scale, lse[first + r], up.dnll, up.dlse);
   });
-  return {logits, tiles ? DType::bf16 : DType::f32, tiles ? 2 * size : size};
+  return {logits, pairs ? DType::bf16 : DType::f32, pairs ? 2 * size : size};
 }
 
 /// What flows on from them.

@@ -88,6 +88,33 @@ inline vec fma(vec a, vec b, vec c) {
 #endif
 }
 
+/// Two bf16 that follow each other along k, the first in the lower half.
+struct pair {
+  uint32_t bits;
+};
+typedef uint32_t pvec __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t upvec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+inline pvec splat(pair x) { return x.bits - pvec{}; }
+inline pvec load(const pair* p) { return *reinterpret_cast<const upvec*>(p); }
+
+/// Whether this build multiplies pairs faster than floats. (A test builds it with the loops that say the same.)
+#if defined(__AVX512BF16__) || defined(MOE_PAIRS_TWIN)
+inline constexpr bool kMultipliesPairs = true;
+#else
+inline constexpr bool kMultipliesPairs = false;
+#endif
+
+/// c + the odd product + the even one, as VDPBF16PS does it.
+inline vec fma(pvec a, pvec b, vec c) {
+#if defined(__AVX512BF16__)
+  return reinterpret_cast<vec>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(c), reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b)));
+#else
+  constexpr uint32_t kUpper = 0xffff0000;
+  return reinterpret_cast<vec>(a << 16) * reinterpret_cast<vec>(b << 16) + (reinterpret_cast<vec>(a & kUpper) * reinterpret_cast<vec>(b & kUpper) + c);
+#endif
+}
+
 /// a > b ? a : b and a < b ? a : b, so b where one of them is NaN; compilers make three instructions of that.
 /// (maskz, because GCC 12 warns of its own _mm512_max_ps.)
 #if defined(__AVX512F__)

@@ -9,6 +9,8 @@ export interface Device {
   /** "cpu-avx2", "cuda", "emulator", ... */
   readonly name: string;
   readonly kind: DeviceKind;
+  /** Multiplies bf16 faster than f32: every GPU, and CPUs with AMX or AVX-512 BF16. */
+  readonly fastBf16: boolean;
 }
 
 export type DeviceKind = 'cpu' | 'cuda' | 'emulator';
@@ -30,7 +32,7 @@ export function device(kind: DeviceKind): Device {
   return found;
 }
 
-function openLibrary(kind: DeviceKind): { index: number; name: string } {
+function openLibrary(kind: DeviceKind): Omit<Device, 'kind'> {
   const file = `train_moe_${kind}.so`;
   const path = [join(packageRoot, 'build', 'Release', file), join(packageRoot, 'prebuilds', 'linux-x64', file)].find(
     existsSync,
@@ -40,7 +42,7 @@ function openLibrary(kind: DeviceKind): { index: number; name: string } {
       'no-device',
       `${kind} is not available: ${file} is not installed. Build it with "npm run build:${kind}".`,
     );
-  return addon.openLibrary(path);
+  return { ...addon.openLibrary(path), fastBf16: kind === 'cuda' };
 }
 
 /**

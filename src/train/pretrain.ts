@@ -94,11 +94,9 @@ function newModel(config: RunConfig, corpus: Corpus, device: Device): Model {
   });
 }
 
-/** "auto": bf16 where the device has a matrix unit for it, else f32. */
+/** "auto": bf16 where the device multiplies it faster, else f32. */
 function computeType({ train }: RunConfig, device: Device): 'f32' | 'bf16' {
-  if (train.dtype !== 'auto') return train.dtype;
-  const fast = device.kind === 'cuda' || (device.kind === 'cpu' && addon.hostInfo().features.includes('amx_bf16'));
-  return fast ? 'bf16' : 'f32';
+  return train.dtype !== 'auto' ? train.dtype : device.fastBf16 ? 'bf16' : 'f32';
 }
 
 function resume(trainer: Trainer, out: string, tell: Context['tell']): void {

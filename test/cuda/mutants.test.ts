@@ -75,7 +75,7 @@ describe.skipIf(!built)(`planted bugs${built ? '' : ' (no emulator build in buil
     });
     const library = join(copy, 'train_moe_emulator.so');
     execFileSync('g++', ['-shared', '-o', library, ...linked, '-static-libstdc++', '-static-libgcc']);
-    return { ...addon.openLibrary(library), kind: 'emulator' };
+    return { ...addon.openLibrary(library), kind: 'emulator', fastBf16: false };
   }
 
   /** The first difference from the CPU or error that any schedule shows; undefined when all agree. */

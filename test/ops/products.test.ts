@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import * as native from '../../src/native.gen.js';
+import { addon } from '../../src/native.js';
 import { type Device, type DType, empty, from, type Shape, scope, type Tensor } from '../../src/tensor/index.js';
 import { window } from '../../src/tensor/tensor.js';
 import { devices, randomValues, relativeError } from './harness.js';
@@ -46,34 +47,79 @@ for (const device of devices()) {
         });
       });
 
-    it('give an expert row the bits of a plain product with its weight', () => {
-      scope(() => {
-        const [rows, depth, cols] = [90, 300, 50];
-        const x = draw([rows, depth], 1, device);
-        const weights = draw([3, cols, depth], 2, device, 'f32', true);
-        const grouped = empty([rows, cols], { device });
-        native.groupedLinearForward(grouped, x, weights, from(Int32Array.of(0, 2, 2, 90), [4], { device }), undefined);
-        const last = from(weights.read().subarray(2 * cols * depth), [cols, depth], { device });
-        const plain = empty([1, cols], { device });
-        native.linearForward(plain, part(x, 77, 1), last, undefined);
-        expect(plain.read()).toEqual(grouped.read().subarray(77 * cols, 78 * cols));
-      });
-    });
+    it.each(['f32', 'bf16'] as const)(
+      'give an expert row the bits of a plain product with its weight (%s)',
+      (dtype) => {
+        scope(() => {
+          const [rows, depth, cols] = [90, 300, 50];
+          const x = draw([rows, depth], 1, device, dtype);
+          const weights = draw([3, cols, depth], 2, device, dtype, true);
+          const grouped = empty([rows, cols], { device });
+          native.groupedLinearForward(
+            grouped,
+            x,
+            weights,
+            from(Int32Array.of(0, 2, 2, 90), [4], { device }),
+            undefined,
+          );
+          const last = from(weights.read().subarray(2 * cols * depth), [cols, depth], { device, dtype });
+          const plain = empty([1, cols], { device });
+          native.linearForward(plain, part(x, 77, 1), last, undefined);
+          expect(plain.read()).toEqual(grouped.read().subarray(77 * cols, 78 * cols));
+        });
+      },
+    );
 
-    it('add up to the same bits over part batches as over the whole', () => {
+    // The chains of bf16 products may have links of up to 32 rows (gemm.h): parts are cut between them.
+    it.each([
+      ['f32', 61],
+      ['bf16', 64],
+    ] as const)('add up to the same bits over part batches as over the whole (%s)', (dtype, cut) => {
       scope(() => {
         const [rows, depth, cols] = [150, 40, 33];
-        const x = draw([rows, depth], 1, device);
-        const dy = draw([rows, cols], 2, device);
-        const weight = draw([cols, depth], 3, device);
+        const x = draw([rows, depth], 1, device, dtype);
+        const dy = draw([rows, cols], 2, device, dtype);
+        const weight = draw([cols, depth], 3, device, dtype);
         const whole = empty([cols, depth], { device });
         const parts = empty([cols, depth], { device });
         native.linearBackward(absent, { id: whole.id, beta: 0 }, absent, dy, x, weight);
-        native.linearBackward(absent, { id: parts.id, beta: 0 }, absent, part(dy, 0, 61), part(x, 0, 61), weight);
-        native.linearBackward(absent, { id: parts.id, beta: 1 }, absent, part(dy, 61, 89), part(x, 61, 89), weight);
+        for (const [beta, first, count] of [
+          [0, 0, cut],
+          [1, cut, rows - cut],
+        ] as const)
+          native.linearBackward(
+            absent,
+            { id: parts.id, beta },
+            absent,
+            part(dy, first, count),
+            part(x, first, count),
+            weight,
+          );
         expect(parts.read()).toEqual(whole.read());
       });
     });
+
+    it.runIf(device.name === 'cpu-avx512bf16' && !addon.hostInfo().features.includes('amx_bf16'))(
+      'are chains over pairs of k, the odd step first, each rounded once',
+      () => {
+        scope(() => {
+          const [rows, depth, cols] = [31, 777, 45];
+          const x = draw([rows, depth], 1, device, 'bf16');
+          const weight = draw([cols, depth], 2, device, 'bf16');
+          const y = empty([rows, cols], { device });
+          native.linearForward(y, x, weight, undefined);
+          const [xs, ws] = [x.read(), weight.read()];
+          const expected = Float32Array.from({ length: rows * cols }, (_, i) => {
+            const product = (k: number) =>
+              k < depth ? xs[Math.floor(i / cols) * depth + k]! * ws[(i % cols) * depth + k]! : 0;
+            let sum = 0;
+            for (let k = 0; k < depth; k += 2) sum = Math.fround(Math.fround(sum + product(k + 1)) + product(k));
+            return sum;
+          });
+          expect(y.read()).toEqual(expected);
+        });
+      },
+    );
 
     it('see a weight that was written since it was packed, and views of it apart from each other', () => {
       scope(() => {

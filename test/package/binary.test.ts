@@ -41,7 +41,7 @@ describe.skipIf(!builtAddon || !linux || !has('objdump'))('the built addon (need
       const header = /^[0-9a-f]+ <(.*)>:$/.exec(line);
       if (header) name = header[1]!;
       else if (/\tv[a-z0-9]+ /.test(line)) {
-        if (/moe::(avx2|avx512)::/.test(name)) guarded++;
+        if (/moe::(avx2|avx512|avx512bf16)::/.test(name)) guarded++;
         else guilty.add(name);
       }
     }
@@ -67,14 +67,17 @@ async function weakFunctions(folder: string): Promise<Set<string>> {
 describe.skipIf(!existsSync(join(objects, 'cpu_portable.dir')) || !has('nm'))(
   'objects (need build/cmake and nm)',
   () => {
-    it.each(['avx2', 'avx512'])('of %s share no function that the portable ones do not hold', async (isa) => {
-      const folder = join(objects, `cpu_${isa}.dir`);
-      if (!existsSync(folder)) return; // not compiled for this processor
-      // Portable objects are linked first, so a function that they hold too is taken from them.
-      const portable = await weakFunctions(join(objects, 'cpu_portable.dir'));
-      const others = [...(await weakFunctions(folder))].filter((name) => !portable.has(name));
-      expect(others.filter((name) => !name.includes(`3moe${isa.length}${isa}`))).toEqual([]); // moe::avx2 in mangled names
-    });
+    it.each(['avx2', 'avx512', 'avx512bf16'])(
+      'of %s share no function that the portable ones do not hold',
+      async (isa) => {
+        const folder = join(objects, `cpu_${isa}.dir`);
+        if (!existsSync(folder)) return; // not compiled for this processor
+        // Portable objects are linked first, so a function that they hold too is taken from them.
+        const portable = await weakFunctions(join(objects, 'cpu_portable.dir'));
+        const others = [...(await weakFunctions(folder))].filter((name) => !portable.has(name));
+        expect(others.filter((name) => !name.includes(`3moe${isa.length}${isa}`))).toEqual([]); // moe::avx2 in mangled names
+      },
+    );
   },
 );
 

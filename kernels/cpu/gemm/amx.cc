@@ -11,40 +11,23 @@
 
 #include "../../../native/host.h"
 #include "amx_tiles.h"
-#include "pack.h"
+#include "pairs.h"
 
 namespace moe::MOE_ISA::amx {
 
 namespace {
 
+using gemm::across;
+using gemm::along;
 using gemm::Block;
+using gemm::Dwords;
 using gemm::Product;
-
-typedef uint32_t Dwords __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
 
 constexpr int64_t kBlockTiles = 8;  // of k: 256 steps
 constexpr int64_t kSum = kRows * kRows;
 constexpr int kScratchA = 0, kScratchB = 1, kScratchSums = 2;
 
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/// 32 steps of k of one row, of which `valid` exist.
-Dwords along(const bf16* row, int64_t valid) {
-  Dwords pairs = {};
-  if (valid >= kDepth) memcpy(&pairs, row, sizeof pairs);
-  else if (valid > 0) memcpy(&pairs, row, valid * sizeof(bf16));
-  return pairs;
-}
-
-/// Two rows, k and k + 1, as pairs for 16 columns of which `valid` exist. A row that is not there is null.
-Dwords across(const bf16* even, const bf16* odd, int64_t valid) {
-  Halves low = {}, high = {};
-  const size_t size = least(valid, 16) * sizeof(bf16);
-  if (even) memcpy(&low, even, size);
-  if (odd) memcpy(&high, odd, size);
-  return __builtin_convertvector(low, Dwords) | __builtin_convertvector(high, Dwords) << 16;
-}
 
 /// The pairs of rows k0 .. k0+31 (row(k), null from `depth` on) for 16 columns.
 template <class Row> void interleave(Dwords (&to)[16], int64_t k0, int64_t depth, int64_t col, int64_t valid, Row row) {
@@ -143,15 +126,6 @@ bool serves(DType a, DType b) {
 #else
   return a == DType::bf16 && b == DType::bf16 && host::amxUsable();
 #endif
-}
-
-void packPanel(bf16* to, const bf16* from, int64_t stride, int64_t cols, int64_t depth) {
-  for (int64_t k = 0; k < depth; k += kDepth, to += kTile) {
-    Dwords tile[16] = {};
-    for (int64_t j = 0; j < cols; j++) tile[j] = along(from + j * stride + k, depth - k);
-    gemm::transpose(tile);
-    memcpy(to, tile, sizeof tile);
-  }
 }
 
 void compute(const Product& p, const Block& block, int worker) {

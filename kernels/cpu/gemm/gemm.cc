@@ -1,25 +1,27 @@
 // Blocked products over the micro-kernel of tile.h.
 //
-// How it runs: a task computes one block of c (up to 192 x 1024). For each 256 steps of k it widens its part of a into the
-// second-level cache, then takes b panel by panel (16 KB, first-level cache; widened four at a time unless already f32 and
-// packed) past all row tiles. Partial sums wait in scratch between the steps of k. What bounds it: the multiply-adds, as
-// soon as there are some 50 rows; widening costs about 1/rows + 1/cols of them each. A block of at most one row tile
-// (decoding) instead streams b once, whole chains at a time, and is bound by reading b.
+// How it runs: a task computes one block of c (up to 192 x 1024). For each 256 steps of k (pairs of steps, where both
+// operands are bf16 and the CPU multiplies pairs) it brings its part of a into the second-level cache, widened to floats or
+// as pairs, then takes b panel by panel (first-level cache; brought in four at a time unless packed as it is read) past all
+// row tiles. Partial sums wait in scratch between the steps of k. What bounds it: the multiply-adds, as soon as there are
+// some 50 rows; bringing operands in costs about 1/rows + 1/cols of them each. A block of at most one row tile (decoding)
+// instead streams b once, whole chains at a time, and is bound by reading b.
 #include "gemm.h"
 
 #include <utility>
 
 #include "amx.h"
-#include "pack.h"
+#include "pairs.h"
 
 namespace moe::MOE_ISA::gemm {
 
 namespace {
 
-constexpr int64_t kBlockRows = 192;   // times kBlockDepth floats: a's part, 192 KB
+constexpr int64_t kBlockRows = 192;   // times kBlockDepth units of 4 bytes: a's part, 192 KB
 constexpr int64_t kBlockCols = 1024;
-constexpr int64_t kBlockDepth = 256;  // times kTileCols floats: one panel of b, 8 to 32 KB
-constexpr int64_t kGroup = 4;         // panels widened at a time, so that b's rows are read by whole cache lines
+constexpr int64_t kBlockDepth = 256;  // times kTileCols units: one panel of b, 8 to 32 KB
+constexpr int64_t kGroup = 4 * kTileCols;  // columns of b brought in at a time, so that its rows are read by whole cache lines
+constexpr int64_t kPanelGap = 1;  // units between panels of pairs that are written side by side: they must not share cache sets
 constexpr int64_t kTasksPerThread = 4;
 constexpr int64_t kLeastWork = 1 << 19;  // multiply-adds (about 10 us) below which a task costs more than it brings,
 constexpr int64_t kReadCost = 8;         // reading b counted as so many rows
@@ -33,60 +35,94 @@ int64_t roundUp(int64_t n, int64_t to) { return divideUp(n, to) * to; }
 int64_t evenly(int64_t n, int64_t most, int64_t unit) { return roundUp(divideUp(n, divideUp(n, most)), unit); }
 
 // ---- operands ----------------------------------------------------------------------------------------------------------
+//
+// U is what the tile multiplies, a unit: a float, which is one step of k, or a pair, which is two.
 
-/// Part of a, widened: element (m, k) lies at data[m*row + k*step].
-struct WideLeft {
-  const float* data;
+template <class U> constexpr int64_t kSteps = sizeof(U) / sizeof(bf16);
+template <> constexpr int64_t kSteps<float> = 1;
+
+/// Part of a: element (m, unit of k) lies at data[m*row + unit*step].
+template <class U> struct LeftPart {
+  const U* data;
   int64_t row, step;
 };
 
-template <class T> WideLeft widenLeft(const Left& a, int64_t m0, int64_t rows, int64_t k0, int64_t depth, int worker) {
-  const T* from = static_cast<const T*>(a.data);
-  const int64_t stride = roundUp(a.kFirst ? rows : depth, 16) + 16;  // not a power of two: rows must not share cache sets
-  const int64_t count = a.kFirst ? depth : rows;
-  auto* to = static_cast<float*>(parallel::scratch(worker, kScratchA, (count * stride + 16) * 4));
-  for (int64_t i = 0; i < count; i++) {
-    const int64_t row = a.kFirst ? k0 + i : a.rows ? a.rows[m0 + i] : m0 + i;
-    widenRow(to + i * stride, from + row * a.stride + (a.kFirst ? m0 : k0), a.kFirst ? rows : depth);
-  }
-  return a.kFirst ? WideLeft{to, 1, stride} : WideLeft{to, stride, 1};
+int64_t memoryRow(const Left& a, int64_t m) { return a.rows ? a.rows[m] : m; }
+int64_t memoryRow(const Right& b, int64_t k) { return b.rows ? b.rows[k] : k; }
+
+void bringLeft(float* to, int64_t stride, const Product& p, int64_t m0, int64_t rows, int64_t k0, int64_t depth) {
+  dispatch(p.a.dtype, [&](auto t) {
+    const auto* from = static_cast<const decltype(t)*>(p.a.data);
+    if (p.a.kFirst)
+      for (int64_t k = 0; k < depth; k++) widenRow(to + k * stride, from + (k0 + k) * p.a.stride + m0, rows);
+    else
+      for (int64_t i = 0; i < rows; i++) widenRow(to + i * stride, from + memoryRow(p.a, m0 + i) * p.a.stride + k0, depth);
+  });
 }
 
-/// Panels `first` and on of b, f32: in place when they are packed floats, else widened into scratch.
-template <class T> Panels<float> widePanels(const Product& p, int64_t first, int64_t cols, int64_t k0, int64_t depth, int worker) {
-  const T* from = static_cast<const T*>(p.b.data);
-  if (p.b.form == Form::panels && sizeof(T) == 4) return {reinterpret_cast<const float*>(from) + (first * p.k + k0) * kTileCols, kTileCols, p.k * kTileCols};
-  auto* to = static_cast<float*>(parallel::scratch(worker, kScratchB, kGroup * kBlockDepth * kTileCols * 4));
-  if (p.b.form == Form::panels) {
-    for (int64_t j = 0; j < divideUp(cols, kTileCols); j++)
-      widenRow(to + j * depth * kTileCols, from + ((first + j) * p.k + k0) * kTileCols, depth * kTileCols);
-  } else {
-    packRows<T>(to, cols, depth, [&](int64_t k) {
-      const int64_t row = p.b.rows ? p.b.rows[k0 + k] : k0 + k;
-      return from + row * p.b.stride + first * kTileCols;
-    });
-  }
+void bringLeft(pair* to, int64_t stride, const Product& p, int64_t m0, int64_t rows, int64_t unit, int64_t depth) {
+  const auto* from = static_cast<const bf16*>(p.a.data);
+  if (p.a.kFirst)
+    packPairsAcross(to, stride, kPairCols, rows, 2 * unit, depth, p.k, [&](int64_t k) { return from + k * p.a.stride + m0; });
+  else
+    packPairsAlong(to, stride, rows, 2 * unit, depth, p.k, [&](int64_t i) { return from + memoryRow(p.a, m0 + i) * p.a.stride; });
+}
+
+template <class U> LeftPart<U> leftPart(const Product& p, int64_t m0, int64_t rows, int64_t unit, int64_t depth, int worker) {
+  const int64_t stride = roundUp(p.a.kFirst ? rows : depth, 16) + 16;  // not a power of two: rows must not share cache sets
+  auto* to = static_cast<U*>(parallel::scratch(worker, kScratchA, ((p.a.kFirst ? depth : rows) * stride + 16) * sizeof(U)));
+  bringLeft(to, stride, p, m0, rows, unit, depth);
+  return p.a.kFirst ? LeftPart<U>{to, 1, stride} : LeftPart<U>{to, stride, 1};
+}
+
+/// `cols` columns of b from `col` on, at most kGroup, as floats: in place when they are packed floats, else widened.
+Panels<float> rightPart(float* to, const Product& p, int64_t col, int64_t cols, int64_t k0, int64_t depth) {
+  const bool packed = p.b.form == Form::panels;
+  if (packed && p.b.dtype == DType::f32) return {static_cast<const float*>(p.b.data) + col * p.k + k0 * kTileCols, kTileCols, p.k * kTileCols};
+  dispatch(p.b.dtype, [&](auto t) {
+    using T = decltype(t);
+    const auto* from = static_cast<const T*>(p.b.data);
+    if (packed)
+      for (int64_t j = 0; j < cols; j += kTileCols) widenRow(to + j * depth, from + (col + j) * p.k + k0 * kTileCols, depth * kTileCols);
+    else packRows<T>(to, cols, depth, [&](int64_t k) { return from + memoryRow(p.b, k0 + k) * p.b.stride + col; });
+  });
   return {to, kTileCols, depth * kTileCols};
+}
+
+/// The same as pairs.
+Panels<pair> rightPart(pair* to, const Product& p, int64_t col, int64_t cols, int64_t unit, int64_t depth) {
+  if (p.b.form == Form::pairs) {
+    const int64_t panel = pairPanelSize(p.k) / 2;
+    return {static_cast<const pair*>(p.b.data) + col / kPairCols * panel + unit * kPairCols, kPairCols, panel};
+  }
+  const auto* from = static_cast<const bf16*>(p.b.data);
+  const int64_t panel = (depth + kPanelGap) * kPairCols;
+  packPairsAcross(to, kPairCols, panel, cols, 2 * unit, depth, p.k, [&](int64_t k) { return from + memoryRow(p.b, k) * p.b.stride + col; });
+  return {to, kPairCols, panel};
 }
 
 // ---- tiles -------------------------------------------------------------------------------------------------------------
 
-template <class T> using Run = void (*)(int64_t, const float*, int64_t, int64_t, Panels<T>, Rows<const float>, Rows<float>);
+template <class A, class B> using Run = void (*)(int64_t, const A*, int64_t, int64_t, Panels<B>, Rows<const float>, Rows<float>);
 
-template <int R, int P, class T>
-void runTile(int64_t depth, const float* a, int64_t aRow, int64_t aStep, Panels<T> b, Rows<const float> start, Rows<float> c) {
-  tile<R, P>(depth, a, aRow, aStep, b, start, c);
+template <int R, int W, class A, class B>
+void runTile(int64_t depth, const A* a, int64_t aRow, int64_t aStep, Panels<B> b, Rows<const float> start, Rows<float> c) {
+  tile<R, W>(depth, a, aRow, aStep, b, start, c);
 }
 
-/// Panels that a tile of R rows takes at once when b streams: enough chains to hide the latency of one, few enough to
-/// stay in registers.
-constexpr int panelsFor(int rows) { return rows == 1 ? 4 : rows == 2 || (rows == 3 && kLanes == 16) ? 2 : 1; }
+/// How many times kTileCols columns a tile of R rows takes at once when b streams: enough chains to hide the latency of one,
+/// few enough to stay in registers.
+constexpr int streamWidth(int rows) {
+  if (kLanes == 16) return rows <= 2 ? 4 : rows <= 6 ? 2 : 1;
+  return rows == 1 ? 4 : rows == 2 ? 2 : 1;
+}
 
-template <class T, bool stream> struct Tiles {
-  Run<T> run[kTileRows + 1];
-  template <int... R> constexpr explicit Tiles(std::integer_sequence<int, R...>) : run{nullptr, runTile<R + 1, stream ? panelsFor(R + 1) : 1, T>...} {}
+template <class A, class B, bool stream> struct Tiles {
+  Run<A, B> run[kTileRows + 1];
+  template <int... R>
+  constexpr explicit Tiles(std::integer_sequence<int, R...>) : run{nullptr, runTile<R + 1, stream ? streamWidth(R + 1) : 1, A, B>...} {}
 };
-template <class T, bool stream> constexpr Tiles<T, stream> kTiles{std::make_integer_sequence<int, kTileRows>{}};
+template <class A, class B, bool stream> constexpr Tiles<A, B, stream> kTiles{std::make_integer_sequence<int, kTileRows>{}};
 
 /// Start values and results of the tiles of one block; c itself where it is f32 and whole panels fit, copies elsewhere.
 class Edge {
@@ -137,64 +173,78 @@ class Edge {
 
 // ---- blocks ------------------------------------------------------------------------------------------------------------
 
-/// Many rows: a and b in blocks of k, b widened.
-template <class T> void computeWide(const Product& p, const Block& block, int worker) {
-  const int64_t tiles = divideUp(block.rows, kTileRows), panels = divideUp(block.cols, kTileCols);
+/// Many rows: a and b brought in block by block of k.
+template <class U> void computeWide(const Product& p, const Block& block, int worker) {
+  const int64_t units = divideUp(p.k, kSteps<U>), tileRows = evenly(block.rows, kTileRows, 1);
+  const int64_t tiles = divideUp(block.rows, tileRows), panels = divideUp(block.cols, kTileCols);
   constexpr int64_t kTileSize = kTileRows * kTileCols;
-  float* sums = p.k > kBlockDepth ? static_cast<float*>(parallel::scratch(worker, kScratchSums, tiles * panels * kTileSize * 4)) : nullptr;
+  float* sums = units > kBlockDepth ? static_cast<float*>(parallel::scratch(worker, kScratchSums, tiles * panels * kTileSize * 4)) : nullptr;
+  auto* space = static_cast<U*>(parallel::scratch(worker, kScratchB, kGroup * (kBlockDepth + kPanelGap) * sizeof(U)));
   Edge edge(p, block);
-  int64_t k0 = 0;
+  int64_t unit = 0;
   do {  // once even when k is 0: c gets its start
-    const int64_t depth = p.k - k0 < kBlockDepth ? p.k - k0 : kBlockDepth;
-    const bool first = k0 == 0, last = k0 + depth == p.k;
-    WideLeft a;
-    dispatch(p.a.dtype, [&](auto t) { a = widenLeft<decltype(t)>(p.a, block.row, block.rows, k0, depth, worker); });
-    Panels<float> b = {};
+    const int64_t depth = units - unit < kBlockDepth ? units - unit : kBlockDepth;
+    const bool first = unit == 0, last = unit + depth == units;
+    const LeftPart<U> a = leftPart<U>(p, block.row, block.rows, unit, depth, worker);
+    Panels<U> b = {};
     for (int64_t j = 0; j < panels; j++) {
       const int64_t col = j * kTileCols, left = block.cols - col, cols = left < kTileCols ? left : kTileCols;
-      if (j % kGroup == 0) b = widePanels<T>(p, block.col / kTileCols + j, left < kGroup * kTileCols ? left : kGroup * kTileCols, k0, depth, worker);
-      const Panels<float> panel = {b.data + j % kGroup * b.panel, b.step, 0};
+      if (col % kGroup == 0) b = rightPart(space, p, block.col + col, left < kGroup ? left : kGroup, unit, depth);
+      const Panels<U> panel = b.from(col % kGroup);
       if (first) edge.bias(col, cols);
       for (int64_t i = 0; i < tiles; i++) {
-        const int64_t row = i * kTileRows, rows = block.rows - row < kTileRows ? block.rows - row : kTileRows;
+        const int64_t row = i * tileRows, rows = block.rows - row < tileRows ? block.rows - row : tileRows;
         float* sum = sums + (j * tiles + i) * kTileSize;
         const Rows<const float> start = first ? edge.start(row, rows, col, cols, kTileCols) : Rows<const float>{sum, kTileCols};
         const Rows<float> result = last ? edge.result(row, col, cols, kTileCols) : Rows<float>{sum, kTileCols};
-        kTiles<float, false>.run[rows](depth, a.data + row * a.row, a.row, a.step, panel, start, result);
+        kTiles<U, U, false>.run[rows](depth, a.data + row * a.row, a.row, a.step, panel, start, result);
         if (last) edge.finish(row, rows, col, cols, kTileCols);
       }
     }
-    k0 += depth;
-  } while (k0 < p.k);
+    unit += depth;
+  } while (unit < units);
 }
 
-/// One tile of rows: b streams by once, in its own dtype.
-template <class T> void computeThin(const Product& p, const Block& block, int worker) {
-  WideLeft a;
-  dispatch(p.a.dtype, [&](auto t) { a = widenLeft<decltype(t)>(p.a, block.row, block.rows, 0, p.k, worker); });
+/// One tile of rows: b, whose column `block.col` is the first of `b`, streams by once in its own dtype.
+template <class U, class B> void computeThin(const Product& p, const Block& block, Panels<B> b, int worker) {
+  const int64_t units = divideUp(p.k, kSteps<U>);
+  const LeftPart<U> a = leftPart<U>(p, block.row, block.rows, 0, units, worker);
   Edge edge(p, block);
-  const T* data = static_cast<const T*>(p.b.data);
-  const int64_t most = panelsFor(static_cast<int>(block.rows)) * kTileCols;
+  const int64_t most = streamWidth(static_cast<int>(block.rows)) * kTileCols;
   for (int64_t col = 0; col < block.cols;) {
-    const int64_t width = divideUp(block.cols - col, kTileCols) * kTileCols >= most ? most : kTileCols;
-    const int64_t cols = block.cols - col < width ? block.cols - col : width, panel = (block.col + col) / kTileCols;
-    const Panels<T> b = p.b.form == Form::panels ? Panels<T>{data + panel * p.k * kTileCols, kTileCols, p.k * kTileCols}
-                                   : Panels<T>{data + block.col + col, p.b.stride, kTileCols};
+    const int64_t width = roundUp(block.cols - col, kTileCols) >= most ? most : kTileCols;
+    const int64_t cols = block.cols - col < width ? block.cols - col : width;
     edge.bias(col, cols);
     const Rows<const float> start = edge.start(0, block.rows, col, cols, width);
     const Rows<float> result = edge.result(0, col, cols, width);
-    const auto& run = width == most ? kTiles<T, true>.run : kTiles<T, false>.run;
-    run[block.rows](p.k, a.data, a.row, a.step, b, start, result);
+    const auto& run = width == most ? kTiles<U, B, true>.run : kTiles<U, B, false>.run;
+    run[block.rows](units, a.data, a.row, a.step, b.from(col), start, result);
     edge.finish(0, block.rows, col, cols, width);
     col += width;
   }
 }
 
+void computePairs(const Product& p, const Block& block, int worker) {
+  if (block.rows <= kTileRows && p.b.form == Form::pairs)
+    computeThin<pair>(p, block, rightPart(static_cast<pair*>(nullptr), p, block.col, block.cols, 0, divideUp(p.k, 2)), worker);
+  else computeWide<pair>(p, block, worker);
+}
+
+void computeFloats(const Product& p, const Block& block, int worker) {
+  const bool packed = p.b.form == Form::panels, readable = packed || (!p.b.rows && block.cols % kTileCols == 0);
+  if (block.rows > kTileRows || !readable) return computeWide<float>(p, block, worker);
+  dispatch(p.b.dtype, [&](auto t) {
+    using T = decltype(t);
+    const auto* data = static_cast<const T*>(p.b.data) + block.col * (packed ? p.k : 1);
+    computeThin<float>(p, block, packed ? Panels<T>{data, kTileCols, p.k * kTileCols} : Panels<T>{data, p.b.stride, kTileCols}, worker);
+  });
+}
+
 }  // namespace
 
 Cut cut(int64_t m, int64_t n, int64_t k, int64_t products) {
-  const bool pairs = amx::serves(DType::bf16, DType::bf16);
-  const int64_t rows = pairs ? 32 : kTileRows, cols = kTileCols < amx::kPanelCols ? amx::kPanelCols : kTileCols;
+  const bool tiles = amx::serves(DType::bf16, DType::bf16);
+  const int64_t rows = tiles ? 32 : kTileRows, cols = kTileCols < kPairCols ? kPairCols : kTileCols;
   if (m <= 0 || n <= 0) return {rows, cols};
   const int64_t wanted = parallel::threads() == 1 ? 1 : divideUp(kTasksPerThread * parallel::threads(), products);
   Cut cut = {evenly(m, kBlockRows, rows), evenly(n, kBlockCols, cols)};
@@ -206,15 +256,13 @@ Cut cut(int64_t m, int64_t n, int64_t k, int64_t products) {
   return cut;
 }
 
+bool usesPairs(DType a, DType b) { return amx::serves(a, b) || (kMultipliesPairs && a == DType::bf16 && b == DType::bf16); }
+
 void compute(const Product& p, const Block& block, int worker) {
   if (block.rows <= 0 || block.cols <= 0) return;
-  if (amx::serves(p.a.dtype, p.b.dtype)) return amx::compute(p, block, worker);
-  const bool readable = p.b.form == Form::panels || (!p.b.rows && block.cols % kTileCols == 0);
-  dispatch(p.b.dtype, [&](auto t) {
-    using T = decltype(t);
-    if (block.rows <= kTileRows && readable) computeThin<T>(p, block, worker);
-    else computeWide<T>(p, block, worker);
-  });
+  if (amx::serves(p.a.dtype, p.b.dtype)) amx::compute(p, block, worker);
+  else if (usesPairs(p.a.dtype, p.b.dtype)) computePairs(p, block, worker);
+  else computeFloats(p, block, worker);
 }
 
 void compute(const Product& p) {

@@ -10,8 +10,10 @@
 //   wgrad    dW = dy^T x    Left dy, kFirst   Right x, in place, gathered by `rows` if wanted
 //
 // Promise: an element of c is one chain over k in increasing order that begins at `start`, whatever the sizes, blocks and
-// threads (tile.h; amx.h where both operands are bf16 and the CPU has AMX), and is rounded to c's dtype once. So a row of a product has the same bits alone as in a batch, and a
-// weight's f32 gradient added up over two half batches has the same bits as that of the whole batch.
+// threads, and is rounded to c's dtype once. So a row of a product has the same bits alone as in a batch, and a weight's f32
+// gradient added up over two part batches has the same bits as that of the whole batch. The links of the chain are single
+// steps of k (tile.h); where both operands are bf16, pairs of steps on a CPU with AVX-512 BF16 (pairs.h) and 32 steps on one
+// with AMX (amx.h), the last one filled up with zeros: there, parts of a batch must be cut between links.
 #pragma once
 #include "tile.h"
 
@@ -30,7 +32,7 @@ struct Left {
 enum class Form {
   rows,    ///< b(k, n): memory row k (rows[k] if given), column n
   panels,  ///< packed [n / kTileCols][k][kTileCols], zero-padded
-  pairs,   ///< packed for the matrix unit (amx.h)
+  pairs,   ///< packed in pairs of k, for products that usesPairs() (pairs.h)
 };
 
 struct Right {
@@ -72,6 +74,10 @@ struct Cut {
     return {row, m - row < rows ? m - row : rows, col, n - col < cols ? n - col : cols};
   }
 };
+
+/// True when products of these dtypes take both operands in pairs of k. It depends on nothing else, so that a row has the
+/// same bits in any batch.
+bool usesPairs(DType a, DType b);
 
 /// Blocks that keep a's part in the second-level cache and give every thread several; `products` are run at once, with m
 /// rows each on average. The cut depends on the number of threads; the results do not.

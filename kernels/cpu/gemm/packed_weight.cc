@@ -3,8 +3,7 @@
 #include "packed_weight.h"
 
 #include "../../../native/memory.h"
-#include "amx.h"
-#include "pack.h"
+#include "pairs.h"
 
 namespace moe::MOE_ISA::gemm {
 
@@ -15,9 +14,9 @@ struct Shape {
   int64_t cols, panels, panelSize;  ///< columns of a panel, panels of a matrix, elements of a panel
 
   Shape(const Weight& w, Form form) {
-    cols = form == Form::pairs ? amx::kPanelCols : kTileCols;
+    cols = form == Form::pairs ? kPairCols : kTileCols;
     panels = divideUp(w.n, cols);
-    panelSize = form == Form::pairs ? amx::panelSize(w.k) : kTileCols * w.k;
+    panelSize = form == Form::pairs ? pairPanelSize(w.k) : kTileCols * w.k;
   }
   size_t bytes(const Weight& w) const { return static_cast<size_t>(w.count * panels * panelSize * moe::bytes(w.view->dtype)); }
 };
@@ -39,7 +38,7 @@ void* take(const View& near, size_t bytes, size_t& capacity) {
 
 void packPanel(float* to, const float* from, int64_t stride, int64_t cols, int64_t depth, Form) { packTransposed(to, from, stride, cols, depth); }
 void packPanel(bf16* to, const bf16* from, int64_t stride, int64_t cols, int64_t depth, Form form) {
-  form == Form::pairs ? amx::packPanel(to, from, stride, cols, depth) : packTransposed(to, from, stride, cols, depth);
+  form == Form::pairs ? packPairPanel(to, from, stride, cols, depth) : packTransposed(to, from, stride, cols, depth);
 }
 
 void pack(const Weight& w, Form form, void* to) {
@@ -90,7 +89,7 @@ void* cached(const Weight& w, Form form) {
 }  // namespace
 
 PackedWeight::PackedWeight(const Weight& weight, DType left)
-    : weight_(weight), form_(amx::serves(left, weight.view->dtype) ? Form::pairs : Form::panels) {
+    : weight_(weight), form_(usesPairs(left, weight.view->dtype) ? Form::pairs : Form::panels) {
   if (weight.view->buffer->weight) {
     data_ = cached(weight, form_);
   } else {

@@ -1,11 +1,12 @@
-// Proves the packing and indexing of the matrix unit's products (kernels/cpu/gemm/amx.cc) on any machine: the same kernels,
-// built into the namespace `twin` with the tiles of amx_tiles.h in plain C++, against plain loops. Run by amx.test.ts.
+// Proves the packing and indexing of products of bf16 pairs on any machine: the same kernels, built into the namespace `twin`
+// with their instructions in plain C++ (the tiles of gemm/amx_tiles.h with MOE_AMX_TWIN, fma() of pairs in vec.h with
+// MOE_PAIRS_TWIN), against plain loops. Run by pairs.test.ts.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
 
-#include "../../kernels/cpu/gemm/amx.h"
+#include "../../kernels/cpu/gemm/gemm.h"
 #include "../../native/memory.h"
 
 using namespace moe;
@@ -150,6 +151,7 @@ void grouped() {
 }  // namespace
 
 int main() {
+  if (!twin::gemm::usesPairs(DType::bf16, DType::bf16)) return printf("built without a twin\n"), 1;
   linear(1, 1, 1, DType::f32, 0);
   linear(1, 40, 33, DType::bf16, 1);
   linear(16, 16, 32, DType::f32, 1);

@@ -1,0 +1,42 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '..', '..');
+const compiler = process.env.CXX ?? 'g++';
+const found = spawnSync(compiler, ['--version']).status === 0;
+
+const twins = { 'the matrix unit': 'MOE_AMX_TWIN', 'AVX-512 BF16': 'MOE_PAIRS_TWIN' };
+
+describe.skipIf(!found)(`products of pairs of bf16 (${found ? 'twins in plain C++' : `no ${compiler}`})`, () => {
+  it.each(Object.entries(twins))(
+    'on %s equal plain loops: packing, partial tiles, gathers, accumulation, a row alone',
+    (_, twin) => {
+      const folder = mkdtempSync(join(tmpdir(), 'train-moe-twin-'));
+      try {
+        const program = join(folder, 'twin');
+        const kernels = ['linear', 'grouped_linear', 'gemm/gemm', 'gemm/packed_weight', 'gemm/amx', 'parallel'];
+        const sources = [
+          ...kernels.map((k) => `kernels/cpu/${k}.cc`),
+          'native/memory.cc',
+          'test/kernels/pairs_twin.cc',
+        ];
+        const flags = ['-std=gnu++20', '-Wno-psabi', '-ffp-contract=off', '-DMOE_ISA=twin', `-D${twin}`];
+        const built = spawnSync(compiler, [...flags, ...sources, '-o', program, '-lpthread'], {
+          cwd: root,
+          encoding: 'utf8',
+        });
+        expect(built.stderr).toBe('');
+        const run = spawnSync(program, { encoding: 'utf8' });
+        expect(run.stdout + run.stderr).toBe('0 failures\n');
+        expect(run.status).toBe(0);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
+});
