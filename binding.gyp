@@ -1,4 +1,4 @@
-# CMakeLists.txt is the build description; this only lets node-gyp and prebuildify start it.
+# CMakeLists.txt is the build description; this only lets node-gyp start it.
 {
   "targets": [
     {

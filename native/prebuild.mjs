@@ -39,7 +39,7 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`;
 rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });
 const nvcc = spawnSync('nvcc', ['--version']).status === 0;
-const all = '-DTRAIN_MOE_ISAS=portable;avx2;avx512';
+const all = '-DTRAIN_MOE_CPU=portable;avx2;avx512;avx512bf16';
 const minutes = run(process.execPath, [
   'native/build.mjs',
   '--out',
@@ -53,7 +53,7 @@ if (nvcc) {
   const ours = [
     '-DTRAIN_MOE_CUDA=ON',
     '-DTRAIN_MOE_EMULATOR=OFF',
-    '-DTRAIN_MOE_ISAS=portable',
+    '-DTRAIN_MOE_CPU=portable',
     `-DTRAIN_MOE_CUDA_ARCHS=${ARCHITECTURES}`,
   ];
   const options = ['-DCMAKE_BUILD_TYPE=Release', ...ours, ...definitions];
