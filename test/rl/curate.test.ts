@@ -152,6 +152,24 @@ describe('synthesis', () => {
     expect(again.questions).toBe(end.kept);
   });
 
+  it('puts the prompt to a chat model as a turn of the user', async () => {
+    writeFileSync(
+      join(folder, 'model', 'chat_template.jinja'),
+      '{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}',
+    );
+    try {
+      const plain = await synthesize(synthesis('plain', { rounds: 1 }));
+      const chat = await synthesize(synthesis('chat', { rounds: 1, chat: true }));
+      expect(linesOf(chat.data).length).toBeGreaterThan(5);
+      expect(linesOf(chat.data)[0].messages[0]).toEqual({ role: 'user', content: 'one' });
+      expect(readFileSync(chat.data, 'utf8')).not.toBe(readFileSync(plain.data, 'utf8'));
+      const narrow = synthesis('narrow', { rounds: 1, chat: true, maxPrompt: 10 }); // the turn's marks alone have 17
+      expect((await synthesize(narrow)).passedOver).toBe(3);
+    } finally {
+      rmSync(join(folder, 'model', 'chat_template.jinja'));
+    }
+  });
+
   it('keeps what the patterns and the reward allow', async () => {
     const config = synthesis('filtered', { require: ['[b-d]'], forbid: ['z'], reward: ['number'] });
     const end = await synthesize(config, { open: inProcess });

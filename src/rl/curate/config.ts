@@ -59,6 +59,7 @@ export const synthesizeSchema = z.strictObject({
   seeds: path.describe('a .jsonl whose fields fill the template'),
   examples: path.optional().describe("a .jsonl of examples to show; by default the template's own, or other seeds"),
   shots: maybe.optional().describe("examples in a prompt; by default the template's number"),
+  chat: z.boolean().default(false).describe("put the prompt as a user's turn, by the model's chat template"),
   samples: count.default(1).describe('completions of a prompt'),
   rounds: count.default(1).describe('times that the seeds are gone through, with other examples and completions'),
   stop: z.array(path).default([]).describe("texts that end a completion; by default the template's"),

@@ -29,6 +29,8 @@ export interface Curation {
   /** The same index gives the same question. */
   question(index: number): Question;
   readonly stop: readonly string[];
+  /** Ids that end a completion; by default the tokenizer's. */
+  readonly stopIds?: readonly number[] | undefined;
   /** Absent where nothing but the form of a completion counts. */
   readonly panel: Panel | undefined;
   /** The conversation that a completion makes, with whatever else its line says. */
@@ -193,7 +195,15 @@ async function batch(
   const fitting = asked.filter(({ ids }) => ids.length > 0 && ids.length <= config.maxPrompt);
   const { samples: group, maxTokens, temperature, seed } = config;
   const onProgress = (tokens: number) => onPhase('sample', tokens);
-  const options = { group, maxTokens, temperature, seed, stopIds: endIds(tokenizer), stop: curation.stop, onProgress };
+  const options = {
+    group,
+    maxTokens,
+    temperature,
+    seed,
+    stopIds: curation.stopIds ?? endIds(tokenizer),
+    stop: curation.stop,
+    onProgress,
+  };
   const groups = await rollout(engine, tokenizer, fitting, options);
   const flat = groups.flat();
   onPhase('judge', flat.length);

@@ -1,4 +1,4 @@
-import type { Tokenizer } from '../../tokenizer/index.js';
+import { type ChatTemplate, openChatTemplate, renderPrompt, type Tokenizer } from '../../tokenizer/index.js';
 import type { openGraders } from '../rewards/index.js';
 import type { Question } from '../sample.js';
 import { draw } from '../tasks/random.js';
@@ -44,12 +44,15 @@ async function openSynthesis(
   const seeds = readFields(config.seeds, [...asked, ...kept], 'The file of seeds');
   const examples = examplesFor(config, template, seeds);
   const names = [...new Set([...asked, ...kept])];
+  const chat = config.chat ? await openChatTemplate(tokenizer) : undefined;
+  const encode = (prompt: string) => idsOf(prompt, tokenizer, chat);
   const specs = config.reward.map((name) => ({ name }));
   return {
     name: template.name,
     total: seeds.length * config.rounds,
-    question: (index) => questionOf(index, config, template, seeds, examples, tokenizer),
+    question: (index) => questionOf(index, config, template, seeds, examples, encode),
     stop: config.stop.length > 0 ? config.stop : template.stop,
+    stopIds: chat?.stopIds,
     panel: await openPanel(config, specs, config.minReward === undefined, open),
     conversation: ({ meta }, text) => {
       const own = Object.fromEntries(names.map((name) => [name, meta![name]]));
@@ -75,7 +78,7 @@ function questionOf(
   template: PromptTemplate,
   seeds: readonly Fields[],
   { rows, areSeeds }: Examples,
-  tokenizer: Tokenizer,
+  encode: (prompt: string) => readonly number[],
 ): Question {
   const seed = seeds[index % seeds.length]!;
   const own = variablesOf(template.prompt).some((name) => name !== 'examples');
@@ -91,11 +94,16 @@ function questionOf(
   return {
     index,
     prompt,
-    ids: [...tokenizer.encode(prompt)],
+    ids: encode(prompt),
     meta: seed,
     ...((typeof answer === 'string' || typeof answer === 'number') && { answer: String(answer) }),
   };
 }
+
+/** A base model goes on with the text; a chat model answers it as a turn of the user's. */
+const idsOf = (prompt: string, tokenizer: Tokenizer, chat: ChatTemplate | undefined): readonly number[] => [
+  ...(chat ? renderPrompt(chat, { messages: [{ role: 'user', content: prompt }] }) : tokenizer.encode(prompt)),
+];
 
 /** `count` of the rows, in an order that depends on the seed and the question's number. */
 function some(rows: readonly Fields[], count: number, seed: number, index: number): Fields[] {
