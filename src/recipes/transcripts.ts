@@ -52,6 +52,11 @@ export function written(thought: string, value: string, form: { readonly tagged:
   return form.tagged ? `<think>${thought}</think><answer>${answer}</answer>` : ` ${thought}: ${answer}`;
 }
 
+/** The same thought in the first language: each connecting word of the second one is replaced by its like. */
+export function inEnglish(text: string): string {
+  return CONNECTIVES.zh.reduce((changed, word, i) => changed.replaceAll(word, CONNECTIVES.en[i]!), text);
+}
+
 /** Steps with a word between each two. */
 export function joined(steps: readonly string[], word: () => string): string {
   return steps.reduce((text, step) => (text === '' ? step : `${text} ${word()} ${step}`), '');

@@ -12,6 +12,12 @@ export const grpoSchema = z.strictObject({
   tokenizer: path.optional().describe("a tokenizer; by default the model's own"),
   task: path.default('arith').describe('arith, countdown, gsm8k, a .jsonl of problems or a .js module'),
   taskOptions: z.record(z.string(), z.unknown()).default({}).describe("the task's own options, as JSON"),
+  template: z
+    .enum(['none', 'zero', 'chat'])
+    .default('none')
+    .describe(
+      'how a question is put: as it is, in the prompt of R1-Zero, which asks for <think> and <answer>, or as a turn of the chat template',
+    ),
   reward: z
     .array(path)
     .default([])

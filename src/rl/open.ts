@@ -1,26 +1,24 @@
-import type { Tokenizer } from '../tokenizer/index.js';
+import { openChatTemplate, renderPrompt, type Tokenizer } from '../tokenizer/index.js';
 import type { GrpoConfig } from './config.js';
 import { openJudges } from './judges.js';
 import { type Sample as Judgeable, openGraders, type RewardSpec } from './rewards/index.js';
 import type { Judged } from './run.js';
 import type { Question, QuestionSource, Sample } from './sample.js';
-import { createTask, type Problem } from './tasks/index.js';
+import { createTask, type Problem, zeroPrompt } from './tasks/index.js';
 
-type TaskSettings = Pick<GrpoConfig, 'task' | 'taskOptions' | 'reward' | 'seed'>;
+type TaskSettings = Pick<GrpoConfig, 'task' | 'taskOptions' | 'reward' | 'seed'> &
+  Partial<Pick<GrpoConfig, 'template'>>;
 
 /** The task that the settings name, and the rewards: theirs or, without any, those of the task's first problem. */
 export async function openTask(
   config: TaskSettings,
   tokenizer: Tokenizer,
 ): Promise<{ readonly source: QuestionSource; readonly specs: readonly RewardSpec[] }> {
-  const table = config.task.endsWith('.jsonl');
-  const task = await createTask(
-    table ? 'jsonl' : config.task,
-    table ? { ...config.taskOptions, train: config.task } : config.taskOptions,
-  );
+  const task = await createTask(config.task, config.taskOptions);
   const rewards = config.reward.length > 0 ? config.reward : task.train(0, config.seed).rewards;
-  const ask = (index: number, { prompt, answer, meta }: Problem): Question => {
-    return { index, prompt, answer, meta: { asked: prompt, ...meta }, ids: [...tokenizer.encode(prompt)] };
+  const put = await promptsOf(config.template, tokenizer);
+  const ask = (index: number, { prompt: asked, answer, meta }: Problem): Question => {
+    return { index, ...put(asked), answer, meta: { asked, ...meta } };
   };
   return {
     source: {
@@ -30,6 +28,21 @@ export async function openTask(
     },
     specs: rewards.map((reward) => (typeof reward === 'string' ? { name: reward } : reward)),
   };
+}
+
+type Put = (question: string) => Pick<Question, 'prompt' | 'ids'>;
+
+/** How questions are put to a model. */
+async function promptsOf(template: GrpoConfig['template'] = 'none', tokenizer: Tokenizer): Promise<Put> {
+  if (template === 'chat') {
+    const chat = await openChatTemplate(tokenizer);
+    return (asked) => {
+      const ids = [...renderPrompt(chat, { messages: [{ role: 'user', content: asked }] })];
+      return { prompt: tokenizer.decode(ids), ids };
+    };
+  }
+  const written = template === 'zero' ? zeroPrompt : (asked: string) => asked;
+  return (asked) => ({ prompt: written(asked), ids: [...tokenizer.encode(written(asked))] });
 }
 
 /**

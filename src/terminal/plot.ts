@@ -20,7 +20,7 @@ export interface PlotOptions {
   readonly xLabel?: string;
 }
 
-interface Range {
+export interface Range {
   readonly low: number;
   readonly high: number;
 }
@@ -76,13 +76,13 @@ function widened({ low, high }: Range): Range {
   return { low: low - margin, high: high + margin };
 }
 
-interface Tick {
+export interface Tick {
   readonly value: number;
   readonly text: string;
 }
 
 /** Round figures (1, 2 or 5 times a power of ten apart) within a range, about `wanted` of them. */
-function ticks({ low, high }: Range, wanted: number): Tick[] {
+export function ticks({ low, high }: Range, wanted: number): Tick[] {
   const rough = (high - low) / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough * 0.999) ?? rough;

@@ -15,6 +15,7 @@ import { importModel } from './import.js';
 import { info } from './info.js';
 import { pretrain } from './pretrain.js';
 import { quickstart } from './quickstart.js';
+import { r1 } from './r1.js';
 import { reject } from './reject.js';
 import { rewardModel } from './reward_model.js';
 import { sft } from './sft.js';
@@ -34,6 +35,7 @@ export const commands: readonly CommandModule[] = [
   grpo,
   reject,
   synthesize,
+  r1,
   generate,
   chat,
   evaluate,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { TrainMoeError } from '../../errors.js';
+import { grpoSchema } from '../config.js';
 
 const count = z.int().min(1);
 const maybe = z.int().min(0);
@@ -46,6 +47,7 @@ export const rejectSchema = z.strictObject({
   ...common,
   task: path.default('arith').describe('arith, countdown, gsm8k, a .jsonl of problems or a .js module'),
   taskOptions: z.record(z.string(), z.unknown()).default({}).describe("the task's own options, as JSON"),
+  template: grpoSchema.shape.template,
   reward: common.reward.describe("rewards, first the one that says right or wrong; by default the task's"),
   questions: count.default(256).describe('questions of the training split'),
   samples: count.default(8).describe('completions of a question'),

@@ -23,9 +23,9 @@ async function openRejection(config: RejectConfig, tokenizer: Tokenizer, open?: 
     question: (index) => source.train(index),
     stop: [],
     panel: await openPanel(config, specs, true, open),
-    conversation: ({ prompt }, text) => ({
+    conversation: ({ prompt, meta }, text) => ({
       messages: [
-        { role: 'user', content: prompt },
+        { role: 'user', content: typeof meta?.asked === 'string' ? meta.asked : prompt },
         { role: 'assistant', content: text },
       ],
       about: {},

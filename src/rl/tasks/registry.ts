@@ -13,10 +13,11 @@ const BUILT_IN = { arith, countdown, gsm8k, jsonl, humaneval } as const;
 export const taskNames: readonly string[] = Object.keys(BUILT_IN);
 
 /**
- * A task by name, or from a module whose default export is a task or a function from options to one.
+ * A task by name, from a file of JSON Lines, or from a module whose default export is a task or a function from options to one.
  * @throws TrainMoeError for an unknown name, options that do not fit, or a module that is no task
  */
 export async function createTask(name: string, options?: unknown): Promise<Task> {
+  if (name.endsWith('.jsonl')) return jsonl({ ...(options as object), train: name });
   if (isPath(name)) return await loadTask(name, options);
   if (!Object.hasOwn(BUILT_IN, name)) {
     throw new TrainMoeError(

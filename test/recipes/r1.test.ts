@@ -1,0 +1,121 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { REPORT } from '../../src/recipes/r1.js';
+import { r1Presets, resolveR1 } from '../../src/recipes/settings.js';
+import { compileProgram } from '../train/run/compile.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+let folder: string;
+let program: string;
+let text: string;
+let preferences: string;
+
+beforeAll(() => {
+  // Below the project, so that the compiled program finds node_modules and the addon; graders and workers are files of it.
+  folder = mkdtempSync(join(root, 'build', 'r1-'));
+  program = compileProgram('test/recipes/r1.program.ts', folder);
+  symlinkSync(join(root, 'build'), join(folder, 'build'));
+  text = join(folder, 'text.txt');
+  preferences = join(folder, 'preferences.jsonl');
+  const pair = (i: number) => ({ prompt: `What is ${i}?`, chosen: `The answer is ${i}.`, rejected: `${i}` });
+  writeFileSync(preferences, Array.from({ length: 12 }, (_, i) => `${JSON.stringify(pair(i))}\n`).join(''));
+  writeFileSync(
+    text,
+    'The people of these states have met to speak of peace, and of the work that is before them.\n'.repeat(40),
+  );
+}, 120_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Runs the recipe; killed as soon as it says a line that `killAt` holds of. */
+function run(out: string, killAt: (line: string) => boolean = () => false): Promise<string[]> {
+  const child = spawn(process.execPath, [program, join(folder, out), text, preferences], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const lines: string[] = [];
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (piece: string) => {
+    const parts = (rest + piece).split('\n');
+    rest = parts.pop()!;
+    for (const line of parts) {
+      lines.push(line);
+      if (killAt(line)) child.kill('SIGKILL');
+    }
+  });
+  return new Promise((resolve) => child.on('close', () => resolve(lines)));
+}
+
+const begun = (lines: readonly string[]) => lines.filter((l) => l.startsWith('begin ')).map((l) => l.slice(6));
+const tableOf = (lines: readonly string[]) => {
+  const last = lines.at(-1)!;
+  expect(last).toMatch(/^end /);
+  return JSON.parse(last.slice(4)) as { stopped: boolean; rows: { name: string; measured: object }[] };
+};
+
+describe('the recipe', () => {
+  it('runs every stage once, tells of each in one table, and ends the same after a kill in each', async () => {
+    const lines = await run('whole');
+    const whole = tableOf(lines);
+    const stages = begun(lines);
+    const models = whole.rows.map(({ name }) => name);
+    expect(stages).toEqual(expect.arrayContaining(['corpus', ...models, ...models.map((name) => `measure-${name}`)]));
+    for (const row of whole.rows) {
+      expect(row.measured).toMatchObject({ questions: 4, greedy: { judged: { format: expect.any(Number) } } });
+    }
+    const report = readFileSync(join(folder, 'whole', REPORT), 'utf8');
+    for (const { title } of whole.rows as unknown as { title: string }[]) expect(report).toContain(title);
+
+    const again = await run('whole');
+    expect(begun(again)).toEqual([]);
+    expect(tableOf(again)).toEqual(whole);
+
+    // One of each kind: what it takes to go on is theirs, not the recipe's.
+    const kinds = [
+      'corpus',
+      'base',
+      'measure-base',
+      'zero',
+      'zero-answers',
+      'cold-data',
+      'cold',
+      'synthetic',
+      'reward-model',
+    ];
+    expect(stages).toEqual(expect.arrayContaining(kinds));
+    for (const stage of kinds) {
+      // In the middle of a stage that has steps, else at its beginning.
+      const hasSteps = lines.includes(`step in ${stage}`);
+      const seen = await run('killed', (line) => line === (hasSteps ? `step in ${stage}` : `begin ${stage}`));
+      expect(begun(seen).at(-1)).toBe(stage);
+    }
+    const last = await run('killed');
+    expect(tableOf(last)).toEqual(whole);
+  }, 900_000);
+});
+
+describe('settings of the recipe', () => {
+  it('come from the preset, and the task from the command line', () => {
+    const { options, settings } = resolveR1({ seed: 3 });
+    expect(options).toMatchObject({ preset: 'micro', out: 'runs/r1-micro', seed: 3 });
+    expect(settings).toEqual({ ...r1Presets.micro, task: r1Presets.micro!.task });
+    const gsm8k = resolveR1({
+      preset: 'v2-lite',
+      task: 'gsm8k',
+      taskOptions: { train: 'train.jsonl' },
+      data: ['web/'],
+    });
+    expect(gsm8k.settings.task).toMatchObject({
+      task: 'gsm8k',
+      taskOptions: { train: 'train.jsonl' },
+      template: 'zero',
+    });
+  });
+
+  it('name what is wrong', () => {
+    expect(() => resolveR1({ preset: 'huge' })).toThrow(/preset "huge" of r1 does not exist; there are micro, v2-lite/);
+    expect(() => resolveR1({ sed: 1 })).toThrow(/sed/);
+    expect(() => resolveR1({ task: 'gsm8k' })).toThrow(/transcripts/);
+  });
+});
