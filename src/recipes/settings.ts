@@ -93,7 +93,7 @@ const microRl = {
   saveEvery: 20,
 } as const satisfies Partial<GrpoInput>;
 
-const microSft = { epochs: 2, rows: 8, length: 256, lr: 1e-3, validation: 0.02 } as const satisfies Partial<SftInput>;
+const microSft = { epochs: 2, rows: 8, length: 256, lr: 3e-4, validation: 0.02 } as const satisfies Partial<SftInput>;
 
 const microTraining = {
   data: { packing: 'documents' },
