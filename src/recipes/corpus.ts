@@ -59,14 +59,20 @@ export function filesInput(name: string, files: readonly string[]): Input {
   return { name, hash: hash.digest('hex') };
 }
 
-/** Transcripts behind those of the corpus, each as a prompt with its completion. */
+/** Transcripts behind those of the corpus, each as a prompt with its completion, of so many characters in all. */
 export function moreTranscripts(
   task: Task,
   { transcripts, habits }: Mixture,
   seed: number,
-  count: number,
+  characters: number,
 ): Transcript[] {
-  return Array.from({ length: count }, (_, i) => transcript(task, habits, seed + TRANSCRIPT_SEED, transcripts + i));
+  const more: Transcript[] = [];
+  for (let sum = 0; sum < characters; ) {
+    const next = transcript(task, habits, seed + TRANSCRIPT_SEED, transcripts + more.length);
+    sum += next.prompt.length + next.completion.length;
+    more.push(next);
+  }
+  return more;
 }
 
 /** Writes transcripts and vocabulary into the folder; returns a few of the transcripts. */

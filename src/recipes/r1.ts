@@ -152,12 +152,14 @@ async function judgeStage(s: Session, from: ModelStage, answers: Finished): Prom
   return rewardModelStage(s, 'reward-model', from, { inputs: [pairs], files }, settings.rewardModel);
 }
 
-/** What a student learns without a teacher: transcripts of the corpus, as many as there are answers of the teacher. */
-function controlStage(s: Session, teacher: Finished<{ readonly kept: number }>) {
+/** What a student learns without a teacher: transcripts of the corpus, as much text as the teacher's answers are. */
+function controlStage(s: Session, teacher: Finished) {
   const { settings, options } = s.config;
   const run = async (folder: string) => {
     const task = await createTask(settings.task.task ?? 'arith', settings.task.taskOptions);
-    return writeLines(folder, moreTranscripts(task, settings.mixture!, options.seed, teacher.result.kept));
+    const taught = readConversations(join(teacher.folder, DATA)).flatMap(({ messages }) => messages);
+    const characters = taught.reduce((sum, { content }) => sum + content.length, 0);
+    return writeLines(folder, moreTranscripts(task, settings.mixture!, options.seed, characters));
   };
   const chosen = { mixture: settings.mixture!, task: settings.task, seed: options.seed };
   return stage(s, { name: 'control-data', settings: JSON.parse(JSON.stringify(chosen)), inputs: [teacher], run });

@@ -132,10 +132,10 @@ const micro: R1Settings = {
     ...microTraining,
     preset: 'dense-nano',
     model: { hidden: 96, layers: 3, heads: 4, keyHeads: 4, headSize: 24, inner: 256 },
-    train: { steps: 300, rows: 8, length: 256, optimizer: { lr: 4e-3 } },
+    train: { steps: 900, rows: 8, length: 256, optimizer: { lr: 4e-3 } },
   },
   distillSamples: { questions: 512, samples: 4, most: 4, maxTokens: 64, reward: ['format'], language: 'en' },
-  distill: { ...microSft, epochs: 3 },
+  distill: { ...microSft, epochs: 4, lr: 1e-3 },
 };
 
 /** R1's reinforcement learning (arXiv:2501.12948, Methods of the Nature version): 16 updates of a rollout, 650 rollouts. */
