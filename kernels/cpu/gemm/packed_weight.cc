@@ -2,6 +2,8 @@
 // threads cannot ask for the same buffer. Should buffers ever be shared between environments, take() needs one.
 #include "packed_weight.h"
 
+#include <algorithm>
+
 #include "../../../native/memory.h"
 #include "pairs.h"
 
@@ -15,7 +17,8 @@ struct Shape {
 
   Shape(const Weight& w, Form form) {
     cols = form == Form::pairs ? kPairCols : kTileCols;
-    panels = divideUp(w.n, cols);
+    constexpr int64_t kAtOnce = kTileCols > kPairCols ? kTileCols : kPairCols;  // a tile reads this many columns, zeros too
+    panels = divideUp(w.n, kAtOnce) * (kAtOnce / cols);
     panelSize = form == Form::pairs ? pairPanelSize(w.k) : kTileCols * w.k;
   }
   size_t bytes(const Weight& w) const { return static_cast<size_t>(w.count * panels * panelSize * moe::bytes(w.view->dtype)); }
@@ -53,7 +56,7 @@ void pack(const Weight& w, Form form, void* to) {
       for (int64_t p = first; p < first + kPanelsPerTask && p < shape.panels; p++) {
         const int64_t left = w.n - p * shape.cols;
         packPanel(static_cast<T*>(to) + (matrix * shape.panels + p) * shape.panelSize, from + p * shape.cols * w.stride, w.stride,
-                  left < shape.cols ? left : shape.cols, w.k, form);
+                  std::clamp<int64_t>(left, 0, shape.cols), w.k, form);
       }
     });
   });
