@@ -28,9 +28,10 @@ export const SPECIAL_TOKENS = [
   '<｜fim▁end｜>',
   '<｜User｜>',
   '<｜Assistant｜>',
-  '<think>',
-  '</think>',
 ] as const;
+
+/** Tokens that are part of what a model writes, and so are shown: rewards and readers look for them. */
+export const SHOWN_TOKENS = ['<think>', '</think>'] as const;
 
 /** Where a run keeps the vocabulary it learnt. */
 export const tokenizerPath = (out: string) => join(out, 'tokenizer.json');
@@ -65,6 +66,7 @@ async function tokenizerFor(
   const tokenizer = await trainBpe(sampleTexts(collection, wanted.trainBytes), {
     vocabSize: wanted.vocabSize,
     specialTokens: [...SPECIAL_TOKENS],
+    shownTokens: [...SHOWN_TOKENS],
     onProgress: (p) =>
       p.stage === 'count'
         ? events.progress('vocabulary: counting', p.bytes, undefined, 'B')

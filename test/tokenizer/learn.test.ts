@@ -155,6 +155,13 @@ describe('trainBpe', () => {
     expect(events.at(-1)).toMatchObject({ stage: 'merge', merges: 43, of: 43, dropped: 0 });
   });
 
+  it('gives shown tokens one id each, and they stay part of the text', async () => {
+    const learned = await trainBpe(SAMPLE, { vocabSize: 300, specialTokens: ['<s>'], shownTokens: ['<think>'] });
+    const ids = [...learned.encode('a<think>b', { allowSpecial: new Set(['<think>']) })];
+    expect(ids.filter((id) => id === 1)).toHaveLength(1);
+    expect(learned.decode([0, ...ids], { skipSpecial: true })).toBe('a<think>b');
+  });
+
   it('stops when no pair is frequent enough, and learns nothing from nothing', async () => {
     expect((await trainBpe(['ab ac'], { vocabSize: 1000 })).vocabSize).toBe(256);
     expect((await trainBpe(['ab\nab\n', 'ab'], { vocabSize: 1000 })).vocabSize).toBe(257);
@@ -164,8 +171,9 @@ describe('trainBpe', () => {
   it.each([
     [{ vocabSize: 256, specialTokens: ['<s>'] }, /vocabSize is 256, expected a whole number of at least 257/],
     [{ vocabSize: 300.5 }, /vocabSize is 300.5/],
-    [{ vocabSize: 300, specialTokens: ['a', 'a'] }, /specialTokens has "a"/],
-    [{ vocabSize: 300, specialTokens: [''] }, /specialTokens has ""/],
+    [{ vocabSize: 300, specialTokens: ['a', 'a'] }, /added tokens have "a"/],
+    [{ vocabSize: 300, specialTokens: ['a'], shownTokens: ['a'] }, /added tokens have "a"/],
+    [{ vocabSize: 300, specialTokens: [''] }, /added tokens have ""/],
     [{ vocabSize: 300, threads: 0 }, /threads is 0, expected at least 1/],
     [{ vocabSize: 300, minFrequency: Number.NaN }, /minFrequency is NaN/],
     [{ vocabSize: 300, maxPieceLength: 3 }, /maxPieceLength is 3, expected at least 4/],

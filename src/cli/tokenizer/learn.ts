@@ -32,6 +32,11 @@ export interface LearnSummary {
   readonly seconds: number;
 }
 
+async function defaultTokens() {
+  const { SPECIAL_TOKENS, SHOWN_TOKENS } = await import('../../train/corpus.js');
+  return { specialTokens: SPECIAL_TOKENS, shownTokens: SHOWN_TOKENS };
+}
+
 /** Learns a vocabulary from a corpus and saves it; progress goes to standard error. */
 export async function learnVocabulary(request: LearnRequest): Promise<LearnSummary> {
   const chosen = request.sources.length > 0 ? undefined : defaultCorpus();
@@ -41,7 +46,7 @@ export async function learnVocabulary(request: LearnRequest): Promise<LearnSumma
   const started = performance.now();
   const tokenizer = await trainBpe(textsOf(collection, request.bytes, read), {
     vocabSize: request.vocab,
-    specialTokens: request.special ?? (await import('../../train/corpus.js')).SPECIAL_TOKENS,
+    ...(request.special ? { specialTokens: request.special } : await defaultTokens()),
     pattern: request.pattern,
     minFrequency: request.minFrequency,
     ...(request.memory !== undefined && { memoryLimit: request.memory * 2 ** 30 }),

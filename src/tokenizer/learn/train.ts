@@ -31,6 +31,8 @@ export interface TrainBpeOptions {
   readonly vocabSize: number;
   /** They get the first ids, in this order. Their roles (bos, eos, pad) are told by the names released models use. */
   readonly specialTokens?: readonly string[];
+  /** One id each as well, behind the special ones, but part of the text: decoding shows them. DeepSeek-R1's `<think>`. */
+  readonly shownTokens?: readonly string[];
   /** How text is cut before merging; DeepSeek-V3's three splits by default. */
   readonly pattern?: PatternSpec;
   /** Pairs that occur less often are not merged; 2 by default. */
@@ -55,12 +57,13 @@ export async function trainBpe(
   texts: Iterable<string> | AsyncIterable<string>,
   options: TrainBpeOptions,
 ): Promise<Tokenizer> {
-  const { specialTokens = [], pattern = 'deepseek-v3', minFrequency = 2, vocabSize, onProgress } = options;
-  const firstMerge = specialTokens.length + 256;
-  checkOptions(options, firstMerge);
+  const { pattern = 'deepseek-v3', minFrequency = 2, vocabSize, onProgress } = options;
+  const names = addedNames(options);
+  const firstMerge = names.length + 256;
+  checkOptions(options, names, firstMerge);
   const byteIds = new Int32Array(256);
   ALPHABET.forEach((byte, i) => {
-    byteIds[byte] = specialTokens.length + i;
+    byteIds[byte] = names.length + i;
   });
   const counts = await countPieces(texts, pattern, options);
   const learner = new MergeLearner(counts, byteIds, firstMerge, vocabSize, minFrequency);
@@ -76,7 +79,8 @@ export async function trainBpe(
     });
   }
   const { table, tokens } = learner.take();
-  const added = specialTokens.map(specialToken);
+  const shown = new Set(options.shownTokens);
+  const added = names.map((name, id) => ({ ...specialToken(name, id), special: !shown.has(name) }));
   const utf8 = new TextEncoder();
   const source = 'the vocabulary just learned';
   return new Tokenizer({
@@ -126,19 +130,23 @@ async function countPieces(
   }
 }
 
-function checkOptions(options: TrainBpeOptions, least: number): void {
-  const { vocabSize, specialTokens = [] } = options;
+const addedNames = ({ specialTokens = [], shownTokens = [] }: TrainBpeOptions): string[] => [
+  ...specialTokens,
+  ...shownTokens,
+];
+
+function checkOptions(options: TrainBpeOptions, names: readonly string[], least: number): void {
+  const { vocabSize } = options;
   const refuse = (sentence: string): never => {
     throw new TrainMoeError('bad-argument', sentence);
   };
   if (!Number.isInteger(vocabSize) || vocabSize < least) {
     refuse(
-      `vocabSize is ${vocabSize}, expected a whole number of at least ${least}: 256 bytes and ${specialTokens.length} special tokens.`,
+      `vocabSize is ${vocabSize}, expected a whole number of at least ${least}: 256 bytes and ${names.length} added tokens.`,
     );
   }
-  const twice = specialTokens.find((token, i) => token === '' || specialTokens.indexOf(token) !== i);
-  if (twice !== undefined)
-    refuse(`specialTokens has ${JSON.stringify(twice)}; its entries must differ and not be empty.`);
+  const twice = names.find((token, i) => token === '' || names.indexOf(token) !== i);
+  if (twice !== undefined) refuse(`The added tokens have ${JSON.stringify(twice)}; they must differ and not be empty.`);
   const least1 = { minFrequency: 1, maxPieceLength: 4, threads: 1, memoryLimit: 1 } as const;
   for (const [name, smallest] of Object.entries(least1)) {
     const value = options[name as keyof typeof least1];
