@@ -35,6 +35,7 @@ function closing({ out, preset }: RunConfig, samples: readonly Generated[]): str
     bold('What to try next'),
     `  npx train-moe generate --model ${out} "My fellow citizens"   ${dim('go on from a text of yours')}`,
     `  npx train-moe pretrain --preset ${preset === 'micro' ? 'nano' : preset} --data my-texts/ --out runs/mine   ${dim('your own text, a larger model')}`,
+    `  npx train-moe r1   ${dim('a base that mostly guesses becomes a model that reasons, stage by stage, with a report')}`,
     `  npx train-moe --steps 2000   ${dim('train this one for longer: it goes on where it stopped')}`,
     `  npx train-moe export --model ${out} --out my-model   ${dim('a Hugging Face folder')}`,
   ];
