@@ -1,5 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { folderSink, writeText } from '../hub/byte_sink.js';
 import { createTask } from '../rl/tasks/index.js';
 import { lockRun } from '../train/run/lock.js';
@@ -165,6 +165,16 @@ function controlStage(s: Session, teacher: Finished) {
   return stage(s, { name: 'control-data', settings: JSON.parse(JSON.stringify(chosen)), inputs: [teacher], run });
 }
 
+/** What was taken for text, and how to give one's own. */
+function whatIsRead(files: readonly string[], { options, settings }: R1Config): string {
+  const bytes = files.reduce((sum, file) => sum + statSync(file).size, 0);
+  const given = options.data.length > 0 ? 'given with --data' : `from ${dirname(files[0]!)}; your own: --data`;
+  const exercises = settings.mixture
+    ? ` and ${settings.mixture.transcripts.toLocaleString('en')} made-up exercises, answered with a guess or step by step`
+    : '';
+  return `Text: ${files.length} files, ${(bytes / 1e6).toFixed(1)} MB (${given})${exercises}.`;
+}
+
 /** Where the base's text comes from, and the corpus that is made of it for small models. */
 interface Source {
   readonly files: readonly string[];
@@ -177,6 +187,7 @@ async function sourceOf(s: Session): Promise<Source> {
   const { options, settings } = s.config;
   const { mixture, task } = settings;
   const files = realText(options.data, mixture?.textBytes ?? Number.POSITIVE_INFINITY);
+  s.tell({ kind: 'note', sentence: whatIsRead(files, s.config) });
   const text = filesInput('text', files);
   const read = () =>
     files

@@ -35,6 +35,7 @@ import { type Finished, type Input, type Json, runStage, type Stage, type StageE
 /** What happens in a recipe, in the order it happens. */
 export type R1Event =
   | StageEvent
+  | { readonly kind: 'note'; readonly sentence: string }
   | { readonly kind: 'train'; readonly stage: string; readonly event: TrainEvent }
   | { readonly kind: 'grpo'; readonly stage: string; readonly event: GrpoEvent }
   | { readonly kind: 'sft'; readonly stage: string; readonly event: SftEvent }

@@ -60,6 +60,13 @@ describe('the command line', () => {
     expect(await commandLine([], [quick])).toEqual({ code: 0, out: 'ran\n', err: '' });
   });
 
+  it('runs the recipe when no command is named', async () => {
+    const sentence = 'train-moe: The preset "none" of r1 does not exist; there are micro, v2-lite.\n';
+    const outcome = { code: exitCodes.usage, out: '', err: sentence };
+    expect(await commandLine(['--preset', 'none'])).toEqual(outcome);
+    expect(await commandLine(['r1', '--preset', 'none'])).toEqual(outcome);
+  });
+
   it('returns the exit status that a command sets', async () => {
     const quick = command({
       command: 'set',

@@ -1,13 +1,10 @@
-import { join } from 'node:path';
-import { readCurve } from '../../recipes/curves.js';
-import { type R1End, type R1Row, REPORT } from '../../recipes/r1.js';
+import type { R1End } from '../../recipes/r1.js';
 import type { R1Event } from '../../recipes/session.js';
 import type { StageEvent } from '../../recipes/stages.js';
 import { formatCount, formatDuration, formatNumber, formatPercent, remainingSeconds } from '../../terminal/format.js';
-import { plotLines } from '../../terminal/plot.js';
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
-import { formatTable } from '../../terminal/table.js';
+import { closing } from './closing.js';
 
 export interface R1View {
   show(event: R1Event): void;
@@ -39,6 +36,7 @@ export function r1View(output: Output): R1View {
           `${bold(name)} ${dim(event.found ? 'was there already' : `done in ${formatDuration(seconds)}`)}`,
         );
       }
+      if (event.kind === 'note') return status.log(dim(event.sentence));
       if (event.event.kind === 'note') return status.log(dim(`${event.stage}: ${event.event.sentence}`));
       const at = progressOf(event);
       if (at === undefined) return;
@@ -47,7 +45,7 @@ export function r1View(output: Output): R1View {
     },
     end(end) {
       status.done();
-      for (const line of endLines(end, Math.min(columnsOf(output), 120), bold)) output.write(`${line}\n`);
+      for (const line of closing(end, Math.min(columnsOf(output), 120), styleFor(output))) output.write(`${line}\n`);
     },
   };
 }
@@ -59,7 +57,7 @@ interface Progress {
 }
 
 /** How far a stage is; undefined for what else happens in it. */
-function progressOf(event: Exclude<R1Event, StageEvent>): Progress | undefined {
+function progressOf(event: Exclude<R1Event, StageEvent | { kind: 'note' }>): Progress | undefined {
   if (event.kind === 'train' && event.event.kind === 'step') {
     const { step, steps, loss, tokensPerSecond } = event.event.step;
     return { step, steps, text: `loss ${loss.toFixed(3)}  ${formatCount(Math.round(tokensPerSecond))} tok/s` };
@@ -83,52 +81,4 @@ function progressOf(event: Exclude<R1Event, StageEvent>): Progress | undefined {
     return { step: next, steps: total, text: `${counts.kept} of ${counts.sampled} completions kept` };
   }
   return undefined;
-}
-
-function endLines(end: R1End, width: number, bold: (text: string) => string): string[] {
-  const { rows, stopped, seconds, out } = end;
-  if (stopped) return ['', bold('Stopped; run the same command to go on.')];
-  return [
-    '',
-    bold(`Done in ${formatDuration(seconds)}.`),
-    '',
-    ...rows.flatMap((row) => curve(row, width)),
-    tableOf(rows, width),
-    '',
-    `report ${join(out, REPORT)}`,
-  ];
-}
-
-function curve({ title, stage }: R1Row, width: number): string[] {
-  const points = readCurve(stage.folder, 'reward/mean');
-  if (points.length < 2) return [];
-  return [
-    `Reward of ${title}`,
-    plotLines([{ points }], { width: Math.min(width, 100), height: 8, xLabel: 'step' }),
-    '',
-  ];
-}
-
-/** All models with their evaluation. */
-export function tableOf(rows: readonly R1Row[], width?: number): string {
-  const right = (title: string) => ({ title, align: 'right' as const });
-  const columns = [
-    { title: 'model' },
-    right('accuracy'),
-    right('pass@1'),
-    right('format'),
-    right('language'),
-    right('length'),
-    right('time'),
-  ];
-  const cells = rows.map(({ title, stage, measured: { result } }) => [
-    title,
-    formatPercent(result.greedy.accuracy),
-    formatPercent(result.sampled.accuracy),
-    formatPercent(result.sampled.judged.format ?? Number.NaN),
-    formatPercent(result.sampled.judged.language ?? Number.NaN),
-    formatNumber(result.sampled.length, 3),
-    formatDuration(stage.seconds),
-  ]);
-  return formatTable(columns, cells, width === undefined ? {} : { width });
 }

@@ -1,0 +1,86 @@
+import { join } from 'node:path';
+import { readCurve } from '../../recipes/curves.js';
+import { type R1End, type R1Row, REPORT } from '../../recipes/r1.js';
+import { formatDuration, formatNumber, formatPercent } from '../../terminal/format.js';
+import { plotLines } from '../../terminal/plot.js';
+import type { Style } from '../../terminal/style.js';
+import { formatTable } from '../../terminal/table.js';
+
+/** What a finished recipe ends with: curves, what the models say, their table, and what to try next. */
+export function closing(end: R1End, width: number, { bold, dim }: Style): string[] {
+  const { rows, stopped, seconds, out } = end;
+  if (stopped) return ['', bold('Stopped; run the same command to go on.')];
+  return [
+    '',
+    bold(`Done in ${formatDuration(seconds)}.`),
+    '',
+    ...rows.slice(0, 1).flatMap(({ title, stage }) => curve(`Loss of ${title}`, stage.folder, 'loss', width)),
+    ...rows.flatMap(({ title, stage }) => curve(`Reward of ${title}`, stage.folder, 'reward/mean', width)),
+    ...answers(rows, width),
+    tableOf(rows, width),
+    '',
+    `report ${join(out, REPORT)}`,
+    ...next(rows, dim),
+  ];
+}
+
+function curve(title: string, folder: string, name: string, width: number): string[] {
+  const points = readCurve(folder, name);
+  if (points.length < 2) return [];
+  return [title, plotLines([{ points }], { width: Math.min(width, 100), height: 8, xLabel: 'step' }), ''];
+}
+
+/** How each model answers the first of the held-out questions that are kept to be read. */
+function answers(rows: readonly R1Row[], width: number): string[] {
+  const shown = rows.flatMap(({ title, measured: { result } }) =>
+    result.shown.slice(0, 1).map(({ prompt, completion, right }) => ({ title, prompt, completion, right })),
+  );
+  if (shown.length === 0) return [];
+  const columns = [
+    { title: 'model' },
+    { title: 'right' },
+    { title: `one of its answers to: ${oneLine(shown[0]!.prompt)}` },
+  ];
+  const cells = shown.map(({ title, right, completion }) => [title, right ? 'yes' : 'no', oneLine(completion)]);
+  return [formatTable(columns, cells, { width }), ''];
+}
+
+const oneLine = (text: string): string => text.trim().replaceAll(/\s*\n\s*/g, ' / ');
+
+/** All models with their evaluation. */
+export function tableOf(rows: readonly R1Row[], width?: number): string {
+  const right = (title: string) => ({ title, align: 'right' as const });
+  const columns = [
+    { title: 'model' },
+    right('accuracy'),
+    right('pass@1'),
+    right('format'),
+    right('language'),
+    right('length'),
+    right('time'),
+  ];
+  const cells = rows.map(({ title, stage, measured: { result } }) => [
+    title,
+    formatPercent(result.greedy.accuracy),
+    formatPercent(result.sampled.accuracy),
+    formatPercent(result.sampled.judged.format ?? Number.NaN),
+    formatPercent(result.sampled.judged.language ?? Number.NaN),
+    formatNumber(result.sampled.length, 3),
+    formatDuration(stage.seconds),
+  ]);
+  return formatTable(columns, cells, width === undefined ? {} : { width });
+}
+
+function next(rows: readonly R1Row[], dim: (text: string) => string): string[] {
+  const last = rows.at(-1);
+  if (!last) return [];
+  const question = last.measured.result.shown[0]?.prompt ?? '';
+  return [
+    '',
+    'What to try next',
+    `  npx train-moe generate --model ${last.stage.model} ${JSON.stringify(question)}   ${dim('ask the last model yourself')}`,
+    `  npx train-moe r1 --seed 2 --out runs/second   ${dim('the same from other random weights')}`,
+    `  npx train-moe pretrain --preset nano --data my-texts/ --out runs/mine   ${dim('your own text, a larger model')}`,
+    `  npx train-moe export --model ${last.stage.model} --out my-model   ${dim('a Hugging Face folder')}`,
+  ];
+}

@@ -1,0 +1,65 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { closing } from '../../src/cli/recipes/closing.js';
+import type { R1End, R1Row } from '../../src/recipes/r1.js';
+import { styleFor } from '../../src/terminal/style.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'train-moe-closing-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+writeFileSync(
+  join(folder, 'metrics.jsonl'),
+  [1, 2, 3].map((step) => JSON.stringify({ step, 'reward/mean': step / 4, loss: 3 - step })).join('\n'),
+);
+
+const figures = { accuracy: 0.25, judged: { number: 0.25, format: 0.5, language: 1 }, length: 12.5, truncated: 0 };
+const row = (title: string, completion: string, right: boolean): R1Row => ({
+  name: title,
+  title,
+  stage: { name: title, hash: 'h', folder, seconds: 61, result: null, model: join(folder, title) },
+  measured: {
+    name: `measure-${title}`,
+    hash: 'm',
+    folder,
+    seconds: 1,
+    result: {
+      questions: 7,
+      greedy: figures,
+      sampled: { ...figures, accuracy: 0.125 },
+      loads: [],
+      shown: [{ prompt: 'What is 1 + 1?', completion, right }],
+    },
+  },
+});
+
+const plain = styleFor(process.stdout, { NO_COLOR: '1' });
+const text = (end: Partial<R1End>) =>
+  closing({ out: 'runs/r1', stopped: false, rows: [], seconds: 75, ...end }, 100, plain).join('\n');
+
+describe('the end of a recipe', () => {
+  const shown = text({
+    rows: [row('base', ' 3', false), row('zero', '<think>1+1=2</think>\n<answer>2</answer>', true)],
+  });
+
+  it('shows the curves of the loss and the rewards', () => {
+    for (const title of ['Loss of base', 'Reward of base', 'Reward of zero']) expect(shown).toContain(title);
+    expect(shown).not.toContain('Loss of zero');
+  });
+
+  it('shows how each model answers one question, and whether that was right', () => {
+    expect(shown).toMatch(
+      /one of its answers to: What is 1 \+ 1\?\nbase +no +3\nzero +yes +<think>1\+1=2<\/think> \/ <answer>2</,
+    );
+  });
+
+  it('shows every model with its figures, the report, and what to try next', () => {
+    expect(shown).toMatch(/zero +25% +13% +50% +100% +12\.5 +1m 01s/);
+    expect(shown).toContain(`report ${join('runs/r1', 'report.html')}`);
+    expect(shown).toContain(`npx train-moe generate --model ${join(folder, 'zero')} "What is 1 + 1?"`);
+  });
+
+  it('of a recipe that was stopped says how to go on', () => {
+    expect(text({ stopped: true })).toContain('run the same command to go on');
+  });
+});
