@@ -17,7 +17,8 @@ export { addLora, type Lora, type LoraConfig, mergedValues } from './nn/lora.js'
 export { AdamW, type AdamWConfig, type Trained } from './optim/adamw.js';
 export { Ema } from './optim/ema.js';
 export { rampedRows, type Schedule, scheduleFactor } from './optim/schedule.js';
-export { type R1End, type R1Row, r1 } from './recipes/r1.js';
+export { r1 } from './recipes/r1.js';
+export type { R1End, R1Row } from './recipes/rows.js';
 export type { R1Event, R1Hooks } from './recipes/session.js';
 export { type R1Config, type R1Settings, r1Presets, resolveR1 } from './recipes/settings.js';
 export { type Finished, runStage, type Stage } from './recipes/stages.js';

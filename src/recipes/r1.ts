@@ -14,8 +14,8 @@ import {
   readConversations,
   writeLines,
 } from './lessons.js';
-import type { Measured } from './measure.js';
 import { reportOf } from './report/report.js';
+import { type R1End, type R1Row, REPORT } from './rows.js';
 import {
   grpoStage,
   type ModelStage,
@@ -32,25 +32,6 @@ import {
 } from './session.js';
 import type { R1Config, R1Settings } from './settings.js';
 import type { Finished, Input } from './stages.js';
-
-/** The report's name in the recipe's folder. */
-export const REPORT = 'report.html';
-
-/** A model of the recipe with its evaluation: a line of the final table. */
-export interface R1Row {
-  readonly name: string;
-  readonly title: string;
-  readonly stage: ModelStage;
-  readonly measured: Finished<Measured>;
-}
-
-export interface R1End {
-  readonly out: string;
-  /** Asked to stop before its end; the same command goes on. */
-  readonly stopped: boolean;
-  readonly rows: readonly R1Row[];
-  readonly seconds: number;
-}
 
 /**
  * From a base model to a reasoning model. DeepSeek-R1, arXiv:2501.12948.

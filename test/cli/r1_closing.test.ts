@@ -3,14 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { closing } from '../../src/cli/recipes/closing.js';
-import type { R1End, R1Row } from '../../src/recipes/r1.js';
+import type { R1End, R1Row } from '../../src/recipes/rows.js';
 import { styleFor } from '../../src/terminal/style.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-closing-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 writeFileSync(
   join(folder, 'metrics.jsonl'),
-  [1, 2, 3].map((step) => JSON.stringify({ step, 'reward/mean': step / 4, loss: 3 - step })).join('\n'),
+  [1, 2, 3].map((step) => JSON.stringify({ step, 'reward/mean': step / 4, 'train/loss': 3 - step })).join('\n'),
 );
 
 const figures = { accuracy: 0.25, judged: { number: 0.25, format: 0.5, language: 1 }, length: 12.5, truncated: 0 };

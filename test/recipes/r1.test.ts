@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { REPORT } from '../../src/recipes/r1.js';
+import { REPORT } from '../../src/recipes/rows.js';
 import { r1Presets, resolveR1 } from '../../src/recipes/settings.js';
 import { compileProgram } from '../train/run/compile.js';
 

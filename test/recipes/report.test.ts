@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { R1Row } from '../../src/recipes/r1.js';
 import { barChart, heatMap, lineChart } from '../../src/recipes/report/charts.js';
 import { escapeHtml } from '../../src/recipes/report/html.js';
 import { reportOf } from '../../src/recipes/report/report.js';
+import type { R1Row } from '../../src/recipes/rows.js';
 import { tinyRecipe } from './tiny.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-report-'));

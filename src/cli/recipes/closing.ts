@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { readCurve } from '../../recipes/curves.js';
-import { type R1End, type R1Row, REPORT } from '../../recipes/r1.js';
+import { type R1End, type R1Row, REPORT } from '../../recipes/rows.js';
 import { formatDuration, formatNumber, formatPercent } from '../../terminal/format.js';
 import { plotLines } from '../../terminal/plot.js';
 import type { Style } from '../../terminal/style.js';
@@ -14,7 +14,7 @@ export function closing(end: R1End, width: number, { bold, dim }: Style): string
     '',
     bold(`Done in ${formatDuration(seconds)}.`),
     '',
-    ...rows.slice(0, 1).flatMap(({ title, stage }) => curve(`Loss of ${title}`, stage.folder, 'loss', width)),
+    ...rows.slice(0, 1).flatMap(({ title, stage }) => curve(`Loss of ${title}`, stage.folder, 'train/loss', width)),
     ...rows.flatMap(({ title, stage }) => curve(`Reward of ${title}`, stage.folder, 'reward/mean', width)),
     ...answers(rows, width),
     tableOf(rows, width),

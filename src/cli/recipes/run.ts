@@ -1,4 +1,5 @@
-import { type R1End, r1 } from '../../recipes/r1.js';
+import { r1 } from '../../recipes/r1.js';
+import type { R1End } from '../../recipes/rows.js';
 import type { R1Config } from '../../recipes/settings.js';
 import { exitCodes } from '../exit_codes.js';
 import { r1View } from './view.js';

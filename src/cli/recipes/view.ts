@@ -1,4 +1,4 @@
-import type { R1End } from '../../recipes/r1.js';
+import type { R1End } from '../../recipes/rows.js';
 import type { R1Event } from '../../recipes/session.js';
 import type { StageEvent } from '../../recipes/stages.js';
 import { formatCount, formatDuration, formatNumber, formatPercent, remainingSeconds } from '../../terminal/format.js';

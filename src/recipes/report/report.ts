@@ -1,6 +1,6 @@
 import { formatDuration } from '../../terminal/format.js';
 import { readCurve } from '../curves.js';
-import type { R1Row } from '../r1.js';
+import type { R1Row } from '../rows.js';
 import type { R1Config } from '../settings.js';
 import { barChart, heatMap, lineChart } from './charts.js';
 import { escapeHtml, page } from './html.js';
