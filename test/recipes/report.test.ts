@@ -91,7 +91,7 @@ describe('charts', () => {
     expect(lineChart('loss', [])).toContain('Nothing was recorded');
   });
 
-  it('draw a bar of twice the height for twice the value', () => {
+  it('draw a bar of twice the length for twice the value', () => {
     const chart = barChart(
       'b',
       [
@@ -100,8 +100,8 @@ describe('charts', () => {
       ],
       ['share'],
     );
-    const heights = [...chart.matchAll(/height="([\d.]+)"/g)].map(([, h]) => Number(h));
-    expect(heights[1]! / heights[0]!).toBeCloseTo(2, 1);
+    const lengths = [...chart.matchAll(/<rect[^>]* width="([\d.]+)"/g)].map(([, h]) => Number(h));
+    expect(lengths[1]! / lengths[0]!).toBeCloseTo(2, 1);
   });
 
   it('average long lines, so that the page stays small', () => {

@@ -35,26 +35,35 @@ export interface BarGroup {
   readonly values: readonly number[]; // one or two
 }
 
-/** Bars in groups from zero up, the first value of a group in the first colour, the second in the second. */
+/** Room for the labels of bars: 28 letters. */
+const BAR_LEFT = 158;
+const BAR_ROW = 26;
+
+/** Bars in groups, a row each, from zero to the right; the first value of a group in the first colour, the second in the second. */
 export function barChart(title: string, groups: readonly BarGroup[], names: readonly string[]): string {
-  const y = { low: 0, high: Math.max(...groups.flatMap(({ values }) => values.filter(Number.isFinite)), 1e-9) };
-  const py = heightOf(y);
-  const room = (WIDTH - MARGIN.left - MARGIN.right) / groups.length;
+  const high = Math.max(...groups.flatMap(({ values }) => values.filter(Number.isFinite)), 1e-9);
+  const px = (value: number) => BAR_LEFT + (value / high) * (WIDTH - BAR_LEFT - MARGIN.right);
+  const height = groups.length * BAR_ROW + MARGIN.bottom;
   const bars = groups.map(({ label: text, values }, g) => {
-    const width = (room * 0.7) / values.length;
-    const left = MARGIN.left + g * room + room * 0.15;
-    const columns = values.map((value, i) => {
-      const top = py(Number.isFinite(value) ? value : 0);
-      const box = `x="${round(left + i * width)}" y="${round(top)}" width="${round(width * 0.92)}" height="${round(py(0) - top)}"`;
+    const thick = (BAR_ROW * 0.75) / values.length;
+    const top = g * BAR_ROW + BAR_ROW * 0.125;
+    const rows = values.map((value, i) => {
+      const width = px(Number.isFinite(value) ? value : 0) - BAR_LEFT;
+      const box = `x="${BAR_LEFT}" y="${round(top + i * thick)}" width="${round(width)}" height="${round(thick * 0.92)}"`;
       return `<rect class="bar-${i === 0 ? 'one' : 'two'}" ${box}><title>${escapeHtml(`${text}: ${value}`)}</title></rect>`;
     });
-    return columns.join('') + label(left + room * 0.35, HEIGHT - 5, shortened(text, Math.floor(room / 5.5)), 'middle');
+    return rows.join('') + label(BAR_LEFT - 6, top + BAR_ROW * 0.375 + 4, shortened(text, 28), 'end');
+  });
+  const grid = ticks({ low: 0, high }, 4).map(({ value, text }) => {
+    const at = round(px(value));
+    const line = `<line class="axis" x1="${at}" x2="${at}" y1="0" y2="${height - MARGIN.bottom}"/>`;
+    return line + label(px(value), height - 6, text, 'middle');
   });
   const keys = names.map(
     (name, i) => `<span class="key" style="background:var(--${i === 0 ? 'one' : 'two'})"></span>${escapeHtml(name)}`,
   );
   const legend = names.length > 1 ? `<p class="soft">${keys.join('')}</p>` : '';
-  return figure(title, legend + svg(title, yAxis(y) + bars.join('')));
+  return figure(title, legend + svg(title, grid.join('') + bars.join(''), height));
 }
 
 /** Shares of experts, a row per layer; an even share is half as dark as the darkest square can be. */
