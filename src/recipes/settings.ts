@@ -93,7 +93,7 @@ const microRl = {
   saveEvery: 20,
 } as const satisfies Partial<GrpoInput>;
 
-const microSft = { epochs: 2, rows: 8, length: 256, lr: 3e-4, validation: 0.02 } as const satisfies Partial<SftInput>;
+const microSft = { epochs: 2, rows: 8, length: 256, lr: 1e-3, validation: 0.02 } as const satisfies Partial<SftInput>;
 
 const microTraining = {
   data: { packing: 'documents' },
@@ -120,10 +120,10 @@ const micro: R1Settings = {
   chat: PLAIN_CHAT,
   tunedTemplate: 'none',
   zero: { ...microRl, steps: 110 },
-  coldSamples: { questions: 192, samples: 4, most: 2, maxTokens: 64, reward: ['format'] },
+  coldSamples: { questions: 256, samples: 4, most: 4, maxTokens: 64, reward: ['format'] },
   cold: microSft,
   rl1: { ...microRl, steps: 20, reward: ['format', 'language'] },
-  samples: { questions: 512, samples: 4, most: 2, maxTokens: 64, reward: ['format'], language: 'en' },
+  samples: { questions: 768, samples: 4, most: 4, maxTokens: 64, reward: ['format'], language: 'en' },
   synthetic: { openings: 64, maxTokens: 32, forbid: ['\\d', '[<>]'], minLength: 4 },
   sft: microSft,
   rewardModel: { batch: 32, lr: 1e-3, epochs: 1, maxLength: 128 },
@@ -135,7 +135,7 @@ const micro: R1Settings = {
     train: { steps: 900, rows: 8, length: 256, optimizer: { lr: 4e-3 } },
   },
   distillSamples: { questions: 512, samples: 4, most: 4, maxTokens: 64, reward: ['format'], language: 'en' },
-  distill: { ...microSft, epochs: 4, lr: 1e-3 },
+  distill: { ...microSft, epochs: 4 },
 };
 
 /** R1's reinforcement learning (arXiv:2501.12948, Methods of the Nature version): 16 updates of a rollout, 650 rollouts. */

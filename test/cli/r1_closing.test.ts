@@ -49,8 +49,14 @@ describe('the end of a recipe', () => {
 
   it('shows how each model answers one question, and whether that was right', () => {
     expect(shown).toMatch(
-      /one of its answers to: What is 1 \+ 1\?\nbase +no +3\nzero +yes +<think>1\+1=2<\/think> \/ <answer>2</,
+      /One answer of each to: What is 1 \+ 1\?\n\nmodel +right +answer\nbase +no +3\nzero +yes +<think>1\+1=2<\/think> \/ <answer>2</,
     );
+  });
+
+  it('shows the beginning and the end of a long answer', () => {
+    const long = text({ rows: [row('base', `first ${'step '.repeat(100)}last`, true)] });
+    expect(long).toMatch(/yes +first step [a-z ]+ … [a-z ]+ last\n/);
+    expect(Math.max(...long.split('\n').map((line) => line.length))).toBeLessThan(200);
   });
 
   it('shows every model with its figures, the report, and what to try next', () => {

@@ -16,7 +16,7 @@ export function closing(end: R1End, width: number, { bold, dim }: Style): string
     '',
     ...rows.slice(0, 1).flatMap(({ title, stage }) => curve(`Loss of ${title}`, stage.folder, 'train/loss', width)),
     ...rows.flatMap(({ title, stage }) => curve(`Reward of ${title}`, stage.folder, 'reward/mean', width)),
-    ...answers(rows, width),
+    ...answers(rows),
     tableOf(rows, width),
     '',
     `report ${join(out, REPORT)}`,
@@ -31,21 +31,21 @@ function curve(title: string, folder: string, name: string, width: number): stri
 }
 
 /** How each model answers the first of the held-out questions that are kept to be read. */
-function answers(rows: readonly R1Row[], width: number): string[] {
+function answers(rows: readonly R1Row[]): string[] {
   const shown = rows.flatMap(({ title, measured: { result } }) =>
     result.shown.slice(0, 1).map(({ prompt, completion, right }) => ({ title, prompt, completion, right })),
   );
   if (shown.length === 0) return [];
-  const columns = [
-    { title: 'model' },
-    { title: 'right' },
-    { title: `one of its answers to: ${oneLine(shown[0]!.prompt)}` },
-  ];
-  const cells = shown.map(({ title, right, completion }) => [title, right ? 'yes' : 'no', oneLine(completion)]);
-  return [formatTable(columns, cells, { width }), ''];
+  const columns = [{ title: 'model' }, { title: 'right' }, { title: 'answer' }];
+  const cells = shown.map(({ title, right, completion }) => [title, right ? 'yes' : 'no', oneLine(completion, 120)]);
+  return [`One answer of each to: ${oneLine(shown[0]!.prompt, 240)}`, '', formatTable(columns, cells), ''];
 }
 
-const oneLine = (text: string): string => text.trim().replaceAll(/\s*\n\s*/g, ' / ');
+/** A text as one line; of a long one the beginning, and the end, where answers stand. */
+function oneLine(text: string, most: number): string {
+  const line = text.trim().replaceAll(/\s*\n\s*/g, ' / ');
+  return line.length <= most ? line : `${line.slice(0, most / 2)} … ${line.slice(-most / 2)}`;
+}
 
 /** All models with their evaluation. */
 export function tableOf(rows: readonly R1Row[], width?: number): string {
