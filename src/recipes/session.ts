@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import { defineConfig, type RunConfig, type RunConfigInput } from '../config/index.js';
+import { TrainMoeError } from '../errors.js';
 import { folderSink, writeText } from '../hub/byte_sink.js';
 import { type GrpoInput, resolveGrpo } from '../rl/config.js';
 import {
+  type CurateEnd,
   type CurateEvent,
   type CurateHooks,
   type RejectInput,
@@ -164,9 +166,19 @@ export async function rejectStage(
       curateHooks(s, name),
     );
     if (end.stopped) s.signal.throwIfAborted();
+    if (end.kept === 0) throw nothingKept(name, from, end);
     return { kept: end.kept };
   };
   return stage(s, { name, settings: plain(chosen), inputs: [from], run });
+}
+
+function nothingKept(name: string, from: ModelStage, { sampled, dropped }: CurateEnd): TrainMoeError {
+  const reasons = Object.entries(dropped).map(([reason, count]) => `${count} ${reason}`);
+  return new TrainMoeError(
+    'bad-data',
+    `The stage ${name} kept none of ${sampled} answers of the model of ${from.name} (${reasons.join(', ')}), so that there is ` +
+      `nothing to teach the next one with; train ${from.name} for longer, start from a stronger base (--base), or take an easier task (--task).`,
+  );
 }
 
 /** What a model makes of texts that have nothing to do with the task, as conversations. */

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -31,7 +31,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Runs the recipe; killed as soon as it says a line that `killAt` holds of. */
 function run(out: string, killAt: (line: string) => boolean = () => false): Promise<string[]> {
-  const child = spawn(process.execPath, [program, join(folder, out), text, preferences], {
+  const child = spawn(process.execPath, [program, 'tiny', join(folder, out), text, preferences], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const lines: string[] = [];
@@ -81,6 +81,43 @@ describe('the recipe', () => {
     const last = await run('killed');
     expect(tableOf(last)).toEqual(whole);
   }, 900_000);
+});
+
+describe('the recipe on text and problems alone', () => {
+  const plain = (out: string, ...rewards: string[]) => {
+    // Short documents, of which a model learns in a few steps that texts end.
+    const texts = jsonLines('texts', 400, (i) => ({ text: `${i} have met to speak of peace.` }));
+    const problems = jsonLines('problems', 60, (i) => ({ prompt: `What is ${i} + 1?`, answer: `${i + 1}` }));
+    return spawnSync(process.execPath, [program, 'plain', join(folder, out), texts, problems, ...rewards], {
+      encoding: 'utf8',
+    });
+  };
+  const jsonLines = (name: string, rows: number, row: (i: number) => object) => {
+    const path = join(folder, `${name}.jsonl`);
+    writeFileSync(path, Array.from({ length: rows }, (_, i) => `${JSON.stringify(row(i))}\n`).join(''));
+    return path;
+  };
+
+  it('runs every stage that needs no corpus of ours, through the chat template', () => {
+    const { stdout, stderr } = plain('plain', 'language', 'format');
+    expect(stderr).toBe('');
+    const { rows } = tableOf(stdout.trimEnd().split('\n'));
+    expect(rows.map(({ name }) => name)).toEqual(['base', 'zero', 'cold', 'rl1', 'sft', 'rl2']);
+    const asked = (name: string) => {
+      const { measured } = rows.find((row) => row.name === name)!;
+      return (measured as { shown: { prompt: string }[] }).shown[0]!.prompt;
+    };
+    expect(asked('zero')).toMatch(/<think>.*User: What is \d+ \+ 1\?/s);
+    expect(asked('sft')).toMatch(/<｜User｜>What is \d+ \+ 1\?<｜Assistant｜>$/);
+  }, 120_000);
+
+  it('says what to do when no answer is right', () => {
+    const { stderr, status } = plain('hopeless', 'number');
+    expect(status).not.toBe(0);
+    expect(stderr).toMatch(
+      /The stage zero-answers kept none of \d+ answers of the model of zero \(.+\).*train zero for longer, start from a stronger base/,
+    );
+  }, 120_000);
 });
 
 describe('settings of the recipe', () => {

@@ -96,3 +96,22 @@ export function tinyRecipe(out: string, text: string, preferences: readonly stri
     },
   };
 }
+
+/**
+ * The same without a corpus of ours, as for larger models: the base reads the text only and learns its own vocabulary, the
+ * questions come from a file, and what is fine-tuned is asked through the chat template.
+ * @param rewards the first says right or wrong
+ */
+export function plainRecipe(out: string, text: string, problems: string, rewards: readonly string[]): R1Config {
+  const { options, settings } = tinyRecipe(out, text);
+  const { mixture, student, chat, ...rest } = settings;
+  return {
+    options,
+    settings: {
+      ...rest,
+      base: { ...settings.base, tokenizer: { vocabSize: 300 } },
+      task: { task: problems, taskOptions: { rewards }, template: 'zero' },
+      tunedTemplate: 'chat',
+    },
+  };
+}
