@@ -290,6 +290,9 @@ napi_value toNumber(napi_env env, double value) {
   return out;
 }
 
+/// No tensor has more elements, and no two of its elements lie further apart: products of two sizes are checked, sums are safe.
+constexpr int64_t kMost = int64_t{1} << 50;
+
 void setShape(View& view, const Arguments& given, size_t first) {
   view.rank = static_cast<int>(given.count - first);
   if (view.rank > kMaxRank) throw Error("bad-argument", "a tensor has at most 5 dimensions, " + std::to_string(view.rank) + " were given.");
@@ -300,7 +303,7 @@ void setShape(View& view, const Arguments& given, size_t first) {
   int64_t stride = 1;
   for (int i = view.rank - 1; i >= 0; i--) {
     view.stride[i] = stride;
-    if (__builtin_mul_overflow(stride, std::max<int64_t>(view.shape[i], 1), &stride) || stride > (int64_t{1} << 50))
+    if (__builtin_mul_overflow(stride, std::max<int64_t>(view.shape[i], 1), &stride) || stride > kMost)
       throw Error("bad-argument", "a tensor of more than 2^50 elements was asked for.");
   }
 }
@@ -338,14 +341,18 @@ napi_value makeView(napi_env env, napi_callback_info info) {
     if (rank < 0 || rank > kMaxRank || static_cast<int64_t>(given.count) != 3 + 2 * rank) throw Error("internal", "view: wrong number of arguments.");
     View view = base;
     view.rank = static_cast<int>(rank);
-    int64_t last = offset;
-    bool empty = false;
+    int64_t last = offset, elements = 1;
+    bool empty = false, large = offset > kMost;
     for (int i = 0; i < rank; i++) {
       view.shape[i] = given[3 + i];
       view.stride[i] = given[3 + rank + i];
       if (view.shape[i] < 0 || view.stride[i] < 0) throw Error("bad-argument", "view: sizes and strides are 0 or more.");
-      if (view.shape[i] == 0) empty = true;
-      else last += (view.shape[i] - 1) * view.stride[i];
+      int64_t span;
+      large |= __builtin_mul_overflow(elements, std::max<int64_t>(view.shape[i], 1), &elements) || elements > kMost ||
+               view.stride[i] > kMost || __builtin_mul_overflow(std::max<int64_t>(view.shape[i] - 1, 0), view.stride[i], &span) || span > kMost;
+      if (large) throw Error("bad-argument", "view: a window of more than 2^50 elements, or wider, was asked for.");
+      empty |= view.shape[i] == 0;
+      last += span;
     }
     const int64_t start = static_cast<char*>(base.data) - static_cast<char*>(base.buffer->data);
     if (offset < 0 || (!empty && start + (last + 1) * bytes(base.dtype) > static_cast<int64_t>(base.buffer->bytes)))

@@ -104,6 +104,12 @@ struct Meaning {
   const View* view = nullptr;
 };
 
+/// a * b, or what no size equals when that does not fit.
+int64_t product(int64_t a, int64_t b) {
+  int64_t value;
+  return __builtin_mul_overflow(a, b, &value) ? INT64_MAX : value;
+}
+
 bool valueOf(const TensorRule::Term& term, const Meaning* symbols, int64_t& value) {
   value = term.symbol < 0 ? term.number : symbols[term.symbol].value;
   return term.symbol < 0 || symbols[term.symbol].rule;
@@ -115,7 +121,7 @@ bool valueOf(const TensorRule::Dim& dim, const Meaning* symbols, int64_t& value)
   int64_t right;
   if (!valueOf(dim.right, symbols, right)) return false;
   switch (dim.op) {
-    case '*': value *= right; break;
+    case '*': value = product(value, right); break;
     case '+': value += right; break;
     case '-': value -= right; break;
     case '/': value = right ? value / right : 0; break;
@@ -143,7 +149,7 @@ void fold(const std::string& op, const TensorRule& rule, View& v) {
   if (v.rank < rank) throw wrong("at least");
   const int extra = v.rank - rank;
   for (int i = 0; i < extra; i++) {
-    if (v.shape[0] != 1 && v.shape[1] != 1 && v.stride[0] != v.stride[1] * v.shape[1])
+    if (v.shape[0] != 1 && v.shape[1] != 1 && v.stride[0] != product(v.stride[1], v.shape[1]))
       throw wrong("its leading dimensions do not fold:");
     if (v.shape[1] == 1) v.stride[1] = v.stride[0];
     v.shape[1] *= v.shape[0];

@@ -10,6 +10,13 @@ const root = join(here, '..', '..');
 const compiler = process.env.CXX ?? 'g++';
 const found = spawnSync(compiler, ['--version']).status === 0;
 
+/** Reads and writes beside a buffer, and sums that overflow, end the program where the compiler has the means. */
+const sanitized = (): string[] => {
+  const flags = ['-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
+  const trial = spawnSync(compiler, [...flags, '-x', 'c++', '-', '-o', '/dev/null'], { input: 'int main() {}' });
+  return trial.status === 0 ? flags : [];
+};
+
 const twins = { 'the matrix unit': 'MOE_AMX_TWIN', 'AVX-512 BF16': 'MOE_PAIRS_TWIN' };
 
 describe.skipIf(!found)(`products of pairs of bf16 (${found ? 'twins in plain C++' : `no ${compiler}`})`, () => {
@@ -26,17 +33,19 @@ describe.skipIf(!found)(`products of pairs of bf16 (${found ? 'twins in plain C+
           'test/kernels/pairs_twin.cc',
         ];
         const flags = ['-std=gnu++20', '-Wno-psabi', '-ffp-contract=off', '-DMOE_ISA=twin', `-D${twin}`];
-        const built = spawnSync(compiler, [...flags, ...sources, '-o', program, '-lpthread'], {
+        const built = spawnSync(compiler, [...flags, ...sanitized(), ...sources, '-o', program, '-lpthread'], {
           cwd: root,
           encoding: 'utf8',
         });
         expect(built.stderr).toBe('');
-        const run = spawnSync(program, { encoding: 'utf8' });
+        // Its buffers live until it ends.
+        const run = spawnSync(program, { encoding: 'utf8', env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' } });
         expect(run.stdout + run.stderr).toBe('0 failures\n');
         expect(run.status).toBe(0);
       } finally {
         rmSync(folder, { recursive: true });
       }
     },
+    300_000,
   );
 });

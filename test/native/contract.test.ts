@@ -75,6 +75,9 @@ describe('memory', () => {
     scope(() => {
       const t = zeros([4]);
       expect(failure(() => window(t, 2, [3], [1])).message).toMatch(/beyond/);
+      // Products that do not fit 64 bits come out small.
+      expect(failure(() => window(t, 0, [2 ** 33, 1], [2 ** 31, 1])).message).toMatch(/more than 2\^50/);
+      expect(failure(() => window(t, 0, [2 ** 30, 2 ** 34], [0, 0])).message).toMatch(/more than 2\^50/);
       expect(failure(() => empty([2 ** 30, 2 ** 30])).message).toMatch(/2\^50/);
       expect(failure(() => empty([-1])).message).toMatch(/0 or more/);
       t.dispose();
