@@ -1,7 +1,37 @@
 import type { MemoryEstimate } from './estimate.js';
 import type { Evaluation } from './evaluate.js';
 
-/** What happens in a run, in the order it happens. Plain data, so that it crosses from a worker thread. */
+/** What happens in every run of fine-tuning or reinforcement, in the order it happens. Plain data. */
+export type RunEvent<Facts, Record, Score, End> =
+  | { readonly kind: 'note'; readonly sentence: string }
+  | { readonly kind: 'start'; readonly run: Facts }
+  | { readonly kind: 'step'; readonly record: Record }
+  | { readonly kind: 'evaluation'; readonly at: number; readonly score: Score }
+  | { readonly kind: 'saved'; readonly at: number; readonly path: string }
+  | { readonly kind: 'end'; readonly end: End };
+
+/** Where and how far a run goes: known before the first step. */
+export interface CommonFacts {
+  readonly out: string;
+  readonly device: string;
+  readonly deviceReason: string | undefined;
+  readonly threads: number;
+  readonly dtype: 'f32' | 'bf16';
+  readonly firstStep: number; // 0, or where a resumed run goes on
+  readonly steps: number;
+}
+
+/** How a run ended, with its evaluation at the start and at the end. */
+export interface CommonEnd<Score> {
+  readonly step: number;
+  readonly stopped: boolean; // by a signal, before the last step
+  readonly checkpoint: string | undefined;
+  readonly seconds: number;
+  readonly before: Score | undefined;
+  readonly after: Score | undefined;
+}
+
+/** What happens in pre-training, in the order it happens. Plain data, so that it crosses from a worker thread. */
 export type TrainEvent =
   | { readonly kind: 'note'; readonly sentence: string }
   | {
@@ -18,18 +48,11 @@ export type TrainEvent =
   | { readonly kind: 'end'; readonly end: RunEnd };
 
 /** Known before the first step. */
-export interface RunFacts {
-  readonly out: string;
-  readonly device: string;
-  readonly deviceReason: string | undefined;
-  readonly threads: number;
-  readonly dtype: 'f32' | 'bf16';
+export interface RunFacts extends CommonFacts {
   readonly memory: MemoryEstimate;
   readonly activeParameters: number;
   readonly trainTokens: number;
   readonly validationTokens: number;
-  readonly firstStep: number; // 0, or where a resumed run goes on
-  readonly steps: number;
   readonly peakFlops: number; // measured on this device, FLOP/s
 }
 

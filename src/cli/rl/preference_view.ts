@@ -1,9 +1,9 @@
 import type { PreferenceEnd, PreferenceEvent, PreferenceFacts, PreferenceRecord } from '../../rl/preference/events.js';
 import type { PreferenceScore } from '../../rl/preference/figures.js';
-import { formatCount, formatDuration, formatNumber, formatPercent } from '../../terminal/format.js';
-import { plotLines } from '../../terminal/plot.js';
+import { formatCount, formatNumber, formatPercent } from '../../terminal/format.js';
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
+import { endLines } from '../train/ending.js';
 
 /** Shows the events of a run on preferences on a terminal, in a pipe or in a CI log. */
 export function preferenceView(output: Output): { show(event: PreferenceEvent): void; done(): void } {
@@ -34,7 +34,7 @@ export function preferenceView(output: Output): { show(event: PreferenceEvent): 
         case 'end':
           status.update(step, last); // not the phase that came last
           status.done();
-          for (const line of endLines(event.end, columnsOf(output), bold, unit)) output.write(`${line}\n`);
+          for (const line of closing(event.end, unit, columnsOf(output), bold)) output.write(`${line}\n`);
       }
     },
     done: () => status.done(),
@@ -80,19 +80,7 @@ function scoreText(
   );
 }
 
-function endLines(end: PreferenceEnd, columns: number, bold: (text: string) => string, unit: string): string[] {
-  const title = end.stopped
-    ? `Stopped at step ${end.step}; run the same command to go on.`
-    : `Done: ${end.step} steps in ${formatDuration(end.seconds)}.`;
-  const lines = ['', bold(title)];
-  if (end.losses.length > 1)
-    lines.push(
-      '',
-      'Loss',
-      plotLines([{ points: end.losses }], { width: Math.min(columns, 100), height: 10, xLabel: 'step' }),
-    );
-  if (end.before) lines.push('', `before  ${scoreText(end.before, unit)}`);
-  if (end.after) lines.push(`after   ${scoreText(end.after, unit)}`);
-  if (end.checkpoint) lines.push(`model ${end.checkpoint}`);
-  return lines;
+function closing(end: PreferenceEnd, unit: string, columns: number, bold: (text: string) => string): string[] {
+  const curve = { title: 'Loss', points: end.losses };
+  return endLines(end, curve, (score) => scoreText(score, unit), { columns, bold });
 }

@@ -1,10 +1,10 @@
 import type { TaskScore } from '../../rl/evaluate.js';
 import type { GrpoEnd, GrpoEvent, GrpoFacts, GrpoRecord } from '../../rl/events.js';
 import { formatCount, formatDuration, formatNumber, formatPercent } from '../../terminal/format.js';
-import { plotLines } from '../../terminal/plot.js';
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
 import { formatTable } from '../../terminal/table.js';
+import { endLines } from '../train/ending.js';
 
 /** Steps between tables of completions. */
 const TABLE_EVERY = 10;
@@ -40,7 +40,7 @@ export function grpoView(output: Output): { show(event: GrpoEvent): void; done()
         case 'end':
           status.update(event.end.step, last); // not the phase that came last
           status.done();
-          for (const line of endLines(event.end, columnsOf(output), bold)) output.write(`${line}\n`);
+          for (const line of closing(event.end, columnsOf(output), bold)) output.write(`${line}\n`);
       }
     },
     done: () => status.done(),
@@ -98,19 +98,7 @@ function scoreText({ accuracy, passAt, length, questions }: TaskScore): string {
   return `${questions} test questions: right ${formatPercent(accuracy)}${passes.join('')}  length ${Math.round(length)}`;
 }
 
-function endLines(end: GrpoEnd, columns: number, bold: (text: string) => string): string[] {
-  const title = end.stopped
-    ? `Stopped at step ${end.step}; run the same command to go on.`
-    : `Done: ${end.step} steps in ${formatDuration(end.seconds)}.`;
-  const lines = ['', bold(title), ...(end.fallen ? [end.fallen] : [])];
-  if (end.rewards.length > 1)
-    lines.push(
-      '',
-      'Reward',
-      plotLines([{ points: end.rewards }], { width: Math.min(columns, 100), height: 10, xLabel: 'step' }),
-    );
-  if (end.before) lines.push('', `before  ${scoreText(end.before)}`);
-  if (end.after) lines.push(`after   ${scoreText(end.after)}`);
-  if (end.checkpoint) lines.push(`model ${end.checkpoint}`);
-  return lines;
+function closing(end: GrpoEnd, columns: number, bold: (text: string) => string): string[] {
+  const curve = { title: 'Reward', points: end.rewards };
+  return [...endLines(end, curve, scoreText, { columns, bold }), ...(end.fallen ? [end.fallen] : [])];
 }

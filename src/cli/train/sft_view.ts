@@ -1,8 +1,8 @@
 import { formatCount, formatDuration, formatPercent, formatUnit, remainingSeconds } from '../../terminal/format.js';
-import { plotLines } from '../../terminal/plot.js';
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
 import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from '../../train/sft/events.js';
+import { endLines } from './ending.js';
 
 /** Shows the events of a run of supervised fine-tuning on a terminal, in a pipe or in a CI log. */
 export function sftView(output: Output): { show(event: SftEvent): void; done(): void } {
@@ -34,7 +34,7 @@ export function sftView(output: Output): { show(event: SftEvent): void; done(): 
           return status.log(dim(`step ${event.at}  saved ${event.path}`));
         case 'end':
           status.done();
-          for (const line of endLines(event.end, columnsOf(output), bold)) output.write(`${line}\n`);
+          for (const line of closing(event.end, columnsOf(output), bold)) output.write(`${line}\n`);
       }
     },
     done: () => status.done(),
@@ -69,19 +69,8 @@ export function stepText(r: SftRecord, secondsLeft: number | undefined): string 
 const scoreText = ({ loss, tokens, examples }: SftScore): string =>
   `held out: loss ${loss.toFixed(3)} on ${formatCount(tokens)} tokens of ${examples} conversations`;
 
-function endLines(end: SftEnd, columns: number, bold: (text: string) => string): string[] {
-  const title = end.stopped
-    ? `Stopped at step ${end.step}; run the same command to go on.`
-    : `Done: ${end.step} steps in ${formatDuration(end.seconds)}.`;
-  const lines = ['', bold(title)];
-  if (end.losses.length > 1)
-    lines.push(
-      '',
-      'Loss',
-      plotLines([{ points: end.losses }], { width: Math.min(columns, 100), height: 10, xLabel: 'step' }),
-    );
-  if (end.before) lines.push('', `before  ${scoreText(end.before)}`);
-  if (end.after) lines.push(`after   ${scoreText(end.after)}`);
-  if (end.checkpoint) lines.push(`model ${end.checkpoint}`, '', `  npx train-moe chat --model ${end.checkpoint}`);
-  return lines;
+function closing(end: SftEnd, columns: number, bold: (text: string) => string): string[] {
+  const curve = { title: 'Loss', points: end.losses };
+  const next = end.checkpoint ? ['', `  npx train-moe chat --model ${end.checkpoint}`] : [];
+  return [...endLines(end, curve, scoreText, { columns, bold }), ...next];
 }

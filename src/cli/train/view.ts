@@ -8,10 +8,10 @@ import {
   formatUnit,
   remainingSeconds,
 } from '../../terminal/format.js';
-import { plotLines } from '../../terminal/plot.js';
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
 import type { RunEnd, RunFacts, StepRecord, TrainEvent } from '../../train/events.js';
+import { curveLines, endTitle } from './ending.js';
 
 /** Shows the events of a run on a terminal, in a pipe or in a CI log. */
 export interface TrainView {
@@ -109,16 +109,7 @@ function evaluationText(
 
 function endLines(end: RunEnd, columns: number, bold: (text: string) => string): string[] {
   const width = Math.min(columns, 100);
-  const lines = [
-    '',
-    bold(
-      end.stopped
-        ? `Stopped at step ${end.step}; run the same command to go on.`
-        : `Done: ${end.step} steps in ${formatDuration(end.seconds)}.`,
-    ),
-  ];
-  if (end.losses.length > 1)
-    lines.push('', 'Training loss', plotLines([{ points: end.losses }], { width, height: 10, xLabel: 'step' }));
+  const lines = ['', bold(endTitle(end)), ...curveLines({ title: 'Training loss', points: end.losses }, columns)];
   if (end.loads.length > 0) lines.push('', ...loadLines(end.loads, width));
   if (end.evaluation) lines.push('', evaluationText(end.step, end.evaluation));
   lines.push(`peak memory ${formatBytes(end.peakMemory)}`);

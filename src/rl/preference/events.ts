@@ -1,23 +1,14 @@
+import type { CommonEnd, CommonFacts, RunEvent } from '../../train/events.js';
 import type { PreferenceScore } from './figures.js';
 
 /** What happens in a run on preferences, in the order it happens. Plain data. */
 export type PreferenceEvent =
-  | { readonly kind: 'note'; readonly sentence: string }
-  | { readonly kind: 'start'; readonly run: PreferenceFacts }
+  | RunEvent<PreferenceFacts, PreferenceRecord, PreferenceScore, PreferenceEnd>
   /** A sign of life: `done` of `total` texts. */
-  | { readonly kind: 'phase'; readonly phase: 'reference' | 'evaluate'; readonly done: number; readonly total: number }
-  | { readonly kind: 'step'; readonly record: PreferenceRecord }
-  | { readonly kind: 'evaluation'; readonly at: number; readonly score: PreferenceScore }
-  | { readonly kind: 'saved'; readonly at: number; readonly path: string }
-  | { readonly kind: 'end'; readonly end: PreferenceEnd };
+  | { readonly kind: 'phase'; readonly phase: 'reference' | 'evaluate'; readonly done: number; readonly total: number };
 
 /** Known before the first step. */
-export interface PreferenceFacts {
-  readonly out: string;
-  readonly device: string;
-  readonly deviceReason: string | undefined;
-  readonly threads: number;
-  readonly dtype: 'f32' | 'bf16';
+export interface PreferenceFacts extends CommonFacts {
   readonly parameters: number;
   /** What is trained, for people: "reward model (pairwise)". */
   readonly title: string;
@@ -29,8 +20,6 @@ export interface PreferenceFacts {
   readonly same: number;
   readonly tooLong: number;
   readonly template: string;
-  readonly firstStep: number;
-  readonly steps: number;
 }
 
 /** One step: its figures as they are written to the metrics. */
@@ -40,12 +29,6 @@ export interface PreferenceRecord {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
-export interface PreferenceEnd {
-  readonly step: number;
-  readonly stopped: boolean; // by a signal, before the last step
-  readonly checkpoint: string | undefined;
-  readonly seconds: number;
+export interface PreferenceEnd extends CommonEnd<PreferenceScore> {
   readonly losses: readonly (readonly [step: number, loss: number])[];
-  readonly before: PreferenceScore | undefined;
-  readonly after: PreferenceScore | undefined;
 }

@@ -1,30 +1,19 @@
+import type { CommonEnd, CommonFacts, RunEvent } from '../events.js';
 import type { SftCounts } from './data.js';
 
 /** What happens in a run of supervised fine-tuning, in the order it happens. Plain data. */
 export type SftEvent =
-  | { readonly kind: 'note'; readonly sentence: string }
-  | { readonly kind: 'reading'; readonly conversations: number }
-  | { readonly kind: 'start'; readonly run: SftFacts }
-  | { readonly kind: 'step'; readonly record: SftRecord }
-  | { readonly kind: 'evaluation'; readonly at: number; readonly score: SftScore }
-  | { readonly kind: 'saved'; readonly at: number; readonly path: string }
-  | { readonly kind: 'end'; readonly end: SftEnd };
+  | RunEvent<SftFacts, SftRecord, SftScore, SftEnd>
+  | { readonly kind: 'reading'; readonly conversations: number };
 
 /** Known before the first step. */
-export interface SftFacts {
-  readonly out: string;
-  readonly device: string;
-  readonly deviceReason: string | undefined;
-  readonly threads: number;
-  readonly dtype: 'f32' | 'bf16';
+export interface SftFacts extends CommonFacts {
   readonly parameters: number;
   readonly trainedParameters: number;
   readonly template: string;
   readonly counts: SftCounts;
   readonly examples: number;
   readonly heldOut: number;
-  readonly firstStep: number;
-  readonly steps: number;
 }
 
 /** One step, as it is written to the metrics. */
@@ -50,12 +39,6 @@ export interface SftScore {
   readonly examples: number;
 }
 
-export interface SftEnd {
-  readonly step: number;
-  readonly stopped: boolean; // by a signal, before the last step
-  readonly checkpoint: string | undefined;
-  readonly seconds: number;
+export interface SftEnd extends CommonEnd<SftScore> {
   readonly losses: readonly (readonly [step: number, loss: number])[];
-  readonly before: SftScore | undefined;
-  readonly after: SftScore | undefined;
 }
