@@ -9,6 +9,7 @@ import { makeLayout } from '../../src/nn/layout.js';
 import { linear } from '../../src/ops/linear.js';
 import { device, from, memoryOf, scope } from '../../src/tensor/index.js';
 import { trainBpe } from '../../src/tokenizer/index.js';
+import { tinyLatent } from '../tiny_models.js';
 
 const cpu = device('cpu');
 const small = { vocabulary: 300, hidden: 24, layers: 3, heads: 2, context: 128, deviation: 0.3 };
@@ -18,14 +19,7 @@ beforeAll(() => {
   const latent = {
     ...deepseekV3Presets.micro,
     ...small,
-    kvRank: 8,
-    nope: 8,
-    ropeSize: 4,
-    value: 8,
-    inner: 32,
-    expertInner: 8,
-    experts: 4,
-    active: 2,
+    ...tinyLatent,
   };
   const dense = { ...llamaPresets['dense-nano'], ...small, heads: 4, keyHeads: 2, headSize: 8, inner: 32 };
   models.push([

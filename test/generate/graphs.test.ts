@@ -5,20 +5,14 @@ import { deepseekV3, deepseekV3Presets } from '../../src/models/deepseek_v3.js';
 import type { Model } from '../../src/models/index.js';
 import { llama, llamaPresets } from '../../src/models/llama.js';
 import { device, memoryOf } from '../../src/tensor/index.js';
+import { tinyLatent } from '../tiny_models.js';
 
 const cpu = device('cpu');
 const small = { vocabulary: 300, hidden: 24, layers: 3, heads: 2, context: 128, deviation: 0.3 };
 const latent = {
   ...deepseekV3Presets.micro,
   ...small,
-  kvRank: 8,
-  nope: 8,
-  ropeSize: 4,
-  value: 8,
-  inner: 32,
-  expertInner: 8,
-  experts: 4,
-  active: 2,
+  ...tinyLatent,
 };
 const dense = { ...llamaPresets['dense-nano'], ...small, heads: 4, keyHeads: 2, headSize: 8, inner: 32 };
 const create = { device: cpu, dtype: 'f32', seed: 3, train: false } as const;

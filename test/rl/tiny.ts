@@ -14,41 +14,17 @@ import { Reference } from '../../src/rl/reference.js';
 import type { Grader, Question, QuestionSource } from '../../src/rl/sample.js';
 import { type Device, device } from '../../src/tensor/index.js';
 import { trainBpe } from '../../src/tokenizer/index.js';
+import { tinyHub } from '../tiny_models.js';
 
 export const VOCABULARY = 24;
 /** The token whose share of a completion is the reward. */
 export const WANTED = 7;
 export const END = 1;
 
-const sizes = {
-  vocab_size: VOCABULARY,
-  hidden_size: 16,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  intermediate_size: 32,
-};
-const common = { rms_norm_eps: 1e-6, rope_theta: 10_000, max_position_embeddings: 128, initializer_range: 0.08 };
-
 /** Models of two layers with random weights: a dense one, and one with latent attention and four experts. */
 export function tinyModel(kind: 'dense' | 'experts', seed = 1, on: Device = device('cpu')): Model {
   const family = (kind === 'dense' ? llama : deepseekV3) as unknown as Family;
-  const experts = {
-    kv_lora_rank: 8,
-    q_lora_rank: null,
-    qk_nope_head_dim: 8,
-    qk_rope_head_dim: 4,
-    v_head_dim: 8,
-    n_routed_experts: 4,
-    n_shared_experts: 1,
-    num_experts_per_tok: 2,
-    moe_intermediate_size: 8,
-    first_k_dense_replace: 1,
-    n_group: 1,
-    topk_group: 1,
-    norm_topk_prob: true,
-    routed_scaling_factor: 1,
-  };
-  const config = family.fromHub({ ...sizes, ...common, ...(kind === 'experts' && experts) });
+  const config = family.fromHub({ ...tinyHub(kind), vocab_size: VOCABULARY, max_position_embeddings: 128 });
   return createModel(family, config, { device: on, dtype: 'f32', seed, train: true });
 }
 

@@ -6,22 +6,13 @@ import { AdamW } from '../../src/optim/adamw.js';
 import { device } from '../../src/tensor/index.js';
 import { trainStep, updateBiases } from '../../src/train/step.js';
 import { randomValues, relativeError } from '../ops/harness.js';
+import { tinyExperts } from '../tiny_models.js';
 
 const cpu = device('cpu');
 const config = {
   ...deepseekV3Presets.micro,
   vocabulary: 64,
-  hidden: 16,
-  layers: 2,
-  heads: 2,
-  kvRank: 8,
-  nope: 8,
-  ropeSize: 4,
-  value: 8,
-  inner: 32,
-  expertInner: 8,
-  experts: 4,
-  active: 2,
+  ...tinyExperts,
   mtpLayers: 1,
 };
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defineConfig, type RunConfig } from '../../src/config/index.js';
+import { tinyExperts } from '../tiny_models.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -12,19 +13,7 @@ export function tinyRun(out: string, overrides: { readonly [section: string]: un
     device: 'cpu',
     data: { sources: [join(root, 'LICENSE'), join(root, 'native')], validation: 0 },
     tokenizer: { vocabSize: 300 },
-    model: {
-      hidden: 16,
-      layers: 2,
-      heads: 2,
-      kvRank: 8,
-      nope: 8,
-      ropeSize: 4,
-      value: 8,
-      inner: 32,
-      expertInner: 8,
-      experts: 4,
-      active: 2,
-    },
+    model: tinyExperts,
     train: { steps: 12, rows: 4, length: 24, optimizer: { lr: 3e-3 }, schedule: { warmup: 2 } },
     evaluate: { every: 0, windows: 4 },
     save: { every: 4, keep: 2 },

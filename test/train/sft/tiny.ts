@@ -10,25 +10,7 @@ import { llama } from '../../../src/models/llama.js';
 import { device } from '../../../src/tensor/index.js';
 import { trainBpe } from '../../../src/tokenizer/index.js';
 import { fitLength, resolveSft, type SftInput, type SftSettings } from '../../../src/train/sft/config.js';
-
-const sizes = { hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 32 };
-const common = { rms_norm_eps: 1e-6, rope_theta: 10_000, max_position_embeddings: 256, initializer_range: 0.08 };
-const experts = {
-  kv_lora_rank: 8,
-  q_lora_rank: null,
-  qk_nope_head_dim: 8,
-  qk_rope_head_dim: 4,
-  v_head_dim: 8,
-  n_routed_experts: 4,
-  n_shared_experts: 1,
-  num_experts_per_tok: 2,
-  moe_intermediate_size: 8,
-  first_k_dense_replace: 1,
-  n_group: 1,
-  topk_group: 1,
-  norm_topk_prob: true,
-  routed_scaling_factor: 1,
-};
+import { tinyHub } from '../../tiny_models.js';
 
 /** A Hugging Face folder with a model of two layers and a tokenizer of single bytes; returns its path. */
 export async function tinyFolder(path: string, kind: 'dense' | 'experts' = 'dense'): Promise<string> {
@@ -37,8 +19,7 @@ export async function tinyFolder(path: string, kind: 'dense' | 'experts' = 'dens
   }
   const tokenizer = await trainBpe(texts(), { vocabSize: 264, specialTokens: ['<|endoftext|>'] });
   const family = (kind === 'dense' ? llama : deepseekV3) as unknown as Family;
-  const own = kind === 'experts' ? experts : {};
-  const config = family.fromHub({ vocab_size: tokenizer.vocabSize, ...sizes, ...common, ...own });
+  const config = family.fromHub({ ...tinyHub(kind), vocab_size: tokenizer.vocabSize, max_position_embeddings: 256 });
   const model = createModel(family, config, { device: device('cpu'), dtype: 'f32', seed: 3, train: false });
   writeModelFolder(folderSink(path), modelContent(model, { dtype: 'f32' }));
   tokenizer.save(path);
