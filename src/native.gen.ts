@@ -45,8 +45,8 @@ export const attentionForward = (o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v
 /** `dq[R,H,D]~ dk[S,G,N]~ dv[S,G,V]~ dk_shared[S,P]~ dout[R,H,V]~ q[R,H,D]~ k[S,G,N]~ v[S,G,V]~ k_shared[S,P]~? o[R,H,V]~ lse[R,H]:f32 ranges[R,2]:i32` */
 export const attentionBackward = (dq: Acc, dk: Acc, dv: Acc, dkShared: Acc, dout: Tensor, q: Tensor, k: Tensor, v: Tensor, kShared: Maybe, o: Tensor, lse: Tensor, ranges: Tensor, scale: number): void => ops.attention_backward(dq.id, dq.beta, dk.id, dk.beta, dv.id, dv.beta, dkShared.id, dkShared.beta, dout.id, q.id, k.id, v.id, idOf(kShared), o.id, lse.id, ranges.id, scale);
 
-/** `o[R,H,V]~ q[R,H,D]~ k[Z,P,G,D]~ v[Z,P,G,V]~ pages[B,M]:i32 sequence[R]:i32 lengths[R]:i32` */
-export const attentionDecode = (o: Tensor, q: Tensor, k: Tensor, v: Tensor, pages: Tensor, sequence: Tensor, lengths: Tensor, scale: number): void => ops.attention_decode(o.id, q.id, k.id, v.id, pages.id, sequence.id, lengths.id, scale);
+/** `o[R,H,V]~ q[R,H,D]~ k[Z,P,G,N]~ v[Z,P,G,V]~ k_shared[Z,P,S]~? pages[B,M]:i32 sequence[R]:i32 lengths[R]:i32` */
+export const attentionDecode = (o: Tensor, q: Tensor, k: Tensor, v: Tensor, kShared: Maybe, pages: Tensor, sequence: Tensor, lengths: Tensor, scale: number): void => ops.attention_decode(o.id, q.id, k.id, v.id, idOf(kShared), pages.id, sequence.id, lengths.id, scale);
 
 /** `o[R,H,L]~ q[R,H,D]~ cache[Z,P,D] pages[B,M]:i32 sequence[R]:i32 lengths[R]:i32` */
 export const mlaDecode = (o: Tensor, q: Tensor, cache: Tensor, pages: Tensor, sequence: Tensor, lengths: Tensor, scale: number): void => ops.mla_decode(o.id, q.id, cache.id, pages.id, sequence.id, lengths.id, scale);

@@ -3,6 +3,8 @@
 //
 //   o[r,h] = sum_j p[j] v[j]    p = softmax over j < lengths[r] of scale * <q[r,h], k[j]>    key j: row j%P of page pages[b][j/P]
 //
+// With k_shared a key is k's channels followed by those, which all heads share, as in attention.cc.
+//
 // How it runs: a task takes neighbouring rows whose sequences begin with the same page (a prompt being read, samples of
 // one prompt), with all heads that share a key head, and brings the keys past them tile by tile. Rows whose pages agree on
 // a tile meet it together, so shared keys are read once. The arithmetic is that of attention_online.h, hence of training.
@@ -65,25 +67,41 @@ struct Pages {
   }
 };
 
-/// Keys and values of their own per key head, k [Z,P,G,D] and v [Z,P,G,V].
+/// Reads rows that lie in pages.
+struct Paged {
+  const int32_t* pages;
+  int64_t pageSize;
+
+  /// Row j of x, whose pages and rows are x.stride[0] and x.stride[1] elements apart.
+  template <class T> const T* row(const View& x, int64_t j) const { return static_cast<const T*>(x.data) + pages[j / pageSize] * x.stride[0] + j % pageSize * x.stride[1]; }
+
+  /// Channels of the transposed tile (attention_tile.h), `depth` in all: those from `channel` on become x's `width` ones, from
+  /// its element `offset` on, for the keys key .. key + count. `room` holds kKeys rows of padded(width) floats.
+  template <class T>
+  void transposed(float* to, int64_t depth, int64_t channel, const View& x, int64_t offset, int64_t width, int64_t key, int64_t count, float* room) const {
+    const bool direct = sizeof(T) == sizeof(float) && pageSize % kTileCols == 0;  // a panel's keys lie in one page
+    const int64_t ld = padded(width);
+    if (!direct) gather(room, ld, count, width, [&](int64_t j) { return row<T>(x, key + j) + offset; });
+    for (int64_t first = 0; first < count; first += kTileCols) {
+      const auto* from = direct ? reinterpret_cast<const float*>(row<T>(x, key + first) + offset) : room + first * ld;
+      gemm::packTransposed(to + (first / kTileCols * depth + channel) * kTileCols, from, direct ? x.stride[1] : ld, least(count - first, kTileCols), width);
+    }
+  }
+};
+
+/// Keys and values of their own per key head, k [Z,P,G,N] and v [Z,P,G,V]; a key may go on with channels that all heads share.
 template <class T> struct GroupedKeys {
   const In &k, &v;
+  const MaybeIn& shared;
   int64_t depth, width;
 
-  KeyTile fill(float* room, const int32_t* pages, int64_t pageSize, int64_t group, int64_t key, int64_t count) const {
-    const int64_t ldk = padded(depth), ldv = padded(width);
+  KeyTile fill(float* room, const Paged& pages, int64_t group, int64_t key, int64_t count) const {
+    const int64_t ldk = padded(depth), ldv = padded(width), own = k.shape[3];
     float *keysT = room, *keys = keysT + kKeys * ldk, *values = keys + kKeys * ldk;
-    const auto row = [&](const In& x) {
-      return [&x, pages, pageSize, group, key](int64_t j) {
-        const int64_t page = pages[(key + j) / pageSize], offset = (key + j) % pageSize;
-        return x.as<T>() + page * x.stride[0] + offset * x.stride[1] + group * x.stride[2];
-      };
-    };
-    gather(keys, ldk, count, depth, row(k));
-    clearRest(keys, ldk, count, depth);
-    gather(values, ldv, count, width, row(v));
+    pages.transposed<T>(keysT, depth, 0, k, group * k.stride[2], own, key, count, keys);
+    if (shared) pages.transposed<T>(keysT, depth, own, shared, 0, depth - own, key, count, keys);
+    gather(values, ldv, count, width, [&](int64_t j) { return pages.row<T>(v, key + j) + group * v.stride[2]; });
     clearRest(values, ldv, count, width);
-    transposeTile(keysT, keys, ldk, depth);
     return {keysT, values, ldv};
   }
 };
@@ -93,12 +111,10 @@ template <class T> struct LatentKeys {
   const In& cache;
   int64_t depth, width;
 
-  KeyTile fill(float* room, const int32_t* pages, int64_t pageSize, int64_t, int64_t key, int64_t count) const {
+  KeyTile fill(float* room, const Paged& pages, int64_t, int64_t key, int64_t count) const {
     const int64_t ld = padded(depth);
     float *keysT = room, *keys = keysT + kKeys * ld;
-    gather(keys, ld, count, depth, [&](int64_t j) {
-      return cache.as<T>() + (pages[(key + j) / pageSize] * pageSize + (key + j) % pageSize) * depth;
-    });
+    gather(keys, ld, count, depth, [&](int64_t j) { return pages.row<T>(cache, key + j); });
     clearRest(keys, ld, count, depth);
     transposeTile(keysT, keys, ld, depth);
     return {keysT, keys, ld};
@@ -188,7 +204,7 @@ template <class T, template <class> class Keys> struct Decode {
           if (pages.lengths[chunk.row + next] > pages.lengths[chunk.row + widest]) widest = next;
         const int64_t count = least(pages.lengths[chunk.row + widest] - key, kKeys);
         if (count > 0) {
-          const KeyTile keyTile = keys.fill(s + kQueries * kKeys, pages.of(chunk.row + widest), pages.pageSize, group, key, count);
+          const KeyTile keyTile = keys.fill(s + kQueries * kKeys, {pages.of(chunk.row + widest), pages.pageSize}, group, key, count);
           attend(queries, i * heads, (next - i) * heads, keyTile, key, scale, s);
         }
         i = next;
@@ -207,13 +223,15 @@ template <class T, template <class> class Keys> struct Decode {
 
 }  // namespace
 
-void attention_decode(Out o, In q, In k, In v, In pages, In sequence, In lengths, float scale) {
-  const int64_t heads = q.shape[1], groups = k.shape[2];
+void attention_decode(Out o, In q, In k, In v, MaybeIn k_shared, In pages, In sequence, In lengths, float scale) {
+  const int64_t heads = q.shape[1], groups = k.shape[2], own = k.shape[3], shared = k_shared ? k_shared.shape[2] : 0;
   if (groups == 0 || heads % groups != 0) throw Error("bad-argument", "attention_decode: q's heads are not a multiple of k's.");
+  if (own + shared != q.shape[2])
+    refuse("attention_decode: q has %lld channels, but k and k_shared have %lld + %lld.", q.shape[2], own, shared);
   const Pages seen(pages, sequence, lengths, k.shape[0], k.shape[1]);
   dispatch(q.dtype, [&](auto t) {
     using T = decltype(t);
-    const Decode<T, GroupedKeys> decode = {o, q, seen, {k, v, q.shape[2], v.shape[3]}, groups, heads / groups, scale};
+    const Decode<T, GroupedKeys> decode = {o, q, seen, {k, v, k_shared, q.shape[2], v.shape[3]}, groups, heads / groups, scale};
     Chunk* chunks = decode.table(seen);
     decode.run(chunks, seen.cut(chunks, most(1, kTaskQueries / decode.heads)));
   });

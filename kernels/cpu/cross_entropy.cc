@@ -9,6 +9,8 @@
 // How it runs: the fused ops take chunks of some hundred rows: logits of the chunk by one product (f32), statistics row by
 // row, dlogits in place, two products more. The sums over rows continue from chunk to chunk (gemm/gemm.h), so the chunk's
 // size shows in no bit. What bounds it: the three products, 6 R H V; on logits alone, reading them two or three times.
+#include "cross_entropy.h"
+
 #include "gemm/packed_weight.h"
 
 namespace moe::MOE_ISA {
@@ -202,6 +204,8 @@ void clearIfEmpty(const Head& head, const Acc& dweight, const Acc& dbias) {
 }
 
 }  // namespace
+
+float logSumExp(const float* logits, int64_t size, float scale) { return statistics(logits, size, scale, false).lse; }
 
 void cross_entropy_forward(Out nll, Out lse, MaybeOut entropy, In logits, In targets, float scale) {
   const int64_t rows = logits.shape[0], size = logits.shape[1];

@@ -3,13 +3,14 @@
 //   penalty    logits of ids in the history are divided (positive) or multiplied (negative) by it, once an id
 //   order      temperature, then top-k, top-p, min-p, then one draw from what is left
 //   logprob    log softmax(logits / temperature) at the token, before penalty and truncation; at temperature 0 (greedy) as
-//              if it were 1
+//              if it were 1. The bits of -nll in cross_entropy.cc, so that a policy is trained on what was sampled
 //
 // How it runs: a row is a task. Nothing is sorted: top-k and top-p both keep the most likely tokens down to a border, which
 // is found by bisecting on the logit. Each step counts (or weighs) the logits above the middle; once few are left between
 // the bounds only those are looked at, so a row of 130k is read about six times. Ties at the border go to the smaller ids.
 // The draw is the inverse of the cumulative sum in the order of ids at u = uniform(seed, position): it depends on nothing
 // else. Bound by exp and the second-level cache. (Holtzman et al., arXiv:1904.09751; Nguyen et al., arXiv:2407.01082)
+#include "cross_entropy.h"
 #include "elementwise.h"
 #include "random.h"
 
@@ -269,18 +270,19 @@ void sample(Out ids, Out logprob, In logits, In settings, In top_k, In seeds, Ma
       const float factor = greedy ? 1.f : 1 / s.temperature < kSteepest ? 1 / s.temperature : kSteepest;
 
       fetch(source, row);
+      const float lse = logSumExp(row.x, n, factor);
+      if (penalised) penalise(source, row, history.as<int32_t>() + r * seen, seen, s.penalty);
       const float largest = largestOf(row.x, n);
-      const double whole = exponentiate(row, largest, factor);
-      double mass = whole;
-      if (penalised) {
-        fetch(source, row);
-        penalise(source, row, history.as<int32_t>() + r * seen, seen, s.penalty);
-        mass = exponentiate(row, largestOf(row.x, n), factor);
+      int64_t id;
+      if (greedy) {
+        id = first(row.x, n, largest);
+      } else {
+        const double mass = exponentiate(row, largest, factor);
+        const Philox p = philox(static_cast<uint32_t>(seed[0]), static_cast<uint32_t>(seed[1]), kDraw);
+        id = choose(row, room, mass, top_k.as<int32_t>()[r], s, uniform(p.word[0]));
       }
-      const Philox p = philox(static_cast<uint32_t>(seed[0]), static_cast<uint32_t>(seed[1]), kDraw);
-      const int64_t id = greedy ? first(row.x, n, 0.f) : choose(row, room, mass, top_k.as<int32_t>()[r], s, uniform(p.word[0]));
       ids.as<int32_t>()[r] = static_cast<int32_t>(id);
-      logprob.as<float>()[r] = (widen(source[id]) - largest) * factor - static_cast<float>(std::log(whole));
+      logprob.as<float>()[r] = widen(source[id]) * factor - lse;
     });
   });
 }

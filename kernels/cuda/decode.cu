@@ -1,6 +1,7 @@
 // Attention of single rows over cached keys in pages: row r belongs to sequence[r], whose j-th key is row j%P of page
 // pages[sequence[r]][j/P]; it sees the first lengths[r] keys.
-//   attention_decode   k and v in caches of their own, query head h uses key head h / (H/G)
+//   attention_decode   k and v in caches of their own, query head h uses key head h / (H/G); with k_shared a key is k's channels
+//                      followed by those, which all heads share
 //   mla_decode         all heads share the one key row of the cache, and the value is its first L channels (weights absorbed)
 //
 // How it runs: keys are split in spans of a fixed 512, a block to each (row, 16 heads, span); its results and softmax sums go to
@@ -19,19 +20,20 @@ namespace {
 constexpr int kSpan = 512, kKeyTile = 64, kHeadTile = 16, kWarps = 4, kThreads = kWarps * kLanes;
 
 template <class T> struct Decode {
-  const T *q, *k, *v;
+  const T *q, *k, *v, *shared;  ///< shared: null when k holds all channels of a key
   T* o;
   int64_t qRow, qHead, oRow, oHead;
-  int64_t kPage, kKey, kGroup, vPage, vKey, vGroup;  ///< elements between pages, keys of a page, key heads
+  int64_t kPage, kKey, kGroup, vPage, vKey, vGroup, sharedPage, sharedKey;  ///< elements between pages, keys of a page, key heads
   const int32_t *pages, *sequence, *lengths;
   int64_t rows, pagesPerSequence;
-  int heads, groups, depth, values, pageKeys, spans;
+  int heads, groups, depth, own, values, pageKeys, spans;  ///< own: channels of a key that k holds
   int together;  ///< neighbouring rows that may share a block
   float scale;
   float* parts;  ///< [R,H,spans,V+2]: unnormalised result, maximum, sum
 
   __device__ int64_t page(int64_t row, int key) const { return pages[sequence[row] * pagesPerSequence + key / pageKeys]; }
   __device__ const T* keyAt(int64_t row, int key, int group) const { return k + page(row, key) * kPage + key % pageKeys * kKey + group * kGroup; }
+  __device__ const T* sharedAt(int64_t row, int key) const { return shared + page(row, key) * sharedPage + key % pageKeys * sharedKey; }
   __device__ const T* valueAt(int64_t row, int key, int group) const { return v + page(row, key) * vPage + key % pageKeys * vKey + group * vGroup; }
   __device__ float* partAt(int64_t row, int head, int span) const { return parts + ((row * heads + head) * spans + span) * (values + 2); }
 };
@@ -56,7 +58,11 @@ template <class T> __global__ void __launch_bounds__(kThreads) plainKernel(Decod
     if (first + lane < end) {
       const T* key = d.keyAt(row, first + lane, group);
       float dot = 0;
-      for (int c = 0; c < d.depth; c++) dot = fmaf(q[c], widen(key[c]), dot);
+      for (int c = 0; c < d.own; c++) dot = fmaf(q[c], widen(key[c]), dot);
+      if (d.own < d.depth) {
+        const T* rest = d.sharedAt(row, first + lane);
+        for (int c = d.own; c < d.depth; c++) dot = fmaf(q[c], widen(rest[c - d.own]), dot);
+      }
       score = d.scale * dot;
     }
     const float higher = fmaxf(top, warpMost(score)), fade = expf(top - higher), p = expf(score - higher);
@@ -152,7 +158,7 @@ template <int fragments> __global__ void __launch_bounds__(kThreads, 2) tensorKe
       for (int i = threadIdx.x; i < kKeyTile * t.chunks; i += kThreads) {
         const int r = i / t.chunks, col = i % t.chunks * kChunk, key = first + r;
         const int valid = key < end ? most(least(channels - col, kChunk), 0) : 0;
-        const bf16* from = valid > 0 ? (values ? d.valueAt(row, key, group) : d.keyAt(row, key, group)) + col : d.k;
+        const bf16* from = valid <= 0 ? d.k : values ? d.valueAt(row, key, group) + col : col < d.own ? d.keyAt(row, key, group) + col : d.sharedAt(row, key) + (col - d.own);
         ptx::copyAsync(t.chunk(r, col / kChunk), from, 2 * valid);
       }
     };
@@ -249,9 +255,9 @@ template <class T> __global__ void __launch_bounds__(kThreads) mergeKernel(Decod
 
 /// Whether the caches and q can be copied in whole chunks.
 bool aligned(const Decode<bf16>& d) {
-  bool ok = d.depth % kChunk == 0 && d.values % kChunk == 0;
-  for (const int64_t stride : {d.qRow, d.qHead, d.kPage, d.kKey, d.kGroup, d.vPage, d.vKey, d.vGroup}) ok &= stride % kChunk == 0;
-  for (const bf16* p : {d.q, d.k, d.v}) ok &= reinterpret_cast<uintptr_t>(p) % 16 == 0;
+  bool ok = d.depth % kChunk == 0 && d.own % kChunk == 0 && d.values % kChunk == 0;
+  for (const int64_t stride : {d.qRow, d.qHead, d.kPage, d.kKey, d.kGroup, d.vPage, d.vKey, d.vGroup, d.sharedPage, d.sharedKey}) ok &= stride % kChunk == 0;
+  for (const bf16* p : {d.q, d.k, d.v, d.shared}) ok &= reinterpret_cast<uintptr_t>(p) % 16 == 0;
   return ok;
 }
 
@@ -309,7 +315,7 @@ template <class T> Decode<T> begin(const Out& o, const In& q, const In& pages, c
   d.rows = q.shape[0];
   d.pagesPerSequence = pages.shape[1];
   d.heads = static_cast<int>(q.shape[1]);
-  d.depth = static_cast<int>(q.shape[2]);
+  d.depth = d.own = static_cast<int>(q.shape[2]);
   d.values = static_cast<int>(o.shape[2]);
   d.scale = scale;
   return d;
@@ -317,7 +323,10 @@ template <class T> Decode<T> begin(const Out& o, const In& q, const In& pages, c
 
 }  // namespace
 
-void attention_decode(Out o, In q, In k, In v, In pages, In sequence, In lengths, float scale) {
+void attention_decode(Out o, In q, In k, In v, MaybeIn k_shared, In pages, In sequence, In lengths, float scale) {
+  const int64_t own = k.shape[3], shared = k_shared ? k_shared.shape[2] : 0;
+  if (own + shared != q.shape[2])
+    throw Error("bad-argument", "attention_decode: q has " + std::to_string(q.shape[2]) + " channels, but k and k_shared have " + std::to_string(own) + " + " + std::to_string(shared) + ".");
   dispatch(q.dtype, [&](auto t) {
     using T = decltype(t);
     Decode<T> d = begin<T>(o, q, pages, sequence, lengths, scale);
@@ -329,6 +338,12 @@ void attention_decode(Out o, In q, In k, In v, In pages, In sequence, In lengths
     d.vPage = v.stride[0];
     d.vKey = v.stride[1];
     d.vGroup = v.stride[2];
+    d.own = static_cast<int>(own);
+    if (k_shared) {
+      d.shared = k_shared.as<T>();
+      d.sharedPage = k_shared.stride[0];
+      d.sharedKey = k_shared.stride[1];
+    }
     d.groups = static_cast<int>(k.shape[2]);
     d.pageKeys = static_cast<int>(k.shape[1]);
     decode(d);

@@ -1,5 +1,5 @@
 import { TrainMoeError } from '../errors.js';
-import type { Model } from '../models/family.js';
+import type { CacheForm, Model } from '../models/family.js';
 import type { KvCache } from '../nn/cache.js';
 import type { Layout } from '../nn/layout.js';
 import { embedding } from '../ops/embedding.js';
@@ -19,6 +19,11 @@ export interface EngineOptions {
   readonly maxBatch?: number; // default 64
   /** Prompt tokens that one step may take in, so that running sequences are not held up long. */
   readonly prefillTokens?: number; // default 1024
+  /**
+   * How latent attention keeps its keys; default 'latent', which takes the least memory. With 'expanded', log-probabilities
+   * in f32 on the CPU have the bits of the training forward.
+   */
+  readonly cacheForm?: CacheForm;
   /** Record steps that take in no prompt and launch them as a whole; default where that pays, on GPUs. */
   readonly graphs?: boolean;
 }
@@ -65,10 +70,16 @@ export class Engine {
     options: EngineOptions = {},
   ) {
     this.device = tensorsIn(model.weights)[0]!.device;
-    const defaults = { cacheTokens: 16_384, pageSize: 32, maxBatch: 64, prefillTokens: 1024 };
+    const defaults = {
+      cacheTokens: 16_384,
+      pageSize: 32,
+      maxBatch: 64,
+      prefillTokens: 1024,
+      cacheForm: 'latent',
+    } as const;
     this.context = { ...defaults, graphs: graphsPay(this.device), ...options };
-    const { cacheTokens, pageSize } = this.context;
-    this.pool = new PagePool(model, this.device, Math.ceil(cacheTokens / pageSize), pageSize);
+    const { cacheTokens, pageSize, cacheForm } = this.context;
+    this.pool = new PagePool(model, this.device, Math.ceil(cacheTokens / pageSize), pageSize, cacheForm);
     this.graphs = this.context.graphs ? new DecodeGraphs(model, this.device, this.pool) : undefined;
   }
 
@@ -256,7 +267,8 @@ export class Engine {
     };
     const { family, config, weights } = this.model;
     const hidden = family.forward(weights, config, ints(tokens), { layout, losses: [], cache }); // [T,C]
-    const last = tokens.length === picks.length ? hidden : embedding(hidden, ints(picks.map((p) => p.row)));
+    const every = tokens.length === picks.length && picks.every(({ row }, i) => row === i);
+    const last = every ? hidden : embedding(hidden, ints(picks.map((p) => p.row)));
     const logits = linear(last, family.head(weights), undefined, 'f32'); // [picks, V]
     return sampleTokens(logits, picks);
   }

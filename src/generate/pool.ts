@@ -1,8 +1,8 @@
 import { TrainMoeError } from '../errors.js';
-import type { Model } from '../models/family.js';
+import type { CacheForm, Model } from '../models/family.js';
 import * as native from '../native.gen.js';
 import type { LayerCache } from '../nn/cache.js';
-import { type Device, empty, permanent, rows, scope, tagged } from '../tensor/index.js';
+import { type Device, empty, permanent, rows, scope, tagged, tensorsIn } from '../tensor/index.js';
 
 /**
  * The paged key cache of a model: `pages` pages of `pageSize` tokens in every layer. Sequences that share a prefix share
@@ -18,15 +18,17 @@ export class PagePool {
     device: Device,
     readonly pages: number,
     readonly pageSize: number,
+    form: CacheForm,
   ) {
     const { family, config } = model;
-    const shape = family.cacheShape(config);
+    const { key, value, shared } = family.cacheShape(config, form);
     const make = (inner: readonly number[]) => empty([pages, pageSize, ...inner], { dtype: model.dtype, device });
     this.layers = permanent(() =>
       tagged('key cache', () =>
         Array.from({ length: family.layers(config) }, () => ({
-          key: make(shape.key),
-          value: shape.value && make(shape.value),
+          key: make(key),
+          value: value && make(value),
+          shared: shared && make(shared),
         })),
       ),
     );
@@ -64,16 +66,11 @@ export class PagePool {
   /** Copies a page's content in every layer: a fork that will write behind the shared prefix. */
   copy(from: number, to: number): void {
     scope(() => {
-      for (const { key, value } of this.layers)
-        for (const cache of value ? [key, value] : [key])
-          native.copy(rows(cache, to, to + 1), rows(cache, from, from + 1));
+      for (const cache of tensorsIn(this.layers)) native.copy(rows(cache, to, to + 1), rows(cache, from, from + 1));
     });
   }
 
   dispose(): void {
-    for (const { key, value } of this.layers) {
-      key.dispose();
-      value?.dispose();
-    }
+    for (const cache of tensorsIn(this.layers)) cache.dispose();
   }
 }

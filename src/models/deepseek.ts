@@ -8,7 +8,7 @@ import { countParameters, type Param, vector } from '../nn/param.js';
 import { attentionFactor } from '../nn/rope_table.js';
 import type { Run } from '../nn/run.js';
 import type { Tensor } from '../tensor/index.js';
-import { expertPieces, type HubPiece, rowsPiece, wholePiece } from './family.js';
+import { type CacheForm, type CacheShape, expertPieces, type HubPiece, rowsPiece, wholePiece } from './family.js';
 import { ropeFromHub, ropeSchema, ropeToHub } from './rope_config.js';
 
 /** What DeepSeek-V2 and V3 share: latent attention, then a dense feed-forward layer first and routed experts after. */
@@ -102,6 +102,9 @@ export function deepseekBlock(
     run,
   );
 }
+
+export const cacheShape = (c: DeepseekConfig, form: CacheForm): CacheShape =>
+  form === 'latent' ? { key: [c.kvRank + c.ropeSize] } : { key: [c.heads, c.nope + c.value], shared: [c.ropeSize] };
 
 /** Parameters of one token's path through `layers` blocks, the head included. */
 export function activeParameters(c: DeepseekConfig, gate: Gate): number {

@@ -6,6 +6,7 @@ import {
   activeParameters,
   blockPieces,
   blockSpec,
+  cacheShape,
   type DeepseekBlock,
   deepseekBlock,
   deepseekFields,
@@ -115,7 +116,7 @@ export const deepseekV2: Family<DeepseekV2Config, Weights> = {
     return decoder(w, c.eps, (b, x, i) => deepseekBlock(b, c, gateOf(c), table, x, i, run), ids, run);
   },
   head: (w) => w.head ?? w.embed,
-  cacheShape: (c) => ({ key: [c.kvRank + c.ropeSize] }),
+  cacheShape,
   layers: (c) => c.layers,
   vocabulary: (c) => c.vocabulary,
   routedExperts: (c) => Array.from({ length: c.layers }, (_, i) => (i < c.denseLayers ? 0 : c.experts)),

@@ -11,6 +11,7 @@ import {
   activeParameters,
   blockPieces,
   blockSpec,
+  cacheShape,
   type DeepseekBlock,
   deepseekBlock,
   deepseekFields,
@@ -182,7 +183,7 @@ export const deepseekV3: Family<DeepseekV3Config, Weights> = {
     [...w.layers, ...(w.next ?? []).map((m) => m.block)].flatMap(({ feed }, layer) =>
       'router' in feed && feed.bias ? [{ layer, bias: feed.bias }] : [],
     ),
-  cacheShape: (c) => ({ key: [c.kvRank + c.ropeSize] }),
+  cacheShape,
   layers: (c) => c.layers,
   vocabulary: (c) => c.vocabulary,
   routedExperts: (c) => Array.from({ length: c.layers + c.mtpLayers }, (_, i) => (i < c.denseLayers ? 0 : c.experts)),

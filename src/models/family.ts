@@ -10,10 +10,17 @@ export interface HubPiece {
   readonly offset: number;
 }
 
-/** What one token of a layer's cache holds: channels of the key tensor, and of the value tensor where it is apart. */
+/**
+ * How latent attention keeps the tokens it has seen: as latents, which are few numbers, or as the keys and values of all heads
+ * that they expand to, as in training. Other attention has one form.
+ */
+export type CacheForm = 'latent' | 'expanded';
+
+/** What one token of a layer's cache holds: the shapes of LayerCache's tensors behind [pages, page]. */
 export interface CacheShape {
   readonly key: readonly number[];
   readonly value?: readonly number[];
+  readonly shared?: readonly number[];
 }
 
 /**
@@ -38,7 +45,7 @@ export interface Family<C = unknown, W = unknown> {
   predictNext?(weights: W, config: C, hidden: Tensor, nextIds: Tensor, run: Run): Tensor;
   /** Router correction biases with the layer they belong to, to be updated after each step. */
   routerBiases?(weights: W): readonly { readonly layer: number; readonly bias: Tensor }[];
-  cacheShape(config: C): CacheShape;
+  cacheShape(config: C, form: CacheForm): CacheShape;
   layers(config: C): number;
   vocabulary(config: C): number;
   /** Experts a layer routes over, 0 where it is dense; the list has an entry per layer, multi-token modules after them. */

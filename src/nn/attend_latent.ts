@@ -1,12 +1,12 @@
 import * as native from '../native.gen.js';
 import { attention } from '../ops/attention.js';
-import { mlaDecode } from '../ops/attention_decode.js';
+import { attentionDecode, mlaDecode } from '../ops/attention_decode.js';
 import { headsLinear, linear } from '../ops/linear.js';
 import { rmsnorm, rmsnormInPlace } from '../ops/rmsnorm.js';
 import { rope } from '../ops/rope.js';
 import { empty, insertDimension, reshape, split, type Tensor } from '../tensor/index.js';
 import { window } from '../tensor/tensor.js';
-import { writeCache } from './cache.js';
+import { type KvCache, writeCache } from './cache.js';
 import { matrix, vector, type Weights } from './param.js';
 import type { Run } from './run.js';
 
@@ -37,7 +37,7 @@ export const latentSpec = (c: LatentConfig, deviation: number) => ({
 
 export type LatentWeights = Weights<ReturnType<typeof latentSpec>>;
 
-/** x [T,C] -> [T,C]. Trains and scores in the expanded form; with a cache, in the absorbed form over the latents. */
+/** x [T,C] -> [T,C]. Trains and scores in the expanded form; with a cache, in the form of what it holds. */
 export function attendLatent(
   w: LatentWeights,
   c: LatentConfig,
@@ -54,23 +54,38 @@ export function attendLatent(
   const qParts = split(q, [c.nope, c.rope]) as [Tensor, Tensor];
   rope(qParts[1], ropeTable, positions, { interleaved: true });
   rope(insertDimension(keyRope, 1), ropeTable, positions, { interleaved: true });
-  const o = run.cache // [T,H,value]
-    ? decode(w, c, qParts, kv, latent, layer, run)
-    : expanded(w, c, q, rmsnorm(latent, w.kvNorm, LATENT_EPS), keyRope, ranges!);
+  let o: Tensor; // [T,H,value]
+  if (!run.cache) o = expanded(c, q, expand(w, c, latent), keyRope, ranges!);
+  else if (run.cache.layer(layer).shared) o = decodeExpanded(c, q, expand(w, c, latent), keyRope, layer, run.cache);
+  else o = decode(w, c, qParts, kv, latent, layer, run.cache);
   return linear(reshape(o, [-1, c.heads * c.value]), w.out);
 }
 
-function expanded(
-  w: LatentWeights,
-  c: LatentConfig,
-  q: Tensor,
-  latent: Tensor,
-  keyRope: Tensor,
-  ranges: Tensor,
-): Tensor {
-  const kv = reshape(linear(latent, w.kvUp), [-1, c.heads, c.nope + c.value]); // [T,H,nope+value]
+/** Keys without position and values of all heads, side by side. latent [T,L] -> [T,H,nope+value] */
+function expand(w: LatentWeights, c: LatentConfig, latent: Tensor): Tensor {
+  const up = linear(rmsnorm(latent, w.kvNorm, LATENT_EPS), w.kvUp);
+  return reshape(up, [-1, c.heads, c.nope + c.value]);
+}
+
+function expanded(c: LatentConfig, q: Tensor, kv: Tensor, keyRope: Tensor, ranges: Tensor): Tensor {
   const [k, v] = split(kv, [c.nope, c.value]) as [Tensor, Tensor];
   return attention(q, k, v, { kShared: keyRope, ranges, scale: c.scale });
+}
+
+/** The same over a cache of keys and values: with kernels that agree, the bits of training. */
+function decodeExpanded(
+  c: LatentConfig,
+  q: Tensor,
+  kv: Tensor,
+  keyRope: Tensor,
+  layer: number,
+  cache: KvCache,
+): Tensor {
+  const { key, shared } = cache.layer(layer); // [pages, page, H, nope+value], [pages, page, R]
+  writeCache(key, kv, cache.slots);
+  writeCache(shared!, keyRope, cache.slots);
+  const [k, v] = split(key, [c.nope, c.value]) as [Tensor, Tensor];
+  return attentionDecode(q, k, v, cache, c.scale, shared);
 }
 
 /**
@@ -84,9 +99,8 @@ function decode(
   kv: Tensor,
   latent: Tensor,
   layer: number,
-  run: Run,
+  cache: KvCache,
 ): Tensor {
-  const cache = run.cache!;
   const store = cache.layer(layer).key; // [pages, page, L+R]
   rmsnormInPlace(latent, w.kvNorm, LATENT_EPS); // its window on kv: kv is now what the cache keeps of a token
   writeCache(store, kv, cache.slots);

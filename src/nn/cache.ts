@@ -2,10 +2,14 @@ import * as native from '../native.gen.js';
 import { reshape, type Tensor } from '../tensor/index.js';
 import { window } from '../tensor/tensor.js';
 
-/** Keys (and values) of one layer: [pages, page, ...]. Latent attention keeps one tensor, its value is part of the key. */
+/**
+ * What one layer keeps of each token, [pages, page, ...]. Attention by heads: keys and values. Latent attention: one row whose
+ * beginning is the value; or expanded, each head's key and value side by side, and the channels that all keys share.
+ */
 export interface LayerCache {
   readonly key: Tensor;
-  readonly value?: Tensor;
+  readonly value?: Tensor | undefined;
+  readonly shared?: Tensor | undefined;
 }
 
 /**

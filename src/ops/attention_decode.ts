@@ -8,16 +8,21 @@ export interface Pages {
   readonly lengths: Tensor; // [R] i32
 }
 
-/** Attention of new tokens to a paged cache. q [R,H,D], k [Z,P,G,D], v [Z,P,G,V] -> [R,H,V]. No gradient. */
+/**
+ * Attention of new tokens to a paged cache. q [R,H,D], k [Z,P,G,D-S], v [Z,P,G,V], kShared [Z,P,S]: the last channels of the
+ * keys, which all heads share -> [R,H,V]. k and v may be windows. No gradient. In f32 on the CPU a row has the bits of
+ * attention().
+ */
 export function attentionDecode(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   { pages, sequence, lengths }: Pages,
   scale: number,
+  kShared?: Tensor,
 ): Tensor {
   const o = empty([q.shape[0]!, q.shape[1]!, v.shape[3]!], q);
-  native.attentionDecode(o, q, k, v, pages, sequence, lengths, scale);
+  native.attentionDecode(o, q, k, v, kShared, pages, sequence, lengths, scale);
   return o;
 }
 

@@ -1,4 +1,6 @@
-import { decodeCompletion, type Engine, type EngineOptions } from '../generate/index.js';
+import { decodeCompletion, Engine, type EngineOptions } from '../generate/index.js';
+import type { Model } from '../models/family.js';
+import type { Device } from '../tensor/index.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import type { GrpoConfig } from './config.js';
 import type { Question, Sample } from './sample.js';
@@ -33,6 +35,15 @@ export function engineOptions(
     maxBatch: atOnce,
     prefillTokens: Math.max(c.maxPrompt, 4096),
   };
+}
+
+/**
+ * The engine of a policy that is trained. In f32 on the CPU it keeps keys and values as training computes them, so that the
+ * log-probabilities of samples have the bits that training finds; elsewhere bits differ anyway, and latents are smaller.
+ */
+export function policyEngine(model: Model, device: Device, config: Parameters<typeof engineOptions>[0]): Engine {
+  const exact = model.dtype === 'f32' && device.kind === 'cpu';
+  return new Engine(model, { ...engineOptions(config), cacheForm: exact ? 'expanded' : 'latent' });
 }
 
 /** Engine steps between two turns of the event loop, so that signals and timers are heard. */

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { TrainMoeError } from '../errors.js';
-import { Engine, endIds } from '../generate/index.js';
+import { endIds } from '../generate/index.js';
 import { parametersOf } from '../models/codec.js';
 import { type LoadedModel, loadModel } from '../models/folder.js';
 import { addon } from '../native.js';
@@ -20,7 +20,7 @@ import { type GrpoParts, grpoStep, type StepOutcome } from './grpo.js';
 import { fallSentence, hasFallen, watched } from './guard.js';
 import { scoreMetrics, stepMetrics } from './metrics.js';
 import { Reference } from './reference.js';
-import { engineOptions } from './rollout.js';
+import { policyEngine } from './rollout.js';
 import type { Grader, QuestionSource } from './sample.js';
 import { bestFolder, type GrpoPlace, restoreGrpo, saveBest, saveGrpo } from './state.js';
 
@@ -96,7 +96,7 @@ function openSession(
     model,
     optimizer: new AdamW(trained, adamw, device),
     reference: config.kl > 0 ? new Reference(model, device) : undefined,
-    engine: new Engine(model, engineOptions(config)),
+    engine: policyEngine(model, device, config),
     tokenizer,
     stopIds: endIds(tokenizer),
     source,

@@ -41,8 +41,11 @@ export function forwardPacked(
   const run: Run = { layout, losses: [], ...wanted };
   const hidden = model.family.forward(model.weights, model.config, ids, run); // [T,C]
   const targets = from(packed.targets, [length], { device });
-  return linearLogProb(hidden, model.family.head(model.weights), targets, { scale: 1 / temperature, entropy });
+  return linearLogProb(hidden, model.family.head(model.weights), targets, { scale: inverse(temperature), entropy });
 }
+
+/** 1 / temperature as the sampler has it, who is given the temperature in f32. */
+const inverse = (temperature: number): number => 1 / Math.fround(temperature);
 
 /** Log-probabilities of completions without gradients, and the experts chosen on the way where `withRoutes` asks for them. */
 export function score(model: Model, samples: readonly Sample[], o: ScoreOptions, withRoutes = false): Scores {

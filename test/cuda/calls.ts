@@ -118,17 +118,19 @@ function decodeCall(
   depth: number,
   values: number,
   lengths: number[],
+  shared = 0,
 ): Call {
   return {
     name: `attention_decode: ${name}`,
     tolerance: 2e-2,
     run: (b) => {
       const p = paged(b, lengths, 16);
-      const q = b.draw([lengths.length, heads, depth], 1);
+      const q = b.draw([lengths.length, heads, depth + shared], 1);
+      const rest = shared > 0 ? b.draw([p.total, 16, shared], 4) : undefined;
       const k = b.draw([p.total, 16, groups, depth], 2);
       const v = b.draw([p.total, 16, groups, values], 3);
       const o = b.out([lengths.length, heads, values]);
-      native.attentionDecode(o, q, k, v, p.pages, p.sequence, p.lengths, 1 / Math.sqrt(depth));
+      native.attentionDecode(o, q, k, v, rest, p.pages, p.sequence, p.lengths, 1 / Math.sqrt(depth));
       return [o];
     },
   };
@@ -168,7 +170,7 @@ function sharedPagesCall(name: string, heads: number, groups: number, depth: num
       const [q, o] = [b.draw([10, heads, depth], 1), b.out([10, heads, values])];
       const k = b.draw([50, keys, groups, depth], 2);
       const scale = 1 / Math.sqrt(depth);
-      native.attentionDecode(o, q, k, b.draw([50, keys, groups, values], 3), pages, rowOf, length, scale);
+      native.attentionDecode(o, q, k, b.draw([50, keys, groups, values], 3), undefined, pages, rowOf, length, scale);
       if (groups > 1) return [o];
       const latent = b.out([10, heads, values]);
       native.mlaDecode(latent, q, b.draw([50, keys, depth], 4), pages, rowOf, length, scale);
@@ -366,6 +368,8 @@ export const calls: readonly Call[] = [
   decodeCall('grouped heads, two spans', 6, 2, 64, 64, [700, 1, 130]),
   decodeCall('many heads to a group', 40, 1, 128, 96, [33, 64, 65]),
   decodeCall('odd channels', 3, 3, 20, 12, [17, 40, 5]),
+  decodeCall('channels that all heads share', 6, 3, 48, 32, [520, 1, 65], 16),
+  decodeCall('odd channels, some that all heads share', 4, 2, 12, 12, [17, 40, 5], 7),
   sharedPagesCall('three heads to a group', 6, 2, 32, 32),
   sharedPagesCall('one group, also latent', 4, 1, 48, 32),
   latentCall('576/512', 20, 576, 512, [70, 16]),

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import * as native from '../../src/native.gen.js';
 import { addon } from '../../src/native.js';
+import { attention } from '../../src/ops/attention.js';
 import { attentionDecode, mlaDecode } from '../../src/ops/attention_decode.js';
-import { type Device, type DType, empty, from, type Shape, scope, type Tensor } from '../../src/tensor/index.js';
+import { type Device, type DType, empty, from, type Shape, scope, split, type Tensor } from '../../src/tensor/index.js';
 import { window } from '../../src/tensor/tensor.js';
 import { attend } from './attention_reference.js';
 import { devices, randomValues, relativeError, type Values } from './harness.js';
@@ -159,6 +160,46 @@ for (const device of devices())
             );
             expect(part(y, r, 1).read()).toEqual(trained.o.read());
           });
+        });
+      });
+
+    for (const [page, own, rest] of [
+      [32, 20, 12], // pages of whole panels: keys are transposed where they lie
+      [12, 9, 7],
+    ] as const)
+      it(`decodes keys whose last ${rest} channels all heads share with the bits of training`, () => {
+        scope(() => {
+          const [length, heads, width] = [150, 3, 10];
+          const joint = draw([length, heads, own + width], 1, device); // keys and values side by side, as up-projected
+          const shared = draw([length, rest], 2, device);
+          const q = draw([length, heads, own + rest], 3, device);
+          const cut = (x: Tensor) => split(x, [own, width]) as [Tensor, Tensor];
+          const [k, v] = cut(joint);
+          const causal = ints(Array.from({ length }, (_, r) => [0, r + 1]).flat(), [length, 2], device);
+          const trained = attention(q, k, v, { kShared: shared, ranges: causal, scale });
+          const store = paged(joint, [0], [length], page, device);
+          const layout = {
+            pages: store.pages,
+            sequence: ints(Array<number>(length).fill(0), [length], device),
+            lengths: ints(
+              Array.from({ length }, (_, r) => r + 1),
+              [length],
+              device,
+            ),
+          };
+          const [keys, values] = cut(store.cache);
+          const decoded = attentionDecode(
+            q,
+            keys,
+            values,
+            layout,
+            scale,
+            paged(shared, [0], [length], page, device).cache,
+          );
+          expect(decoded.read()).toEqual(trained.read());
+          expect(() => attentionDecode(q, keys, values, layout, scale)).toThrow(
+            `attention_decode: q has ${own + rest} channels, but k and k_shared have ${own} + 0.`,
+          );
         });
       });
 

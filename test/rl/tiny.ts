@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { Engine } from '../../src/generate/index.js';
 import { folderSink } from '../../src/hub/byte_sink.js';
 import { writeModelFolder } from '../../src/hub/folder.js';
 import { createModel, parametersOf } from '../../src/models/codec.js';
@@ -11,6 +10,7 @@ import { AdamW } from '../../src/optim/adamw.js';
 import { type GrpoInput, resolveGrpo } from '../../src/rl/config.js';
 import type { GrpoParts } from '../../src/rl/grpo.js';
 import { Reference } from '../../src/rl/reference.js';
+import { policyEngine } from '../../src/rl/rollout.js';
 import type { Grader, Question, QuestionSource } from '../../src/rl/sample.js';
 import { type Device, device } from '../../src/tensor/index.js';
 import { trainBpe } from '../../src/tokenizer/index.js';
@@ -60,7 +60,7 @@ export function tinyParts(
     .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
   const optimizer = new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0, moments: 'f32' }, on);
   const reference = config.kl > 0 ? new Reference(model, on) : undefined;
-  const engine = new Engine(model, { cacheTokens: 2048, pageSize: 8, maxBatch: 64 });
+  const engine = policyEngine(model, on, config);
   return {
     model,
     optimizer,

@@ -1,8 +1,7 @@
-import { Engine } from '../../generate/index.js';
 import type { Model } from '../../models/family.js';
 import { resolveGrpo } from '../../rl/config.js';
 import { type GrpoParts, grpoStep, type Phase } from '../../rl/grpo.js';
-import { engineOptions } from '../../rl/rollout.js';
+import { policyEngine } from '../../rl/rollout.js';
 import type { Grader, QuestionSource } from '../../rl/sample.js';
 import type { Case, Job } from '../case.js';
 import { randomInts } from '../inputs.js';
@@ -50,7 +49,7 @@ function partsFor(c: Case<JobShapes['grpo']>, model: Model, config: GrpoParts['c
     config,
     optimizer: makeOptimizer(c.device, model, 0),
     reference: undefined,
-    engine: new Engine(model, engineOptions(config)),
+    engine: policyEngine(model, c.device, config),
     tokenizer: undefined,
     stopIds: [],
     source: sums,

@@ -18,7 +18,7 @@ export interface ModelFacts {
 /** @throws TrainMoeError when the name is neither a folder with a config.json nor a preset. */
 export function modelFacts(name: string): ModelFacts {
   const { family, config } = existsSync(name) ? configOfFolder(name) : presetNamed(name);
-  const { key, value = [] } = family.cacheShape(config);
+  const { key, value = [] } = family.cacheShape(config, 'latent');
   const product = (shape: readonly number[]) => (shape.length === 0 ? 0 : shape.reduce((a, b) => a * b, 1));
   const parameters = countParameters(family.specs(config));
   return {
