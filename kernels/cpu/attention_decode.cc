@@ -75,13 +75,29 @@ struct Paged {
   /// Row j of x, whose pages and rows are x.stride[0] and x.stride[1] elements apart.
   template <class T> const T* row(const View& x, int64_t j) const { return static_cast<const T*>(x.data) + pages[j / pageSize] * x.stride[0] + j % pageSize * x.stride[1]; }
 
+  /// to[j][0..width) = x's elements offset .. offset + width of the keys key .. key + count, widened. What comes a few rows later
+  /// is asked for ahead: rows are read once, and pages lie anywhere.
+  template <class T> void gather(float* to, int64_t ld, const View& x, int64_t offset, int64_t width, int64_t key, int64_t count) const {
+    constexpr int64_t kAhead = 8, kLine = 64 / sizeof(T);
+    for (int64_t j = 0; j < count;) {
+      const int64_t rows = least(count - j, pageSize - (key + j) % pageSize), stride = x.stride[1];
+      const T *from = row<T>(x, key + j) + offset, *after = j + rows < count ? row<T>(x, key + j + rows) + offset : from;
+      for (int64_t i = 0; i < rows; i++) {
+        const T* later = i + kAhead < rows ? from + (i + kAhead) * stride : after + (i + kAhead - rows) * stride;
+        for (int64_t c = 0; c < width; c += kLine) __builtin_prefetch(later + c);
+        gemm::widenRow(to + (j + i) * ld, from + i * stride, width);
+      }
+      j += rows;
+    }
+  }
+
   /// Channels of the transposed tile (attention_tile.h), `depth` in all: those from `channel` on become x's `width` ones, from
   /// its element `offset` on, for the keys key .. key + count. `room` holds kKeys rows of padded(width) floats.
   template <class T>
   void transposed(float* to, int64_t depth, int64_t channel, const View& x, int64_t offset, int64_t width, int64_t key, int64_t count, float* room) const {
     const bool direct = sizeof(T) == sizeof(float) && pageSize % kTileCols == 0;  // a panel's keys lie in one page
     const int64_t ld = padded(width);
-    if (!direct) gather(room, ld, count, width, [&](int64_t j) { return row<T>(x, key + j) + offset; });
+    if (!direct) gather<T>(room, ld, x, offset, width, key, count);
     for (int64_t first = 0; first < count; first += kTileCols) {
       const auto* from = direct ? reinterpret_cast<const float*>(row<T>(x, key + first) + offset) : room + first * ld;
       gemm::packTransposed(to + (first / kTileCols * depth + channel) * kTileCols, from, direct ? x.stride[1] : ld, least(count - first, kTileCols), width);
@@ -100,7 +116,7 @@ template <class T> struct GroupedKeys {
     float *keysT = room, *keys = keysT + kKeys * ldk, *values = keys + kKeys * ldk;
     pages.transposed<T>(keysT, depth, 0, k, group * k.stride[2], own, key, count, keys);
     if (shared) pages.transposed<T>(keysT, depth, own, shared, 0, depth - own, key, count, keys);
-    gather(values, ldv, count, width, [&](int64_t j) { return pages.row<T>(v, key + j) + group * v.stride[2]; });
+    pages.gather<T>(values, ldv, v, group * v.stride[2], width, key, count);
     clearRest(values, ldv, count, width);
     return {keysT, values, ldv};
   }
@@ -114,7 +130,7 @@ template <class T> struct LatentKeys {
   KeyTile fill(float* room, const Paged& pages, int64_t, int64_t key, int64_t count) const {
     const int64_t ld = padded(depth);
     float *keysT = room, *keys = keysT + kKeys * ld;
-    gather(keys, ld, count, depth, [&](int64_t j) { return pages.row<T>(cache, key + j); });
+    pages.gather<T>(keys, ld, cache, 0, depth, key, count);
     clearRest(keys, ld, count, depth);
     transposeTile(keysT, keys, ld, depth);
     return {keysT, keys, ld};

@@ -3,6 +3,7 @@
 #include "pages.h"
 
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -49,7 +50,9 @@ struct Scratch {
 /// one who wakes late, or whose core another program has, holds nobody up.
 class Pool {
  public:
-  Pool() : count_(initialThreads()) {}
+  Pool() : count_(initialThreads()) {
+    pthread_atfork(nullptr, nullptr, [] { forked_.store(true); });
+  }
 
   int count() const { return count_; }
 
@@ -65,7 +68,7 @@ class Pool {
       for (int64_t task = 0; task < tasks; task++) body(context, task, 0);
       return;
     }
-    if (getpid() != owner_) abandon();
+    if (forked_.load(std::memory_order_relaxed)) abandon();
     if (workers_.empty()) start();
     body_ = body;
     context_ = context;
@@ -125,14 +128,13 @@ class Pool {
   }
 
   void start() {
-    owner_ = getpid();
     first_ = job_.load();
     for (int worker = 1; worker < count_; worker++) workers_.emplace_back([this, worker] { serve(worker); });
   }
 
   void stop() {
     if (workers_.empty()) return;
-    if (getpid() != owner_) return abandon();
+    if (forked_.load()) return abandon();
     stopping_.store(true, std::memory_order_release);
     job_.fetch_add(1, std::memory_order_release);
     wake();
@@ -145,11 +147,12 @@ class Pool {
   void abandon() {
     for (std::thread& thread : workers_) thread.detach();
     workers_.clear();
+    forked_.store(false);
     sleepers_.store(0);
   }
 
   int count_;
-  pid_t owner_ = 0;
+  static inline std::atomic<bool> forked_{false};  ///< this process is the child of the one that started the workers
   int first_ = 0;
   std::vector<std::thread> workers_;
   std::mutex callers_;

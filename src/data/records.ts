@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { TrainMoeError } from '../errors.js';
 import { readChunks, splitLines } from './collect/bytes.js';
@@ -17,10 +17,13 @@ export interface DataRecord {
  * The records of a data file, by its ending: `.jsonl` and `.ndjson` (one object a line; blank lines are skipped), `.json`
  * (a list of objects), each also as `.gz`, and `.parquet`. Bytes that are not UTF-8 become U+FFFD.
  * @param onBad is told of a line or item that is no object, which is then left out; without it that is an error
- * @throws TrainMoeError `bad-data` with file and place for what is no object, `not-found` when the file does not exist
+ * @throws TrainMoeError `bad-data` with file and place for what is no object, `not-found` when the file does not exist,
+ *   `bad-argument` when it is a folder
  */
 export async function* readRecords(file: string, onBad?: OnBad): AsyncGenerator<DataRecord> {
   const name = file.toLowerCase().replace(/\.gz$/, '');
+  if (statSync(file, { throwIfNoEntry: false })?.isDirectory())
+    throw new TrainMoeError('bad-argument', `${file} is a folder; give a data file in it (.jsonl, .json or .parquet).`);
   try {
     if (name.endsWith('.parquet')) yield* readParquetRows(file);
     else if (name.endsWith('.json')) yield* readList(file, onBad);

@@ -39,8 +39,8 @@ interface Bucket {
 }
 
 /**
- * Generation steps recorded once per bucket (sequences and pages rounded up to powers of two) and launched as a whole: a step
- * is then a few small copies and one launch.
+ * Generation steps recorded once per bucket (numbers of sequences and of pages, rounded up) and launched as a whole: a step is
+ * then a few small copies and one launch.
  */
 export class DecodeGraphs {
   private readonly buckets = new Map<string, Bucket>();
@@ -53,7 +53,7 @@ export class DecodeGraphs {
 
   /** Takes every sequence one token further. */
   run(batch: DecodeBatch): { ids: Int32Array; logprobs: Float32Array } {
-    const rows = roundUp(batch.tokens.length);
+    const rows = this.device.kind === 'cpu' ? roundUpALittle(batch.tokens.length) : roundUp(batch.tokens.length);
     const width = roundUp(Math.max(...batch.pages.map((p) => p.length)));
     const padded = pad(batch, rows, width);
     const key = `${rows} x ${width}`;
@@ -108,6 +108,12 @@ export class DecodeGraphs {
 const names = (padded: Padded) => Object.keys(padded) as (keyof Padded)[];
 
 const roundUp = (count: number): number => 2 ** Math.ceil(Math.log2(count));
+
+/** To four bits, so by an eighth at most: a CPU computes the rows of padding, which cost a GPU nothing. */
+function roundUpALittle(count: number): number {
+  const unit = Math.max(2 ** (Math.floor(Math.log2(count)) - 3), 1);
+  return Math.ceil(count / unit) * unit;
+}
 
 function pad(b: DecodeBatch, rows: number, width: number): Padded {
   const count = b.tokens.length;

@@ -24,7 +24,7 @@ export interface EngineOptions {
    * in f32 on the CPU have the bits of the training forward.
    */
   readonly cacheForm?: CacheForm;
-  /** Record steps that take in no prompt and launch them as a whole; default where that pays, on GPUs. */
+  /** Record steps that take in no prompt and launch them as a whole; default where that pays, on GPUs and CPUs. */
   readonly graphs?: boolean;
 }
 
@@ -77,7 +77,7 @@ export class Engine {
       prefillTokens: 1024,
       cacheForm: 'latent',
     } as const;
-    this.context = { ...defaults, graphs: graphsPay(this.device), ...options };
+    this.context = { ...defaults, graphs: graphsPay(this.device, { short: true }), ...options };
     const { cacheTokens, pageSize, cacheForm } = this.context;
     this.pool = new PagePool(model, this.device, Math.ceil(cacheTokens / pageSize), pageSize, cacheForm);
     this.graphs = this.context.graphs ? new DecodeGraphs(model, this.device, this.pool) : undefined;

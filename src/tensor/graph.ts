@@ -49,12 +49,13 @@ export function recordGraph<T>(on: Device, body: () => T): Graph<T> {
 }
 
 /**
- * True where launching recorded work pays: on GPUs, whose ops are shorter than their calls. TRAIN_MOE_GRAPHS=0 turns it off, 1
- * turns it on for every device.
+ * True where launching recorded work pays: on GPUs, whose ops are shorter than their calls, and for `short` ops, of some
+ * microseconds each, on CPUs too. TRAIN_MOE_GRAPHS=0 turns it off, 1 turns it on for all work of every device.
  */
-export function graphsPay(on: Device): boolean {
+export function graphsPay(on: Device, { short = false } = {}): boolean {
   const wish = process.env.TRAIN_MOE_GRAPHS;
-  return wish === undefined || wish === '' ? on.kind === 'cuda' : wish !== '0';
+  if (wish !== undefined && wish !== '') return wish !== '0';
+  return on.kind === 'cuda' || (short && on.kind === 'cpu');
 }
 
 /**

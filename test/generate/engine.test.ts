@@ -84,6 +84,15 @@ describe.each([0, 1])('the engine, model %i', (which) => {
     engine.dispose();
   });
 
+  it('reads the last token of a prompt that has as many tokens as completions', () => {
+    const engine = new Engine(model(), { pageSize: 4, cacheTokens: 256 });
+    const options = { temperature: 0.9, maxTokens: 2, seed: 40 };
+    const [group] = engine.generate([prompts[0]!], { ...options, count: prompts[0]!.length }); // as many rows as picks
+    for (const [i, completion] of group!.entries())
+      expect(completion).toEqual(engine.generate([prompts[0]!], { ...options, seed: 40 + i })[0]![0]);
+    engine.dispose();
+  });
+
   it('returns the log-probabilities of the training forward', () => {
     const engine = new Engine(model(), { pageSize: 8, cacheTokens: 256 });
     const completion = engine.generate([prompts[3]!], { temperature: 1, maxTokens: 10, seed: 2 })[0]![0]!;

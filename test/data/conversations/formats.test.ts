@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -174,6 +174,14 @@ describe('records that are wrong', () => {
     for (const [record, reason] of cases)
       await expect(read('other.jsonl', JSON.stringify(record))).rejects.toThrow(reason);
     await expect(all(join(folder, 'none.jsonl'))).rejects.toThrow(/none\.jsonl does not exist/);
+    for (const name of ['plain', 'folder.json', 'folder.parquet', 'folder.jsonl.gz']) {
+      const path = join(folder, name);
+      mkdirSync(path);
+      await expect(all(path)).rejects.toMatchObject({
+        code: 'bad-argument',
+        message: `${path} is a folder; give a data file in it (.jsonl, .json or .parquet).`,
+      });
+    }
     await expect(read('map.json', '{}')).rejects.toThrow(/expected a list of objects, found an object/);
   });
 });
