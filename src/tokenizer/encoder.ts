@@ -119,7 +119,7 @@ export class Encoder {
         return 1;
       }
     }
-    while (to - from > this.#symbols.length) this.#symbols = larger(this.#symbols);
+    if (to - from > this.#symbols.length) this.#symbols = new Int32Array(2 * (to - from));
     for (let i = from; i < to; i++) this.#symbols[i - from] = byteIds[bytes[i]!]!;
     return this.merger.merge(this.#symbols, to - from);
   }

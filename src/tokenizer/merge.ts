@@ -179,9 +179,11 @@ class RankQueue {
     this.#unsorted = new Uint8Array(ranks);
   }
 
-  /** Makes room for the places of a piece of this length. */
+  /** Makes room for the places of a piece of this length, in one go; the queue is empty. */
   reserve(length: number): void {
-    while (this.#place.length < length * 2) this.#grow();
+    if (this.#place.length >= length * 2) return;
+    this.#place = new Int32Array(length * 2);
+    this.#link = new Int32Array(length * 2);
   }
 
   placeOf(entry: number): number {
