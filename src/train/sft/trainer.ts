@@ -1,17 +1,15 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { batchOf, packRows, positionsOf } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
-import { type FolderSink, writeText } from '../../hub/byte_sink.js';
+import type { FolderSink } from '../../hub/byte_sink.js';
 import { writeModelFolder } from '../../hub/folder.js';
-import { openSafetensors, writeSafetensors } from '../../hub/safetensors.js';
 import { modelContent } from '../../models/folder.js';
 import { AdamW } from '../../optim/adamw.js';
 import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
-import { bytesOf, type Device, noGrad, type Tensor } from '../../tensor/index.js';
+import { type Device, noGrad, type Tensor } from '../../tensor/index.js';
 import type { ChatTemplate } from '../../tokenizer/index.js';
 import { languageModelLoss } from '../loss.js';
 import { type Saved, saveCheckpoint } from '../run/checkpoint.js';
+import { type Place, type RunState, readRunState, writeRunState } from '../run/state.js';
 import { writeTokenizerFiles } from '../run/tokenizer_files.js';
 import { type StepResult, trainStep } from '../step.js';
 import type { SftSettings } from './config.js';
@@ -19,10 +17,8 @@ import { planSteps, type SftData, type SftPlan } from './data.js';
 import type { SftScore } from './events.js';
 import type { Trainee } from './trainee.js';
 
-/** What a checkpoint says of the run besides weights and moments. */
-interface SftState {
-  readonly step: number;
-  readonly updates: number;
+/** The place that a run has reached. */
+interface SftPlace extends Place {
   /** Of the data and of the settings that decide the order: a run goes on with the same examples only. */
   readonly data: string;
 }
@@ -33,9 +29,6 @@ interface FamilyTraining {
   readonly mtpLayers?: number;
   readonly biasSpeed?: number;
 }
-
-const STATE = 'trainer/sft.json';
-const TENSORS = 'trainer/sft.safetensors';
 
 /** What a step did, and how full its rows were. */
 export interface SftStep extends StepResult {
@@ -122,15 +115,8 @@ export class SftTrainer {
     const [end] = this.config.stopTokens;
     writeTokenizerFiles(folder, template.tokenizer, { template: template.source, end });
     trainee.write(folder, (t) => optimizer.masterOf(t).read());
-    const state: SftState = { step: this.step, updates: optimizer.steps, data: this.identity() };
-    writeText(folder, STATE, JSON.stringify(state, null, 2));
-    const tensors = new Map([...trainee.state(), ...optimizer.state()]);
-    const specs = [...tensors].map(([name, t]) => ({
-      name,
-      shape: t.shape,
-      dtype: t.dtype === 'bf16' ? ('BF16' as const) : ('F32' as const),
-    }));
-    folder.file(TENSORS, (sink) => writeSafetensors(sink, specs, ({ name }) => tensors.get(name)!.readBytes()));
+    const place: SftPlace = { step: this.step, data: this.identity() };
+    writeRunState(folder, this.state(), place);
   }
 
   /**
@@ -138,41 +124,23 @@ export class SftTrainer {
    * @throws TrainMoeError `bad-data` when it is none of SFT, or of another model, other data or another order
    */
   restore(path: string): void {
-    if (!existsSync(join(path, STATE)))
-      throw new TrainMoeError(
-        'bad-data',
-        `${path} is no checkpoint of SFT; give --out another folder, and this one as --model to start from it.`,
-      );
-    const state = JSON.parse(readFileSync(join(path, STATE), 'utf8')) as SftState;
-    if (state.data !== this.identity())
+    const place = readRunState<SftPlace>(this.state(), path, ({ data }) => {
+      if (data === this.identity()) return;
       throw new TrainMoeError(
         'bad-data',
         `${path} was trained on other data, or with another length, rows, seed or template; give --out another folder, or go on with the settings it was started with.`,
       );
-    const file = openSafetensors(join(path, TENSORS));
-    const read = (name: string, into: Tensor): boolean => {
-      const stored = file.tensors.get(name);
-      if (stored?.byteLength !== into.size * bytesOf(into.dtype)) return false;
-      into.writeBytes(stored.read());
-      return true;
-    };
-    try {
-      for (const [name, tensor] of this.trainee.state())
-        if (!read(name, tensor))
-          throw new TrainMoeError(
-            'bad-data',
-            `${path} lacks ${name} in the size and type of this run; go on with the settings it was started with, or use another --out.`,
-          );
-      this.optimizer.restore(state.updates, read);
-    } finally {
-      file.close();
-    }
-    this.step = state.step;
+    });
+    this.step = place.step;
   }
 
   dispose(): void {
     this.optimizer.dispose();
     this.trainee.dispose();
+  }
+
+  private state(): RunState {
+    return { name: 'sft', title: 'SFT', optimizer: this.optimizer, tensors: this.trainee.state() };
   }
 
   private identity(): string {
