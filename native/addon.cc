@@ -5,12 +5,14 @@
 // environment, so the addon works in several worker threads at once.
 #include <napi.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "backend.h"
 #include "contract.h"
@@ -145,26 +147,73 @@ double number(napi_env env, napi_value value) {
 
 // ---- one call of a line of the table ----------------------------------------------------------------------------------
 
+/// A Float64Array's numbers, which stay JavaScript's.
+std::pair<const double*, int64_t> doublesOf(napi_env env, napi_value array) {
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, array, &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_float64_array)
+    throw Error("bad-argument", "a Float64Array was expected by the native call.");
+  return {static_cast<const double*>(data), static_cast<int64_t>(length)};
+}
+
 /// Reads arguments one by one; collects the views for the contract check.
 struct Reader {
+  static constexpr int kMost = 24;
+  using Views = std::array<View*, kMost>;
+  /// Where a parameter's view is, and how far the next one of its list is from it.
+  struct Place {
+    View* first;
+    size_t step;
+  };
+
   napi_env env;
   Context& context;
   const napi_value* values;
   int next = 0;
-  std::array<View*, 24> views{};
-  std::array<int, 24> slots{};
+  std::array<Place, kMost> places{};
   int count = 0;
+  int64_t length = -1;                       // of the lists; -1: there is none
+  std::vector<std::shared_ptr<void>> lists;  // their memory
   const Allocator* owner = nullptr;
 
+  void load(View& view, int64_t id) {
+    if (!id) return;
+    view = context.at(id).view;
+    if (owner && view.buffer->owner != owner)
+      throw Error("bad-argument", "the tensors of one call live on different backends; move them to one first.");
+    owner = view.buffer->owner;
+  }
   void tensor(View& view) {
-    const int64_t id = integer(env, values[next++]);
-    if (id) {
-      view = context.at(id).view;
-      if (owner && view.buffer->owner != owner)
-        throw Error("bad-argument", "the tensors of one call live on different backends; move them to one first.");
-      owner = view.buffer->owner;
-    }
-    views[count++] = &view;
+    load(view, integer(env, values[next++]));
+    places[count++] = {&view, 0};
+  }
+  /// Makes the list whose items `make(item, number)` reads from the next Float64Array.
+  template <class T, class F> std::vector<T>& list(List<T>& value, F&& make) {
+    const auto [numbers, n] = doublesOf(env, values[next++]);
+    if (length >= 0 && n != length)
+      throw Error("bad-argument", "lists of " + std::to_string(length) + " and of " + std::to_string(n) + " were given to one native call; all must have the same length.");
+    if (n == 0) throw Error("bad-argument", "an empty list was given to a native call; give at least one tensor.");
+    length = n;
+    const auto items = std::make_shared<std::vector<T>>(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; i++) make((*items)[static_cast<size_t>(i)], numbers[i]);
+    lists.push_back(items);
+    value = {items->data(), n};
+    return *items;
+  }
+  template <class T> void tensors(List<T>& value) {
+    auto& items = list(value, [&](T& item, double id) { load(item, static_cast<int64_t>(id)); });
+    places[count++] = {items.data(), sizeof(T)};
+  }
+
+  /// The views that belong together at one place of the lists.
+  Views at(int64_t item) const {
+    Views views{};
+    for (int i = 0; i < count; i++) views[i] = reinterpret_cast<View*>(reinterpret_cast<char*>(places[i].first) + static_cast<size_t>(item) * places[i].step);
+    return views;
+  }
+  void check(const Contract& contract) const {
+    for (int64_t i = 0; i < std::max<int64_t>(length, 1); i++) contract.check(at(i).data());
   }
 };
 
@@ -180,6 +229,9 @@ template <> struct Read<Acc> {
 template <> struct Read<float> {
   static void read(Reader& r, float& value) { value = static_cast<float>(number(r.env, r.values[r.next++])); }
 };
+template <> struct Read<double> {
+  static void read(Reader& r, double& value) { value = number(r.env, r.values[r.next++]); }
+};
 template <> struct Read<int64_t> {
   static void read(Reader& r, int64_t& value) { value = integer(r.env, r.values[r.next++]); }
 };
@@ -190,12 +242,24 @@ template <> struct Read<bool> {
   }
 };
 
+template <class T> struct Read<List<T>> {
+  static void read(Reader& r, List<T>& value) { r.tensors(value); }
+};
+template <> struct Read<List<float>> {
+  static void read(Reader& r, List<float>& value) {
+    r.list(value, [](float& item, double given) { item = static_cast<float>(given); });
+  }
+};
+
 template <class A> constexpr int kWidth = std::is_same_v<A, Acc> ? 2 : 1;
 template <class A> constexpr bool kWrites = std::is_same_v<A, Out> || std::is_same_v<A, Mut> || std::is_same_v<A, Acc> || std::is_same_v<A, MaybeOut>;
 
 template <class A> void touched(const A& value) {
   if constexpr (kWrites<A>)
     if (value.buffer) value.buffer->version++;
+}
+template <class T> void touched(const List<T>& list) {
+  for (const T& item : list) touched(item);
 }
 
 /// The call itself. What fails inside a backend is told with the call's shapes.
@@ -205,7 +269,7 @@ template <class... A> void make(const Backend* backend, void (*Backend::*member)
     std::apply([&](A&... a) { (backend->*member)(a...); }, arguments);
   } catch (const Error& e) {
     if (!strcmp(e.code, "bad-argument")) throw;
-    throw Error(e.code, std::string(e.what()) + " The call was " + contract.describe(reader.views.data()) + ".");
+    throw Error(e.code, std::string(e.what()) + " The call was " + contract.describe(reader.at(0).data()) + ".");
   }
 }
 
@@ -213,10 +277,15 @@ template <class A> void use(Graph& graph, const A& value) {
   if constexpr (std::is_base_of_v<View, A>)
     if (value.buffer) graph.uses(value.buffer, kWrites<A>);
 }
+template <class T> void use(Graph& graph, const List<T>& list) {
+  for (const T& item : list) use(graph, item);
+}
 
-/// Keeps the call for the graph that is being recorded.
-template <class... A> void keep(Graph& graph, const Backend* backend, void (*Backend::*member)(A...), const std::tuple<A...>& arguments) {
+/// Keeps the call, and the memory of its lists, for the graph that is being recorded.
+template <class... A>
+void keep(Graph& graph, const Backend* backend, void (*Backend::*member)(A...), const std::tuple<A...>& arguments, const std::vector<std::shared_ptr<void>>& lists) {
   std::apply([&](const A&... a) { (use(graph, a), ...); }, arguments);
+  for (const auto& list : lists) graph.keeps(list);
   graph.add([=] { std::apply([&](const A&... a) { (backend->*member)(a...), (touched(a), ...); }, arguments); });
 }
 
@@ -232,7 +301,7 @@ napi_value call(napi_env env, napi_callback_info info, void (*Backend::*member)(
     Reader reader{env, contextOf(env), values};
     std::tuple<A...> arguments;
     std::apply([&](A&... a) { (Read<A>::read(reader, a), ...); }, arguments);
-    contract.check(reader.views.data());
+    reader.check(contract);
     if (!reader.owner) throw Error("bad-argument", contract.op + ": no tensor was given.");
     const Backend* backend = reader.owner->backend();
     Graph* graph = reader.context.recording;
@@ -240,7 +309,7 @@ napi_value call(napi_env env, napi_callback_info info, void (*Backend::*member)(
       throw Error("bad-argument", contract.op + ": a graph of another device is being recorded; it would not repeat this call.");
     make(backend, member, contract, reader, arguments);
     std::apply([](A&... a) { (touched(a), ...); }, arguments);
-    if (graph) keep(*graph, backend, member, arguments);
+    if (graph) keep(*graph, backend, member, arguments, reader.lists);
     return nullptr;
   });
 }
@@ -368,14 +437,10 @@ napi_value release(napi_env env, napi_callback_info info) {
   return guarded(env, [&]() -> napi_value {
     const Arguments given(env, info);
     Context& context = contextOf(env);
-    napi_typedarray_type type;
-    size_t length = 0;
-    void* data = nullptr;
-    if (napi_get_typedarray_info(env, given.values[0], &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_float64_array)
-      throw Error("bad-argument", "a Float64Array was expected by the native call.");
+    const auto [ids, length] = doublesOf(env, given.values[0]);
     const int64_t count = given[1];
-    if (count > static_cast<int64_t>(length)) throw Error("bad-argument", "release: fewer ids were given than are to be released.");
-    for (int64_t i = 0; i < count; i++) context.release(static_cast<int64_t>(static_cast<double*>(data)[i]));
+    if (count > length) throw Error("bad-argument", "release: fewer ids were given than are to be released.");
+    for (int64_t i = 0; i < count; i++) context.release(static_cast<int64_t>(ids[i]));
     return nullptr;
   });
 }

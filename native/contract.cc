@@ -20,6 +20,9 @@ std::string shapeText(const View& v) {
   return text + "]";
 }
 
+/// What stands in List<...>, or the type itself.
+std::string elementOf(const std::string& type) { return type.rfind("List<", 0) == 0 ? type.substr(5, type.size() - 6) : type; }
+
 Use useOf(const std::string& type) {
   if (type == "In") return Use::in;
   if (type == "Out") return Use::out;
@@ -40,7 +43,7 @@ std::vector<Parameter> parseParameters(const std::string& list) {
     const std::string item = trimmed(inner.substr(at, comma - at));
     const size_t space = item.rfind(' ');
     const std::string type = trimmed(item.substr(0, space));
-    out.push_back({item.substr(space + 1), type, useOf(type)});
+    out.push_back({item.substr(space + 1), type, useOf(elementOf(type)), elementOf(type) != type});
     at = comma + 1;
   }
   return out;
@@ -75,6 +78,7 @@ TensorRule::Dim parseDim(const std::string& text, std::vector<std::string>& symb
 
 TensorRule parseTensor(std::string text, std::vector<std::string>& symbols) {
   TensorRule rule;
+  if (text.back() == '*') { rule.list = true; text.pop_back(); }
   if (text.back() == '?') { rule.optional = true; text.pop_back(); }
   if (text.back() == '~') { rule.strided = true; text.pop_back(); }
   const size_t open = text.find('['), close = text.find(']');
@@ -200,6 +204,7 @@ Contract::Contract(const char* opName, const char* parameterList, const char* te
     TensorRule& rule = tensors[next++];
     const bool maybe = p.use == Use::maybeIn || p.use == Use::maybeOut;
     if (rule.optional != maybe) throw std::logic_error("contract of " + op + ": '?' of " + p.name + " does not match its type");
+    if (rule.list != p.list) throw std::logic_error("contract of " + op + ": '*' of " + p.name + " does not match its type");
     if (p.use == Use::acc) rule.optional = true;
   }
   if (symbols.size() > kMaxSymbols) throw std::logic_error("contract of " + op + ": more than 16 symbols");

@@ -1,8 +1,10 @@
 // Reads a line's shape contract and holds every call to it.
 //
-//   contract := tensor (' ' tensor)*            tensor := name '[' dim (',' dim)* ']' (':' dtype)? '~'? '?'?
+//   contract := tensor (' ' tensor)*            tensor := name '[' dim (',' dim)* ']' (':' dtype)? '~'? '?'? '*'?
 //   dim      := term | term op term             term := symbol | number      op := '*' | '+' | '-' | '/'
 //   dtype    := f32 | bf16 | i32 | f64 | u8 | f (f32 or bf16) | any;  none: the op's own float type
+//   '*'      := a List: the rule holds for each of its tensors. All lists of a call are of one length, and what stands at one
+//               place of them is a call of its own to the rules, so symbols may mean something else at the next place.
 #pragma once
 #include <string>
 #include <vector>
@@ -24,7 +26,7 @@ struct TensorRule {
   };
   std::string name, dtype;
   std::vector<Dim> dims;
-  bool strided = false, optional = false;
+  bool strided = false, optional = false, list = false;
 };
 
 /// How a parameter is used; decides whether it may be absent and whether a call raises its buffer's version.
@@ -33,6 +35,7 @@ enum class Use { in, out, mut, acc, maybeIn, maybeOut, scalar };
 struct Parameter {
   std::string name, type;  // as written in the table
   Use use;
+  bool list;
 };
 
 /// A line of the table, parsed once at load.

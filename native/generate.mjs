@@ -11,6 +11,7 @@ const target = join(root, 'src', 'native.gen.ts');
 
 const camel = (name) => name.replace(/_([a-z0-9])/g, (_, c) => c.toUpperCase());
 
+/** A type of the table: what TypeScript calls it, and the words of the call. */
 const KINDS = {
   In: ['Tensor', (n) => [`${n}.id`]],
   Out: ['Tensor', (n) => [`${n}.id`]],
@@ -19,8 +20,14 @@ const KINDS = {
   MaybeOut: ['Maybe', (n) => [`idOf(${n})`]],
   Acc: ['Acc', (n) => [`${n}.id`, `${n}.beta`]],
   float: ['number', (n) => [n]],
+  double: ['number', (n) => [n]],
   int64_t: ['number', (n) => [n]],
   bool: ['boolean', (n) => [n]],
+  'List<In>': ['readonly Tensor[]', (n) => [`idsOf(${n})`]],
+  'List<Mut>': ['readonly Tensor[]', (n) => [`idsOf(${n})`]],
+  'List<MaybeIn>': ['readonly Maybe[]', (n) => [`idsOf(${n})`]],
+  'List<MaybeOut>': ['readonly Maybe[]', (n) => [`idsOf(${n})`]],
+  'List<float>': ['readonly number[]', (n) => [`Float64Array.from(${n})`]],
 };
 
 /** The text of src/native.gen.ts for one table. */
@@ -42,6 +49,7 @@ export function generate(table) {
     '',
     'type Maybe = Tensor | undefined;',
     'const idOf = (tensor: Maybe): number => tensor?.id ?? 0;',
+    'const idsOf = (tensors: readonly Maybe[]): Float64Array => Float64Array.from(tensors, idOf);',
     'const ops = addon.ops;',
     '',
     functions.join('\n'),

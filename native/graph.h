@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "memory.h"
@@ -23,6 +24,8 @@ class Graph {
   void add(std::function<void()> call) { calls_.push_back(std::move(call)); }
   /// A recorded call uses the buffer: it lives as long as the graph.
   void uses(Buffer* buffer, bool writes);
+  /// A recorded call points into that memory.
+  void keeps(std::shared_ptr<void> memory) { lists_.push_back(std::move(memory)); }
   void close() { allocator_->record(nullptr); }  ///< ends the recording
   void launch();
 
@@ -35,6 +38,7 @@ class Graph {
   Allocator* allocator_;
   Arena arena_;
   std::vector<std::function<void()>> calls_;
+  std::vector<std::shared_ptr<void>> lists_;
   std::unordered_set<Buffer*> held_, written_;
   void* device_ = nullptr;
   bool tried_ = false;

@@ -68,4 +68,14 @@ struct Acc : View {
 struct MaybeIn : In {};
 struct MaybeOut : Out {};
 
+/// As many tensors or numbers as the caller has, for ops that take all parameters at once. Whoever calls owns the memory.
+template <class T> struct List {
+  const T* data = nullptr;
+  int64_t count = 0;
+
+  const T& operator[](int64_t i) const { return data[i]; }
+  const T* begin() const { return data; }
+  const T* end() const { return data + count; }
+};
+
 }  // namespace moe

@@ -4,6 +4,7 @@ import { addon } from './native.js';
 
 type Maybe = Tensor | undefined;
 const idOf = (tensor: Maybe): number => tensor?.id ?? 0;
+const idsOf = (tensors: readonly Maybe[]): Float64Array => Float64Array.from(tensors, idOf);
 const ops = addon.ops;
 
 /** `y[R,N]:f~ x[R,K]:f~ weight[N,K]:f bias[N]:f?` */
@@ -126,20 +127,29 @@ export const linearCrossEntropyTrain = (nll: Tensor, lse: Tensor, dx: Acc, dweig
 /** `ids[R]:i32 logprob[R]:f32 logits[R,V]:f settings[R,4]:f32 top_k[R]:i32 seeds[R,2]:i32 history[R,J]:i32?` */
 export const sample = (ids: Tensor, logprob: Tensor, logits: Tensor, settings: Tensor, topK: Tensor, seeds: Tensor, history: Maybe): void => ops.sample(ids.id, logprob.id, logits.id, settings.id, topK.id, seeds.id, idOf(history));
 
-/** `sum[1]:f64 x[N]:f` */
-export const sumSquares = (sum: Acc, x: Tensor): void => ops.sum_squares(sum.id, sum.beta, x.id);
+/** `sum[1]:f64 x[N]:f*` */
+export const sumSquares = (sum: Acc, x: readonly Tensor[]): void => ops.sum_squares(sum.id, sum.beta, idsOf(x));
 
 /** `sum[1]:f64 a[N]:f32 b[N]:f32` */
 export const dot = (sum: Acc, a: Tensor, b: Tensor): void => ops.dot(sum.id, sum.beta, a.id, b.id);
 
-/** `scale[1]:f32 norm[1]:f32 sum[1]:f64` */
-export const clipScale = (scale: Tensor, norm: Tensor, sum: Tensor, maxNorm: number): void => ops.clip_scale(scale.id, norm.id, sum.id, maxNorm);
+/** `scale[1]:f32 norm[1]:f32 sum[1]:f64 losses[L]:f64?` */
+export const clipScale = (scale: Tensor, norm: Tensor, sum: Tensor, losses: Maybe, maxNorm: number): void => ops.clip_scale(scale.id, norm.id, sum.id, idOf(losses), maxNorm);
 
-/** `master[N]:f copy[N]:bf16? grad[N]:f m[N]:f v[N]:f scale[1]:f32` */
-export const adamw = (master: Tensor, copy: Maybe, grad: Tensor, m: Tensor, v: Tensor, scale: Tensor, lr: number, beta1: number, beta2: number, eps: number, decay: number, correction1: number, correction2: number, seed: number): void => ops.adamw(master.id, idOf(copy), grad.id, m.id, v.id, scale.id, lr, beta1, beta2, eps, decay, correction1, correction2, seed);
+/** `master[N]:f* copy[N]:bf16?* grad[N]:f?* m[N]:f* v[N]:f* scale[1]:f32 rates[4]:f64` */
+export const adamw = (master: readonly Tensor[], copy: readonly Maybe[], grad: readonly Maybe[], m: readonly Tensor[], v: readonly Tensor[], decay: readonly number[], scale: Tensor, rates: Tensor, beta1: number, beta2: number, eps: number): void => ops.adamw(idsOf(master), idsOf(copy), idsOf(grad), idsOf(m), idsOf(v), Float64Array.from(decay), scale.id, rates.id, beta1, beta2, eps);
 
-/** `master[N]:f copy[N]:bf16? grad[N]:f m[N]:u8 root[N]:u8 m_scale[S]:f32 root_scale[S]:f32 scale[1]:f32` */
-export const adamw8bit = (master: Tensor, copy: Maybe, grad: Tensor, m: Tensor, root: Tensor, mScale: Tensor, rootScale: Tensor, scale: Tensor, lr: number, beta1: number, beta2: number, eps: number, decay: number, correction1: number, correction2: number, seed: number): void => ops.adamw_8bit(master.id, idOf(copy), grad.id, m.id, root.id, mScale.id, rootScale.id, scale.id, lr, beta1, beta2, eps, decay, correction1, correction2, seed);
+/** `master[N]:f* copy[N]:bf16?* grad[N]:f?* m[N]:u8* root[N]:u8* m_scale[S]:f32* root_scale[S]:f32* scale[1]:f32 rates[4]:f64` */
+export const adamw8bit = (master: readonly Tensor[], copy: readonly Maybe[], grad: readonly Maybe[], m: readonly Tensor[], root: readonly Tensor[], mScale: readonly Tensor[], rootScale: readonly Tensor[], decay: readonly number[], scale: Tensor, rates: Tensor, beta1: number, beta2: number, eps: number): void => ops.adamw_8bit(idsOf(master), idsOf(copy), idsOf(grad), idsOf(m), idsOf(root), idsOf(mScale), idsOf(rootScale), Float64Array.from(decay), scale.id, rates.id, beta1, beta2, eps);
 
-/** `y[N]:f x[N]:f` */
-export const lerp = (y: Tensor, x: Tensor, t: number): void => ops.lerp(y.id, x.id, t);
+/** `y[N]:f* x[N]:f*` */
+export const lerp = (y: readonly Tensor[], x: readonly Tensor[], t: number): void => ops.lerp(idsOf(y), idsOf(x), t);
+
+/** `y[N]:f64 x[1]:any*` */
+export const stack = (y: Tensor, x: readonly Tensor[]): void => ops.stack(y.id, idsOf(x));
+
+/** `load[E]:i32* counts[E]:i32*` */
+export const addCounts = (load: readonly Tensor[], counts: readonly Tensor[]): void => ops.add_counts(idsOf(load), idsOf(counts));
+
+/** `bias[E]:f32* load[E]:i32* scale[1]:f32` */
+export const routerBias = (bias: readonly Tensor[], load: readonly Tensor[], scale: Tensor, speed: number): void => ops.router_bias(idsOf(bias), idsOf(load), scale.id, speed);

@@ -46,7 +46,7 @@ export interface GraphFacts {
 /** The addon's own functions; the ops of the table are typed in native.gen.ts. */
 export interface Addon {
   readonly abi: number;
-  readonly ops: Readonly<Record<string, (...args: (number | boolean)[]) => void>>;
+  readonly ops: Readonly<Record<string, (...args: (number | boolean | Float64Array)[]) => void>>;
   create(backend: number, dtype: number, weight: number, ...shape: number[]): number;
   view(id: number, offset: number, rank: number, ...shapeThenStride: number[]): number;
   release(ids: Float64Array, count: number): void;

@@ -11,6 +11,28 @@ struct Adam {
   uint64_t seed;
 };
 
+/// The scale that forbids an update (clip_scale): NaN.
+constexpr float kForbidden = __builtin_nanf("");
+
+/// What all parameters of one update have in common.
+struct Step {
+  float lr, beta1, beta2, eps, inverse1, inverse2, scale;
+  uint64_t number;
+
+  Step(const In& scale, const In& rates, float beta1, float beta2, float eps) : beta1(beta1), beta2(beta2), eps(eps), scale(*scale.as<float>()) {
+    const double* r = rates.as<double>();
+    lr = static_cast<float>(r[0]);
+    inverse1 = 1 / static_cast<float>(r[1]);
+    inverse2 = 1 / static_cast<float>(r[2]);
+    number = static_cast<uint64_t>(r[3]);
+  }
+  bool allowed() const { return scale == scale; }
+  /// Of parameter i of `count`: its own decay, and random numbers of its own in every step.
+  Adam of(int64_t i, int64_t count, float decay) const {
+    return {lr, beta1, beta2, eps, decay, inverse1, inverse2, scale, number * static_cast<uint64_t>(count) + static_cast<uint64_t>(i)};
+  }
+};
+
 /// Lane by lane; the compiler makes it one instruction.
 inline vec squareRoot(vec x) {
   float lane[kLanes];

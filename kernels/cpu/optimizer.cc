@@ -3,12 +3,14 @@
 //   adamw   p -= lr*decay*p;  m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g^2
 //           p -= lr * (m/c1) / (sqrt(v/c2) + eps),  g = scale[0] * grad        (Loshchilov & Hutter, arXiv:1711.05101)
 //           a bf16 master is rounded at random (moments.h), so that steps below its precision count on average
-//   clip    norm = sqrt(sum), scale = min(1, max/(norm + 1e-6))
+//   clip    norm = sqrt(sum), scale = min(1, max/(norm + 1e-6)); NaN, which forbids the update, unless norm and losses are finite
 //   lerp    y += t*(x - y)
+//   stack   y_i = x_i, scalars
 //
-// How it runs: blocks of kBlock elements are the tasks; each reads and writes every stream once, so memory bandwidth is
-// the bound (28 bytes a parameter in f32). Sums are taken per block in f64 and added in the order of the blocks.
+// How it runs: blocks of kBlock elements of all parameters are the tasks of one loop; each reads and writes every stream once, so
+// memory bandwidth is the bound (28 bytes a parameter in f32). Sums are taken per block in f64 and added in the order of the blocks.
 #include "adam.h"
+#include "segments.h"
 
 namespace moe::MOE_ISA {
 
@@ -80,28 +82,45 @@ void addTo(const Acc& sum, double value) {
 
 }  // namespace
 
-void adamw(Mut master, MaybeOut copy, In grad, Mut m, Mut v, In scale, float lr, float beta1, float beta2, float eps, float decay,
-           float correction1, float correction2, int64_t seed) {
-  if (m.dtype != v.dtype) throw Error("bad-argument", std::string("adamw: m is ") + name(m.dtype) + " and v is " + name(v.dtype) + "; both must be the same.");
-  const Adam a{lr, beta1, beta2, eps, decay, 1 / correction1, 1 / correction2, *scale.as<float>(), static_cast<uint64_t>(seed)};
-  dispatch(master.dtype, [&](auto p) {
-    dispatch(grad.dtype, m.dtype, [&](auto g, auto s) {
-      using P = decltype(p);
-      using G = decltype(g);
-      using S = decltype(s);
-      blocks(master.size(), [&](int64_t begin, int64_t end) {
-        adamwBlock(a, master.as<P>(), copy ? copy.as<bf16>() : nullptr, grad.as<G>(), m.as<S>(), v.as<S>(), begin, end);
+void adamw(List<Mut> master, List<MaybeOut> copy, List<MaybeIn> grad, List<Mut> m, List<Mut> v, List<float> decay, In scale, In rates,
+           float beta1, float beta2, float eps) {
+  for (int64_t i = 0; i < m.count; i++)
+    if (m[i].dtype != v[i].dtype) throw Error("bad-argument", std::string("adamw: m is ") + name(m[i].dtype) + " and v is " + name(v[i].dtype) + "; both must be the same.");
+  const Step step(scale, rates, beta1, beta2, eps);
+  if (!step.allowed()) return;
+  const auto size = [&](int64_t i) { return grad[i] ? master[i].size() : 0; };
+  overSegments(segmentTable(master.count), master.count, kBlock, size, [&](int64_t i, int64_t begin, int64_t end, int64_t) {
+    const Adam a = step.of(i, master.count, decay[i]);
+    dispatch(master[i].dtype, [&](auto p) {
+      dispatch(grad[i].dtype, m[i].dtype, [&](auto g, auto s) {
+        using P = decltype(p);
+        using G = decltype(g);
+        using S = decltype(s);
+        adamwBlock(a, master[i].as<P>(), copy[i] ? copy[i].as<bf16>() : nullptr, grad[i].as<G>(), m[i].as<S>(), v[i].as<S>(), begin, end);
       });
     });
   });
 }
 
-void sum_squares(Acc sum, In x) {
+void sum_squares(Acc sum, List<In> x) {
   if (!sum) return;
-  dispatch(x.dtype, [&](auto t) {
-    using T = decltype(t);
-    addTo(sum, sumOfBlocks(x.size(), [&](int64_t begin, int64_t end) { return products(x.as<T>(), x.as<T>(), begin, end); }));
+  int64_t tasks = 0;
+  for (const In& one : x) tasks += divideUp(one.size(), kBlock);
+  int64_t* first = segmentTable(x.count, tasks);
+  auto* partial = reinterpret_cast<double*>(first + x.count + 1);
+  overSegments(first, x.count, kBlock, [&](int64_t i) { return x[i].size(); }, [&](int64_t i, int64_t begin, int64_t end, int64_t task) {
+    dispatch(x[i].dtype, [&](auto t) {
+      using T = decltype(t);
+      partial[task] = products(x[i].as<T>(), x[i].as<T>(), begin, end);
+    });
   });
+  double total = sum.beta == 0 ? 0 : *sum.as<double>();
+  for (int64_t i = 0; i < x.count; i++) {  // each tensor's own sum first: the order that a call a tensor would have
+    double own = 0;
+    for (int64_t task = first[i]; task < first[i + 1]; task++) own += partial[task];
+    total += own;
+  }
+  *sum.as<double>() = total;
 }
 
 void dot(Acc sum, In a, In b) {
@@ -109,24 +128,34 @@ void dot(Acc sum, In a, In b) {
   addTo(sum, sumOfBlocks(a.size(), [&](int64_t begin, int64_t end) { return products(a.as<float>(), b.as<float>(), begin, end); }));
 }
 
-void clip_scale(Out scale, Out norm, In sum, float max_norm) {
+void clip_scale(Out scale, Out norm, In sum, MaybeIn losses, float max_norm) {
   const double length = std::sqrt(*sum.as<double>());
   *norm.as<float>() = static_cast<float>(length);
   const double factor = max_norm > 0 ? max_norm / (length + 1e-6) : 1;
   *scale.as<float>() = static_cast<float>(factor < 1 ? factor : 1);
+  bool finite = std::isfinite(*norm.as<float>());
+  for (int64_t i = 0; losses && i < losses.size(); i++) finite &= std::isfinite(losses.as<double>()[i]);
+  if (!finite) *scale.as<float>() = kForbidden;
 }
 
-void lerp(Mut y, In x, float t) {
-  dispatch(y.dtype, [&](auto a) {
-    dispatch(x.dtype, [&](auto b) {
-      using A = decltype(a);
-      using B = decltype(b);
-      blocks(y.size(), [&](int64_t begin, int64_t end) {
-        A* to = y.as<A>() + begin;
-        map(to, end - begin, [t](vec old, vec next) { return old + t * (next - old); }, static_cast<const A*>(to), x.as<B>() + begin);
+void lerp(List<Mut> y, List<In> x, float t) {
+  overSegments(segmentTable(y.count), y.count, kBlock, [&](int64_t i) { return y[i].size(); }, [&](int64_t i, int64_t begin, int64_t end, int64_t) {
+    dispatch(y[i].dtype, [&](auto a) {
+      dispatch(x[i].dtype, [&](auto b) {
+        using A = decltype(a);
+        using B = decltype(b);
+        A* to = y[i].as<A>() + begin;
+        map(to, end - begin, [t](vec old, vec next) { return old + t * (next - old); }, static_cast<const A*>(to), x[i].as<B>() + begin);
       });
     });
   });
+}
+
+void stack(Out y, List<In> x) {
+  if (y.size() != x.count) throw Error("bad-argument", "stack: y has " + std::to_string(y.size()) + " places for " + std::to_string(x.count) + " numbers.");
+  for (const In& one : x)
+    if (one.dtype != DType::f32 && one.dtype != DType::f64) throw Error("bad-argument", std::string("stack: x is ") + name(one.dtype) + ", but f32 or f64 is expected.");
+  for (int64_t i = 0; i < x.count; i++) y.as<double>()[i] = x[i].dtype == DType::f64 ? *x[i].as<double>() : static_cast<double>(*x[i].as<float>());
 }
 
 }  // namespace moe::MOE_ISA

@@ -1,8 +1,9 @@
 // adamw_8bit: AdamW with moments in 8 bits (moments.h), masters in f32 or, rounded at random, in bf16.
 //
-// How it runs: a task takes some blocks of 256 elements; each is widened to f32, updated (adam.h), and written back with new
+// How it runs: a task takes some blocks of 256 elements of a parameter; each is widened to f32, updated (adam.h), and written back with new
 // scales. What bounds it: the arithmetic of the codes.
 #include "adam.h"
+#include "segments.h"
 
 namespace moe::MOE_ISA {
 
@@ -61,26 +62,30 @@ template <class P, class G> void updateBlock(const Adam& a, Moments& state, P* p
 
 }  // namespace
 
-void adamw_8bit(Mut master, MaybeOut copy, In grad, Mut m, Mut root, Mut m_scale, Mut root_scale, In scale, float lr, float beta1, float beta2, float eps,
-                float decay, float correction1, float correction2, int64_t seed) {
-  const int64_t size = master.size(), count = divideUp(size, int64_t{moments::kBlock});
-  if (m_scale.size() != count)
-    throw Error("bad-argument", "adamw_8bit: m_scale has " + std::to_string(m_scale.size()) + " scales, but " + std::to_string(size) + " parameters have " + std::to_string(count) + " blocks of 256.");
-  const Adam a{lr, beta1, beta2, eps, decay, 1 / correction1, 1 / correction2, *scale.as<float>(), static_cast<uint64_t>(seed)};
-  dispatch(master.dtype, grad.dtype, [&](auto tp, auto tg) {
-    using P = decltype(tp);
-    using G = decltype(tg);
-    parallel::loop(divideUp(count, kTaskBlocks), [&](int64_t task, int) {
-      const int64_t end = (task + 1) * kTaskBlocks < count ? (task + 1) * kTaskBlocks : count;
-      for (int64_t b = task * kTaskBlocks; b < end; b++) {
-        const int64_t begin = b * moments::kBlock;
-        const int n = static_cast<int>(size - begin < moments::kBlock ? size - begin : moments::kBlock);
+void adamw_8bit(List<Mut> master, List<MaybeOut> copy, List<MaybeIn> grad, List<Mut> m, List<Mut> root, List<Mut> m_scale, List<Mut> root_scale,
+                List<float> decay, In scale, In rates, float beta1, float beta2, float eps) {
+  for (int64_t i = 0; i < master.count; i++) {
+    const int64_t size = master[i].size(), count = divideUp(size, moments::kBlock);
+    if (m_scale[i].size() != count)
+      throw Error("bad-argument", "adamw_8bit: m_scale has " + std::to_string(m_scale[i].size()) + " scales, but " + std::to_string(size) + " parameters have " + std::to_string(count) + " blocks of 256.");
+  }
+  const Step step(scale, rates, beta1, beta2, eps);
+  if (!step.allowed()) return;
+  const auto size = [&](int64_t i) { return grad[i] ? master[i].size() : 0; };
+  overSegments(segmentTable(master.count), master.count, kTaskBlocks * moments::kBlock, size, [&](int64_t i, int64_t first, int64_t end, int64_t) {
+    const Adam a = step.of(i, master.count, decay[i]);
+    dispatch(master[i].dtype, grad[i].dtype, [&](auto tp, auto tg) {
+      using P = decltype(tp);
+      using G = decltype(tg);
+      for (int64_t begin = first; begin < end; begin += moments::kBlock) {
+        const int64_t b = begin / moments::kBlock;
+        const int n = static_cast<int>(end - begin < moments::kBlock ? end - begin : moments::kBlock);
         Moments state;
         uint32_t words[moments::kBlock];
-        widenBlock(state, m.as<uint8_t>() + begin, root.as<uint8_t>() + begin, m_scale.as<float>()[b], root_scale.as<float>()[b], n);
-        updateBlock(a, state, master.as<P>(), copy ? copy.as<bf16>() : nullptr, grad.as<G>(), begin, n);
+        widenBlock(state, m[i].as<uint8_t>() + begin, root[i].as<uint8_t>() + begin, m_scale[i].as<float>()[b], root_scale[i].as<float>()[b], n);
+        updateBlock(a, state, master[i].as<P>(), copy[i] ? copy[i].as<bf16>() : nullptr, grad[i].as<G>(), begin, n);
         randomWords(words, a.seed, begin, n);
-        narrowBlock(state, m.as<uint8_t>() + begin, root.as<uint8_t>() + begin, m_scale.as<float>()[b], root_scale.as<float>()[b], words, n);
+        narrowBlock(state, m[i].as<uint8_t>() + begin, root[i].as<uint8_t>() + begin, m_scale[i].as<float>()[b], root_scale[i].as<float>()[b], words, n);
       }
     });
   });

@@ -2,12 +2,28 @@
 #pragma once
 #include "../moments.h"
 #include "random.cuh"
+#include "segments.cuh"
 
 namespace moe::cuda {
 
 struct Adam {
   float lr, beta1, beta2, eps, decay, inverse1, inverse2;
   uint64_t seed;
+};
+
+/// What all parameters of an update have in common: numbers of the run, and where the device has those of the step.
+struct Step {
+  const float* scale;   ///< NaN: nothing is to change
+  const double* rates;  ///< learning rate, 1 - beta1^t, 1 - beta2^t, t
+  float beta1, beta2, eps;
+  uint64_t parameters;
+
+  __device__ __forceinline__ bool allowed() const { return *scale == *scale; }
+  /// Of parameter `place`, which draws random numbers of its own in every step.
+  __device__ __forceinline__ Adam of(int place, float decay) const {
+    return {static_cast<float>(rates[0]), beta1, beta2, eps, decay, 1 / static_cast<float>(rates[1]), 1 / static_cast<float>(rates[2]),
+            static_cast<uint64_t>(rates[3]) * parameters + static_cast<uint64_t>(place)};
+  }
 };
 
 __device__ __forceinline__ void update(const Adam& a, float& p, float g, float& m, float& v) {

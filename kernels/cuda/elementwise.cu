@@ -1,5 +1,5 @@
 // add       y = a + b                    axpy   y = beta*y + a*x
-// multiply  y = beta*y + a*b             lerp   y += t (x - y)
+// multiply  y = beta*y + a*b
 // copy      y = x, f32 <-> bf16, any other dtype to itself
 // fill      y = value
 //
@@ -46,19 +46,6 @@ template <class Y, class A, class B> struct Multiply {
 #pragma unroll
     for (int i = 0; i < n; i++) v.at[i] *= other.at[i];
     accumulate<n>(y.at(row, col), v, beta);
-  }
-};
-
-template <class Y, class X> struct Lerp {
-  Rows<Y> y;
-  Rows<const X> x;
-  float t;
-  template <int n> __device__ void run(int64_t row, int64_t col) const {
-    Floats<n> v = load<n>(y.at(row, col));
-    const Floats<n> target = load<n>(x.at(row, col));
-#pragma unroll
-    for (int i = 0; i < n; i++) v.at[i] += t * (target.at[i] - v.at[i]);
-    store<n>(y.at(row, col), v);
   }
 };
 
@@ -128,16 +115,6 @@ void multiply(Acc y, In a, In b) {
         using B = decltype(tb);
         forEach(plane(y, a, b), Multiply<Y, A, B>{rowsOf<Y>(y), rowsOf<const A>(a), rowsOf<const B>(b), y.beta});
       });
-    });
-  });
-}
-
-void lerp(Mut y, In x, float t) {
-  dispatch(y.dtype, [&](auto ty) {
-    dispatch(x.dtype, [&](auto tx) {
-      using Y = decltype(ty);
-      using X = decltype(tx);
-      forEach(plane(y, x), Lerp<Y, X>{rowsOf<Y>(y), rowsOf<const X>(x), t});
     });
   });
 }

@@ -2,23 +2,24 @@
 //
 // How it runs and what bounds it: memory; 18 bytes a parameter with an f32 master and gradient and a bf16 copy. A warp takes a block
 // of 256 elements, 8 to a lane: it widens the state, updates, finds the new scales by shuffles and writes the codes, so the state
-// is read and written once. The random words cost some 15 integer instructions an element.
+// is read and written once. All parameters of one type go in one launch (segments.cuh). The random words cost some 15 integer instructions an element.
 #include "adam.cuh"
 
 namespace moe::cuda {
 
 namespace {
 
-constexpr int kThreads = 256, kEach = moments::kBlock / kLanes;
+constexpr int kThreads = 128, kEach = moments::kBlock / kLanes;
 
-template <class P, class G> struct State8 {
+template <class P, class G> struct Parameter8 {
   P* p;
   bf16* copy;
   const G* grad;
   uint8_t *m, *root;
   float *mScale, *rootScale;
-  const float* scale;
   int64_t size;
+  float decay;
+  int place;
   bool wide;
 };
 
@@ -52,16 +53,16 @@ template <class T> __device__ __forceinline__ void storeSome(T* p, int64_t at, c
 __device__ __forceinline__ float rounded(float x, uint32_t, float*) { return x; }
 __device__ __forceinline__ bf16 rounded(float x, uint32_t word, bf16*) { return {moments::roundedAtRandom(__float_as_uint(x), moments::parameterNoise(word))}; }
 
-template <class P, class G> __global__ void __launch_bounds__(kThreads) adam8Kernel(Adam a, State8<P, G> s) {
+/// A warp's block of a parameter.
+template <class P, class G> __device__ __forceinline__ void updateBlock(const Parameter8<P, G>& s, const Adam& a, float factor, int64_t block) {
   const int lane = threadIdx.x % kLanes;
-  const int64_t block = blockIdx.x * int64_t{kThreads / kLanes} + threadIdx.x / kLanes, at = block * moments::kBlock + lane * kEach;
-  if (block * moments::kBlock >= s.size) return;  // whole warps leave
+  const int64_t at = block * moments::kBlock + lane * kEach;
   const int count = static_cast<int>(most(least(s.size - at, int64_t{kEach}), int64_t{0}));
   const bool wide = s.wide && count == kEach;
   Floats<kEach> x = loadSome(s.p, at, count, wide);
   const Floats<kEach> g = loadSome(s.grad, at, count, wide);
   const Bytes oldM = loadSome(s.m, at, count, wide), oldRoot = loadSome(s.root, at, count, wide);
-  const float factor = *s.scale, mScale = s.mScale[block], rootScale = s.rootScale[block];
+  const float mScale = s.mScale[block], rootScale = s.rootScale[block];
   Floats<kEach> m, root;
   float mMost = 0, rootMost = 0;
 #pragma unroll
@@ -100,23 +101,43 @@ template <class P, class G> __global__ void __launch_bounds__(kThreads) adam8Ker
   }
 }
 
+template <class P, class G>
+__global__ void __launch_bounds__(kThreads, 6) adam8Kernel(const __grid_constant__ Segments<Parameter8<P, G>> all, Step step) {
+  if (!step.allowed()) return;
+  constexpr int kWarps = kThreads / kLanes, kBlocks = kTile / moments::kBlock;
+  const int i = segmentOf(all, blockIdx.x);
+  const Parameter8<P, G>& s = all.at[i];
+  const Adam a = step.of(s.place, s.decay);
+  const int64_t first = int64_t{static_cast<int>(blockIdx.x) - all.first[i]} * kBlocks;
+#pragma unroll 1
+  for (int64_t block = first + threadIdx.x / kLanes; block < first + kBlocks && block * moments::kBlock < s.size; block += kWarps)
+    updateBlock(s, a, *step.scale, block);
+}
+
 }  // namespace
 
-void adamw_8bit(Mut master, MaybeOut copy, In grad, Mut m, Mut root, Mut m_scale, Mut root_scale, In scale, float lr, float beta1, float beta2, float eps,
-                float decay, float correction1, float correction2, int64_t seed) {
-  const int64_t size = master.size(), count = divideUp(size, int64_t{moments::kBlock});
-  if (m_scale.size() != count)
-    throw Error("bad-argument", "adamw_8bit: m_scale has " + std::to_string(m_scale.size()) + " scales, but " + std::to_string(size) + " parameters have " + std::to_string(count) + " blocks of 256.");
-  const Adam a{lr, beta1, beta2, eps, decay, 1 / correction1, 1 / correction2, static_cast<uint64_t>(seed)};
-  bool wide = true;
-  for (const void* p : {master.data, copy.data, const_cast<void*>(grad.data), m.data, root.data}) wide &= reinterpret_cast<uintptr_t>(p) % 16 == 0;
-  dispatch(master.dtype, [&](auto tp) {
-    dispatch(grad.dtype, [&](auto tg) {
+void adamw_8bit(List<Mut> master, List<MaybeOut> copy, List<MaybeIn> grad, List<Mut> m, List<Mut> root, List<Mut> m_scale, List<Mut> root_scale,
+                List<float> decay, In scale, In rates, float beta1, float beta2, float eps) {
+  for (int64_t i = 0; i < master.count; i++) {
+    const int64_t size = master[i].size(), count = divideUp(size, int64_t{moments::kBlock});
+    if (m_scale[i].size() != count)
+      throw Error("bad-argument", "adamw_8bit: m_scale has " + std::to_string(m_scale[i].size()) + " scales, but " + std::to_string(size) + " parameters have " + std::to_string(count) + " blocks of 256.");
+  }
+  const Step step{scale.as<float>(), rates.as<double>(), beta1, beta2, eps, static_cast<uint64_t>(master.count)};
+  forFloats([&](auto tp, DType kindP) {
+    forFloats([&](auto tg, DType kindG) {
       using P = decltype(tp);
       using G = decltype(tg);
-      const State8<P, G> s{master.as<P>(), static_cast<bf16*>(copy.data), grad.as<G>(), m.as<uint8_t>(), root.as<uint8_t>(),
-                           m_scale.as<float>(), root_scale.as<float>(), scale.as<float>(), size, wide};
-      launch(adam8Kernel<P, G>, blocks(divideUp(count, int64_t{kThreads / kLanes})), kThreads, 0, a, s);
+      auto batches = batchesOf<Parameter8<P, G>>([&](const auto& all, unsigned grid) { launch(adam8Kernel<P, G>, grid, kThreads, 0, all, step); });
+      for (int64_t i = 0; i < master.count; i++) {
+        if (!grad[i] || master[i].dtype != kindP || grad[i].dtype != kindG) continue;
+        auto* const to = static_cast<bf16*>(copy[i].data);
+        const bool wide = aligned(master[i].as<P>(), to, grad[i].as<G>(), m[i].as<uint8_t>(), root[i].as<uint8_t>());
+        batches.add({master[i].as<P>(), to, grad[i].as<G>(), m[i].as<uint8_t>(), root[i].as<uint8_t>(), m_scale[i].as<float>(), root_scale[i].as<float>(),
+                     master[i].size(), decay[i], static_cast<int>(i), wide},
+                    divideUp(master[i].size(), int64_t{kTile}));
+      }
+      batches.flush();
     });
   });
 }

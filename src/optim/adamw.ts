@@ -32,13 +32,11 @@ export interface Trained {
 interface Slot extends Trained {
   /** What the updates go to: f32 values, or the parameter itself when it is f32 or has no master. */
   readonly master: Tensor;
-  /** The moments and, in 8 bits, their scales, by the name they are saved under; v is kept as its root in 8 bits. */
+  /** By the name they are saved under: m and v; in 8 bits m, root (of v), and their scales m_scale and root_scale. */
   readonly moments: Moments;
 }
 
-type Moments =
-  | { readonly m: Tensor; readonly v: Tensor }
-  | { readonly m: Tensor; readonly root: Tensor; readonly m_scale: Tensor; readonly root_scale: Tensor };
+type Moments = Readonly<Record<string, Tensor>>;
 
 /** Moments that share a scale in 8 bits (kernels/moments.h). */
 const MOMENT_BLOCK = 256;
@@ -53,10 +51,16 @@ export interface Clipped {
  * read from the parameters; clip() comes between the backward pass and step(). 8-bit moments: Dettmers et al.,
  * arXiv:2110.02861. Without masters bf16 parameters are rounded at random, up with the probability of what is cut off. All
  * chance comes from the count of steps and the parameter's place, so a run that is continued draws the same.
+ *
+ * All parameters are updated by one call. What changes from step to step lies on the device, so the call can be part of a
+ * recorded step: prepare() before it, measure() and update() in it, and `steps` counted up when it has happened.
  */
 export class AdamW {
   private readonly slots: readonly Slot[];
-  private readonly scale: Tensor; // [1] factor that clipping found
+  private readonly decays: readonly number[]; // by slot
+  private readonly rates: Tensor; // [4] learning rate, 1 - beta1^t, 1 - beta2^t, t
+  /** The factor that measure() found [1], on the device: NaN when the next update is forbidden. */
+  readonly scale: Tensor;
   /** Updates made so far: t in the bias corrections. */
   steps = 0;
 
@@ -66,7 +70,9 @@ export class AdamW {
     private readonly device: Device,
   ) {
     this.slots = permanent(() => tagged('optimizer', () => parameters.map((p) => makeSlot(p, config))));
+    this.decays = parameters.map((p) => (p.decay ? config.decay : 0));
     this.scale = keep(from(Float32Array.of(1), [1], { device }));
+    this.rates = keep(from(new Float64Array(4), [4], { device }));
   }
 
   /** Forgets the gradients; the next backward pass starts over. */
@@ -81,57 +87,48 @@ export class AdamW {
 
   /**
    * The global norm over all gradients [1], and the factor min(1, max / (norm + 1e-6)) that the next step applies. With max 0
-   * nothing is clipped. The sum of squares is taken in f64. All of it stays on the device.
+   * nothing is clipped. Unless the norm, and the losses [L] where they are given, are finite, the next step changes nothing. The
+   * sum of squares is taken in f64. All of it stays on the device.
    */
-  measure(max: number): Tensor {
+  measure(max: number, losses?: Tensor): Tensor {
     return scope(() => {
       const sum = zeros([1], { dtype: 'f64', device: this.device });
-      for (const g of this.gradients()) native.sumSquares({ id: sum.id, beta: 1 }, g);
+      const gradients = this.gradients().filter((g) => g !== undefined);
+      if (gradients.length > 0) native.sumSquares({ id: sum.id, beta: 1 }, gradients);
       const norm = empty([1], { device: this.device });
-      native.clipScale(this.scale, norm, sum, max);
+      native.clipScale(this.scale, norm, sum, losses, max);
       return norm;
     });
   }
 
   /** One update with that learning rate. Parameters without a gradient since the last reset stay as they are. */
   step(lr: number): void {
+    this.prepare(lr);
+    this.update();
     this.steps++;
-    const { beta1, beta2, eps, decay } = this.config;
-    const correction1 = 1 - beta1 ** this.steps;
-    const correction2 = 1 - beta2 ** this.steps;
+  }
+
+  /** Writes the numbers of the coming update to the device. */
+  prepare(lr: number): void {
+    const { beta1, beta2 } = this.config;
+    const t = this.steps + 1;
+    this.rates.write(Float64Array.of(lr, 1 - beta1 ** t, 1 - beta2 ** t, t));
+  }
+
+  /** The update that was prepared, all of it on the device. */
+  update(): void {
+    const { beta1, beta2, eps } = this.config;
+    const { slots, decays, scale, rates } = this;
     scope(() => {
-      this.slots.forEach(({ tensor, master, moments, decay: decays }, place) => {
-        const g = tensor.gradient?.value(tensor.shape);
-        if (!g) return;
-        const copy = master === tensor ? undefined : tensor;
-        const own = decays ? decay : 0;
-        const seed = this.steps * this.slots.length + place;
-        if ('v' in moments) {
-          const { m, v } = moments;
-          native.adamw(master, copy, g, m, v, this.scale, lr, beta1, beta2, eps, own, correction1, correction2, seed);
-        } else {
-          const { m, root, m_scale: ms, root_scale: rs } = moments;
-          const { scale } = this;
-          native.adamw8bit(
-            master,
-            copy,
-            g,
-            m,
-            root,
-            ms,
-            rs,
-            scale,
-            lr,
-            beta1,
-            beta2,
-            eps,
-            own,
-            correction1,
-            correction2,
-            seed,
-          );
-        }
-      });
+      const gradients = this.gradients();
+      if (gradients.every((g) => g === undefined)) return;
+      const masters = slots.map((s) => s.master);
+      const copies = slots.map((s) => (s.master === s.tensor ? undefined : s.tensor));
+      const of = (kind: string) => slots.map(({ moments }) => moments[kind]!);
+      if (this.config.moments === 'u8') {
+        const [m, root, ms, rs] = [of('m'), of('root'), of('m_scale'), of('root_scale')];
+        native.adamw8bit(masters, copies, gradients, m, root, ms, rs, decays, scale, rates, beta1, beta2, eps);
+      } else native.adamw(masters, copies, gradients, of('m'), of('v'), decays, scale, rates, beta1, beta2, eps);
     });
   }
 
@@ -174,13 +171,12 @@ export class AdamW {
       for (const t of Object.values(moments)) t.dispose();
     }
     this.scale.dispose();
+    this.rates.dispose();
   }
 
-  private *gradients(): Generator<Tensor> {
-    for (const { tensor } of this.slots) {
-      const g = tensor.gradient?.value(tensor.shape);
-      if (g) yield g;
-    }
+  /** By slot; undefined where none arrived since the last reset. */
+  private gradients(): (Tensor | undefined)[] {
+    return this.slots.map(({ tensor }) => tensor.gradient?.value(tensor.shape));
   }
 }
 

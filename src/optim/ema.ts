@@ -25,7 +25,8 @@ export class Ema {
   }
 
   update(): void {
-    for (const [values, average] of this.averages) native.lerp(average, values, 1 - this.decay);
+    if (this.averages.size === 0) return;
+    native.lerp([...this.averages.values()], [...this.averages.keys()], 1 - this.decay);
   }
 
   /** The average of a parameter's values. */

@@ -26,6 +26,7 @@ const users: Readonly<Record<string, readonly string[]>> = {
   'gemm/common.cuh': ['gemm/tensor.cu', 'gemm/plain.cu'],
   'cuda.cuh': ['optimizer.cu', 'balance.cu'],
   'adam.cuh': ['optimizer.cu', 'optimizer_8bit.cu'],
+  'segments.cuh': ['optimizer.cu', 'router_bias.cu'],
 };
 
 /** One line of compile_commands.json. */
@@ -108,6 +109,7 @@ describe.skipIf(!built)(`planted bugs${built ? '' : ' (no emulator build in buil
     'attention_forward.cu',
     'decode.cu',
     'optimizer_8bit.cu',
+    'segments.cuh',
   ])
     it(`an untouched copy of ${file} is not taken for one`, { timeout: 180_000 }, () => {
       const same = mutants.find((m) => m.file === file)!;

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -17,8 +17,26 @@ const limits: Readonly<Record<string, number>> = {
   'attention_forward.cu': 255,
   'attention_backward.cu': 255,
   'decode.cu': 128,
+  'optimizer.cu': 64,
+  'optimizer_8bit.cu': 80,
 };
 const architectures = ['80', '90a'];
+
+describe('the table of kernels/README.md', () => {
+  const rows = readFileSync(join(packageRoot, 'kernels', 'README.md'), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('| '));
+  const sources = readdirSync(join(packageRoot, 'kernels', 'cuda'), { recursive: true, encoding: 'utf8' });
+  it.each(sources.filter((f) => f.endsWith('.cu')))('has a row for the kernels of %s', (file) => {
+    const text = readFileSync(join(packageRoot, 'kernels', 'cuda', file), 'utf8');
+    const own = /__global__|forEach\(/.test(text);
+    expect(rows.some((row) => row.includes(`\`${file}\``)) || !own).toBe(true);
+  });
+  it('names only files that exist', () => {
+    const named = rows.flatMap((row) => [...row.matchAll(/`([\w/]+\.cu)`/g)].map((m) => m[1]!));
+    expect(named.filter((file) => !sources.includes(file))).toEqual([]);
+  });
+});
 
 const nvcc = spawnSync('nvcc', ['--version']).status === 0;
 

@@ -118,26 +118,24 @@ describe.each(devices())('AdamW with 8-bit moments on $name', (device) => {
   });
 
   it('refuses scales of another count', () => {
-    const t = (n: number, dtype: 'f32' | 'u8' = 'f32') => zeros([n], { dtype, device });
+    const t = (n: number, dtype: 'f32' | 'f64' | 'u8' = 'f32') => zeros([n], { dtype, device });
+    const rates = () => t(4, 'f64');
     expect(() =>
       scope(() =>
         native.adamw8bit(
-          t(300),
-          undefined,
-          t(300),
-          t(300, 'u8'),
-          t(300, 'u8'),
+          [t(300)],
+          [undefined],
+          [t(300)],
+          [t(300, 'u8')],
+          [t(300, 'u8')],
+          [t(1)],
+          [t(1)],
+          [0],
           t(1),
-          t(1),
-          t(1),
-          0,
+          rates(),
           0.9,
           0.95,
           1e-8,
-          0,
-          1,
-          1,
-          0,
         ),
       ),
     ).toThrow(/m_scale has 1 scales, but 300 parameters have 2 blocks of 256/);

@@ -9,7 +9,7 @@ describe.each(devices())('on $name', (device) => {
       const values = randomValues([70_001], 1);
       const x = from(Float32Array.from(values), [70_001], { device });
       const sum = from(Float64Array.of(10), [1], { device });
-      native.sumSquares({ id: sum.id, beta: 1 }, x);
+      native.sumSquares({ id: sum.id, beta: 1 }, [x]);
       const exact = Float32Array.from(values).reduce((s, v) => s + v * v, 10);
       expect(Math.abs(sum.item() / exact - 1)).toBeLessThan(1e-9);
       native.dot({ id: sum.id, beta: 0 }, x, x);
@@ -20,7 +20,7 @@ describe.each(devices())('on $name', (device) => {
     scope(() => {
       const [scale, norm] = [empty([1], { device }), empty([1], { device })];
       const clip = (sum: number, max: number) => {
-        native.clipScale(scale, norm, from(Float64Array.of(sum), [1], { device }), max);
+        native.clipScale(scale, norm, from(Float64Array.of(sum), [1], { device }), undefined, max);
         return [norm.item(), scale.item()];
       };
       expect(clip(16, 1)[0]).toBe(4);
@@ -32,7 +32,7 @@ describe.each(devices())('on $name', (device) => {
   it('lerp moves a part of the way', () =>
     scope(() => {
       const y = from(Float32Array.of(0, 10, -4), [3], { device });
-      native.lerp(y, from(Float32Array.of(1, 20, -4), [3], { device }), 0.25);
+      native.lerp([y], [from(Float32Array.of(1, 20, -4), [3], { device })], 0.25);
       expect([...y.read()]).toEqual([0.25, 12.5, -4]);
     }));
 });

@@ -44,7 +44,7 @@ function makeWork(on: Device) {
       const y = linear(rmsnorm(x, gain), weight);
       const loss = empty([1], { dtype: 'f64', device: on });
       native.dot({ id: loss.id, beta: 0 }, y, ones);
-      native.sumSquares({ id: loss.id, beta: 1 }, y);
+      native.sumSquares({ id: loss.id, beta: 1 }, [y]);
       return { losses: [y].map(() => loss) };
     });
     return losses[0]!;

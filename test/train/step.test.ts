@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { type Batch, IGNORE, shiftOnce } from '../../src/data/index.js';
 import { createModel, parametersOf } from '../../src/models/codec.js';
 import { deepseekV3, deepseekV3Presets } from '../../src/models/deepseek_v3.js';
+import type { Model } from '../../src/models/family.js';
 import { AdamW } from '../../src/optim/adamw.js';
 import { device } from '../../src/tensor/index.js';
-import { trainStep, updateBiases } from '../../src/train/step.js';
+import { StepGraphs, trainStep } from '../../src/train/step.js';
 import { randomValues, relativeError } from '../ops/harness.js';
 import { tinyExperts } from '../tiny_models.js';
 
@@ -33,23 +34,28 @@ function unevenBatch(rows: number, length: number): Batch {
   };
 }
 
-function stepWith(accumulate: number, recompute = false): { weights: Float32Array[]; loss: number; norm: number } {
-  const model = createModel(deepseekV3, config, { device: cpu, dtype: 'f32', seed: 5, train: true });
+const OPTIONS = {
+  device: cpu,
+  lr: 0.01,
+  clip: 1,
+  accumulate: 1,
+  mtpWeight: 0.3,
+  balance: true,
+  recompute: false,
+  biasSpeed: 0.01,
+};
+
+function optimizerFor<C, W>(model: Model<C, W>): AdamW {
   const trained = parametersOf(model as never)
     .filter(({ param }) => !param.buffer)
     .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
-  const optimizer = new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-3, decay: 0.1, moments: 'f32' }, cpu);
-  const options = {
-    device: cpu,
-    lr: 0.01,
-    clip: 1,
-    accumulate,
-    mtpWeight: 0.3,
-    balance: true,
-    recompute,
-    biasSpeed: 0.01,
-  };
-  const result = trainStep(model, optimizer, unevenBatch(32, 8), options);
+  return new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-3, decay: 0.1, moments: 'f32' }, cpu);
+}
+
+function stepWith(accumulate: number, recompute = false): { weights: Float32Array[]; loss: number; norm: number } {
+  const model = createModel(deepseekV3, config, { device: cpu, dtype: 'f32', seed: 5, train: true });
+  const optimizer = optimizerFor(model);
+  const result = trainStep(model, optimizer, unevenBatch(32, 8), { ...OPTIONS, accumulate, recompute });
   const weights = parametersOf(model as never).map(({ tensor }) => tensor.read());
   optimizer.dispose();
   for (const { tensor } of parametersOf(model as never)) tensor.dispose();
@@ -72,13 +78,45 @@ describe('a training step', () => {
     expect(stepWith(2, true)).toEqual(stepWith(2, false));
   });
 
-  it('moves router biases against the load', () => {
-    const model = createModel(deepseekV3, config, { device: cpu, dtype: 'f32', seed: 5, train: false });
-    updateBiases(model, new Map([[1, Float64Array.of(10, 2, 4, 4)]]), 0.25); // mean 5
+  it('moves router biases against the load of all micro-batches', () => {
+    const model = createModel(deepseekV3, config, { device: cpu, dtype: 'f32', seed: 5, train: true });
     const biases = deepseekV3.routerBiases!(model.weights);
+    const before = biases.map(({ bias }) => bias.read());
+    const optimizer = optimizerFor(model);
+    const { loads } = trainStep(model, optimizer, unevenBatch(6, 8), { ...OPTIONS, accumulate: 3, biasSpeed: 0.25 });
     expect(biases.map((b) => b.layer)).toEqual([1, 2]);
-    expect([...biases[0]!.bias.read()]).toEqual([-0.25, 0.25, 0.25, 0.25]);
-    expect([...biases[1]!.bias.read()]).toEqual([0, 0, 0, 0]);
+    biases.forEach(({ layer, bias }, i) => {
+      const load = loads.get(layer)!;
+      const mean = load.reduce((a, b) => a + b, 0) / load.length;
+      expect(mean).toBe((48 * 2) / 4); // tokens, experts of each, experts
+      expect([...bias.read()]).toEqual([...before[i]!].map((b, e) => b + 0.25 * Math.sign(mean - load[e]!)));
+    });
+    optimizer.dispose();
+    for (const { tensor } of parametersOf(model as never)) tensor.dispose();
+  });
+
+  it.each([false, true])('changes nothing when the loss is not finite (recorded %s)', (recorded) => {
+    const model = createModel(deepseekV3, config, { device: cpu, dtype: 'f32', seed: 5, train: true });
+    const optimizer = optimizerFor(model);
+    const graphs = recorded ? new StepGraphs() : undefined;
+    const bytes = () => [
+      ...parametersOf(model as never).map(({ tensor }) => tensor.readBytes()),
+      ...optimizer.state().map(([, tensor]) => tensor.readBytes()),
+    ];
+    const step = () => trainStep(model, optimizer, unevenBatch(4, 8), { ...OPTIONS, accumulate: 2 }, graphs);
+    for (let i = 0; i < 3; i++) step();
+    const [norm] = parametersOf(model as never).filter(({ path }) => /norm/.test(path));
+    const values = norm!.tensor.read();
+    norm!.tensor.write(values.map(() => Number.POSITIVE_INFINITY));
+    const spoilt = bytes();
+    expect(step).toThrow(/The loss is NaN and the gradient's norm NaN; nothing was updated/);
+    expect(bytes()).toEqual(spoilt);
+    expect(optimizer.steps).toBe(3);
+    norm!.tensor.write(values);
+    expect(Number.isFinite(step().loss)).toBe(true);
+    expect(optimizer.steps).toBe(4);
+    graphs?.dispose();
+    optimizer.dispose();
     for (const { tensor } of parametersOf(model as never)) tensor.dispose();
   });
 });

@@ -17,6 +17,9 @@ cudaStream_t stream();
 /// @throws Error("internal") with CUDA's words unless the call worked.
 void check(cudaError_t status, const char* what);
 
+/// Bytes of arguments that a launch may have: more than 4 KB since driver 530, which a CUDA 13 runtime is past.
+inline constexpr int kArgumentBytes = CUDART_VERSION >= 13000 ? 32764 : 4096;
+
 inline constexpr size_t kPlainShared = 48 * 1024;  ///< beyond it a kernel must be told that it may
 
 }  // namespace machine

@@ -15,8 +15,13 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 namespace moe {
+
+namespace machine {
+inline constexpr int kArgumentBytes = 600;  ///< few, so that a handful of tensors takes several launches
+}
 
 /// Runs kernel<<<grid, block, shared>>>(arguments...).
 template <class... P, class... A> void launch(void (*kernel)(P...), dim3 grid, int block, size_t shared, A... arguments) {

@@ -6,14 +6,6 @@ import { draw, into } from '../inputs.js';
 /** Tensors that the parameters are spread over. */
 const TENSORS = 20;
 
-interface Slot {
-  readonly master: Tensor;
-  readonly copy: Tensor | undefined;
-  readonly grad: Tensor;
-  readonly m: Tensor;
-  readonly v: Tensor;
-}
-
 /**
  * One optimizer step. `f32`: parameters, gradients and moments in f32, no clipping. `master`: bf16 gradients, clipping by
  * the global norm, f32 masters and moments, and the parameters written back in bf16.
@@ -26,45 +18,25 @@ export const adamw: Job<'adamw'> = {
     const narrow = c.shape.state === 'master';
     const size = Math.floor(c.shape.params / TENSORS);
     const dtype = narrow ? 'bf16' : 'f32';
-    const slots = Array.from(
-      { length: TENSORS },
-      (): Slot => ({
-        master: draw([size], { dtype: 'f32', device }),
-        copy: narrow ? empty([size], { dtype: 'bf16', device }) : undefined,
-        grad: draw([size], { dtype, device }),
-        m: zeros([size], { device }),
-        v: zeros([size], { device }),
-      }),
-    );
+    const all = (make: () => Tensor) => Array.from({ length: TENSORS }, make);
+    const masters = all(() => draw([size], { dtype: 'f32', device }));
+    const copies = narrow ? all(() => empty([size], { dtype: 'bf16', device })) : masters.map(() => undefined);
+    const gradients = all(() => draw([size], { dtype, device }));
+    const [m, v] = [all(() => zeros([size], { device })), all(() => zeros([size], { device }))];
+    const decays = masters.map(() => 0.1);
     const scale = from(Float32Array.of(1), [1], { device });
+    const rates = from(new Float64Array(4), [4], { device });
     const norm = empty([1], { device });
     const sum = zeros([1], { dtype: 'f64', device });
     let steps = 0;
     c.time({ metric: 'params_per_s', work: c.shape.params }, () => {
       steps++;
+      rates.write(Float64Array.of(1e-4, 1 - 0.9 ** steps, 1 - 0.95 ** steps, steps));
       if (narrow) {
-        slots.forEach(({ grad }, i) => {
-          native.sumSquares(i === 0 ? into(sum) : { id: sum.id, beta: 1 }, grad);
-        });
-        native.clipScale(scale, norm, sum, 1);
+        native.sumSquares(into(sum), gradients);
+        native.clipScale(scale, norm, sum, undefined, 1);
       }
-      for (const { master, copy, grad, m, v } of slots)
-        native.adamw(
-          master,
-          copy,
-          grad,
-          m,
-          v,
-          scale,
-          1e-4,
-          0.9,
-          0.95,
-          1e-8,
-          0.1,
-          1 - 0.9 ** steps,
-          1 - 0.95 ** steps,
-          steps,
-        );
+      native.adamw(masters, copies, gradients, m, v, decays, scale, rates, 0.9, 0.95, 1e-8);
     });
   },
 };

@@ -1,0 +1,172 @@
+import { type Batch, shiftOnce } from '../data/index.js';
+import type { Model } from '../models/family.js';
+import * as native from '../native.gen.js';
+import type { Routing } from '../nn/run.js';
+import type { AdamW } from '../optim/adamw.js';
+import {
+  type Device,
+  differentiate,
+  empty,
+  keep,
+  named,
+  readLater,
+  rows,
+  sizeOf,
+  type Tensor,
+  tagged,
+  zeros,
+} from '../tensor/index.js';
+import { cutBatch, type LossInputs, type LossOptions, lossOf } from './loss.js';
+
+export interface StepOptions {
+  readonly device: Device;
+  readonly lr: number;
+  readonly clip: number;
+  /** Micro-batches; more than the rows is the number of rows. */
+  readonly accumulate: number;
+  readonly mtpWeight: number;
+  readonly balance: boolean;
+  readonly recompute: boolean;
+  /** V3: how far router biases move. */
+  readonly biasSpeed: number;
+}
+
+/** A micro-batch with what its loss needs to know of the whole step. */
+export interface Part extends LossOptions {
+  readonly batch: Batch;
+}
+
+/** The micro-batches of a step. */
+export function cutStep(batch: Batch, options: StepOptions): Part[] {
+  const count = Math.min(options.accumulate, batch.rows);
+  const trainedNext = options.mtpWeight ? shiftOnce(batch).trained : 0;
+  return Array.from({ length: count }, (_, part) => {
+    const start = Math.floor((batch.rows * part) / count);
+    const end = Math.floor((batch.rows * (part + 1)) / count);
+    return {
+      batch: cutBatch(batch, start, end),
+      device: options.device,
+      mtpWeight: options.mtpWeight,
+      balance: options.balance,
+      recompute: options.recompute,
+      trainedTokens: batch.trainedTokens,
+      trainedNext,
+      share: (end - start) / batch.rows,
+    };
+  });
+}
+
+/** What a step leaves on the device for the host to read. */
+export interface Passed {
+  /** Losses in f64: so many of `main`, so many of `mtp`, and the rest are balance losses. */
+  readonly losses: Tensor;
+  readonly main: number;
+  readonly mtp: number;
+  readonly norm: Tensor; // [1] of the gradient
+  readonly loads: Loads | undefined;
+}
+
+/** Tokens per expert of each routed layer over all micro-batches. */
+interface Loads {
+  readonly all: Tensor; // [E of all layers together] i32
+  readonly layers: readonly { readonly layer: number; readonly load: Tensor }[]; // windows on it
+}
+
+type Counts = readonly Pick<Routing, 'layer' | 'counts'>[];
+
+/**
+ * A whole step on the device: forward and backward of every micro-batch, the gradient's norm, AdamW, router biases. The
+ * learning rate and the like were written before (AdamW.prepare), and nothing of it waits for the device. Unless losses and
+ * norm are finite, nothing is updated.
+ */
+export function allPasses<C, W>(
+  model: Model<C, W>,
+  optimizer: AdamW,
+  parts: readonly Part[],
+  options: StepOptions,
+  inputs: readonly LossInputs[],
+): Passed {
+  return tagged('activations', () => {
+    optimizer.resetGradients();
+    let loads: Loads | undefined;
+    const found = inputs.map((input, i) => {
+      const counts: Pick<Routing, 'layer' | 'counts'>[] = [];
+      const loss = differentiate(() => {
+        const onRouting = (r: Routing) => counts.push({ layer: r.layer, counts: keep(r.counts) });
+        const { main, mtp, balance } = lossOf(model, input, { ...parts[i]!, onRouting });
+        return { main, mtp, balance, losses: mtp ? [main, mtp] : [main] };
+      });
+      loads = added(loads, counts, options.device);
+      return loss;
+    });
+    const main = found.map((l) => l.main);
+    const mtp = found.flatMap((l) => l.mtp ?? []);
+    const scalars = [...main, ...mtp, ...found.flatMap((l) => l.balance)];
+    const losses = empty([scalars.length], { dtype: 'f64', device: options.device });
+    native.stack(losses, scalars);
+    for (const scalar of scalars) scalar.dispose();
+    const norm = named('clip', () => optimizer.measure(options.clip, rows(losses, 0, main.length)));
+    named('optimizer', () => optimizer.update());
+    if (options.biasSpeed > 0) named('router bias', () => moveBiases(model, loads, optimizer, options.biasSpeed));
+    return { losses, main: main.length, mtp: mtp.length, norm, loads };
+  });
+}
+
+/** Adds a micro-batch's counts; every one has the same layers. */
+function added(loads: Loads | undefined, counts: Counts, device: Device): Loads | undefined {
+  if (counts.length === 0) return loads;
+  const sum = loads ?? noLoads(counts, device);
+  const of = sum.layers.map(({ load }) => load);
+  native.addCounts(
+    of,
+    counts.map((c) => c.counts),
+  );
+  for (const c of counts) c.counts.dispose();
+  return sum;
+}
+
+function noLoads(counts: Counts, device: Device): Loads {
+  const sizes = counts.map((c) => sizeOf(c.counts.shape));
+  const all = zeros([sizes.reduce((a, b) => a + b, 0)], { dtype: 'i32', device });
+  let from = 0;
+  const layers = counts.map(({ layer }, i) => {
+    const begin = from;
+    from += sizes[i]!;
+    return { layer, load: rows(all, begin, from) };
+  });
+  return { all, layers };
+}
+
+/** b_i += gamma * sign(mean load - load_i), over the whole step. DeepSeek-V3 section 2.1.2; Wang et al., arXiv:2408.15664. */
+function moveBiases<C, W>(model: Model<C, W>, loads: Loads | undefined, optimizer: AdamW, gamma: number): void {
+  const loadOf = new Map(loads?.layers.map(({ layer, load }) => [layer, load]));
+  const moved = (model.family.routerBiases?.(model.weights) ?? []).filter(({ layer }) => loadOf.has(layer));
+  if (moved.length === 0) return;
+  native.routerBias(
+    moved.map(({ bias }) => bias),
+    moved.map(({ layer }) => loadOf.get(layer)!),
+    optimizer.scale,
+    gamma,
+  );
+}
+
+/** What allPasses() left, on the host: all copies are begun, then one wait ends them. */
+export function readAll({ losses, main, mtp, norm, loads }: Passed) {
+  const [values, length, tokens] = [readLater(losses), readLater(norm), loads && readLater(loads.all)];
+  const read = values() as Float64Array;
+  const sum = (from: number, to?: number) => read.subarray(from, to).reduce((total, value) => total + value, 0);
+  const counts = tokens?.();
+  let at = 0;
+  const loadOf = ({ layer, load }: Loads['layers'][number]): [number, Float64Array] => {
+    const begin = at;
+    at += load.size;
+    return [layer, Float64Array.from(counts!.subarray(begin, at))];
+  };
+  return {
+    loss: sum(0, main),
+    mtp: sum(main, main + mtp),
+    balance: sum(main + mtp),
+    norm: length()[0]!,
+    loads: new Map(loads?.layers.map(loadOf)),
+  };
+}
