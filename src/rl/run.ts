@@ -8,6 +8,7 @@ import { countParameters } from '../nn/param.js';
 import { AdamW } from '../optim/adamw.js';
 import { chooseDevice, type Device } from '../tensor/index.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/index.js';
+import { advising } from '../train/fit.js';
 import { openRecorder, type Recorder } from '../train/recorder.js';
 import { findLatest } from '../train/run/checkpoint.js';
 import { lockRun } from '../train/run/lock.js';
@@ -16,6 +17,7 @@ import { shownSamples, writeCompletions } from './completions.js';
 import type { GrpoConfig } from './config.js';
 import { evaluateTask, type TaskScore } from './evaluate.js';
 import type { GrpoEnd, GrpoEvent, GrpoFacts, GrpoRecord } from './events.js';
+import { grpoChoices } from './fit.js';
 import { type GrpoParts, grpoStep, type StepOutcome } from './grpo.js';
 import { fallSentence, hasFallen, watched } from './guard.js';
 import { scoreMetrics, stepMetrics } from './metrics.js';
@@ -60,7 +62,12 @@ export async function grpo(
       const session = openSession(config, device, tokenizer, judged, tell);
       try {
         tell({ kind: 'start', run: factsOf(session, reason) });
-        return await run(session, tell, hooks.shouldStop ?? (() => false));
+        const { model } = session.parts;
+        return await advising(
+          device,
+          () => grpoChoices(model, config),
+          () => run(session, tell, hooks.shouldStop ?? (() => false)),
+        );
       } finally {
         closeParts(session.parts);
       }
@@ -92,11 +99,15 @@ function openSession(
     .filter(({ param }) => !param.buffer)
     .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
   const adamw = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: config.decay, moments: 'f32' } as const;
-  const parts = {
-    model,
+  const choices = () => grpoChoices(model, config);
+  const held = advising(device, choices, () => ({
     optimizer: new AdamW(trained, adamw, device),
     reference: config.kl > 0 ? new Reference(model, device) : undefined,
     engine: policyEngine(model, device, config),
+  }));
+  const parts = {
+    ...held,
+    model,
     tokenizer,
     stopIds: endIds(tokenizer),
     source,

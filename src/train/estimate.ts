@@ -29,6 +29,8 @@ export function estimateMemory(
     readonly moments: AdamWConfig['moments'];
     readonly master?: boolean;
     readonly recompute: boolean;
+    /** Share of the parameters that are trained, 1 by default; adapters are few beside the weights that they adapt. */
+    readonly trained?: number;
   },
 ): MemoryEstimate {
   const params = namedParams(family.specs(config)).map(([, p]) => ({
@@ -37,9 +39,10 @@ export function estimateMemory(
   }));
   const parameters = params.reduce((n, p) => n + p.size, 0);
   const narrow = o.dtype === 'bf16' ? 2 : 4;
-  const weights = params.reduce((n, p) => n + p.size * ((p.f32 ? 4 : narrow) + 4), 0) + 2 * 4 * parameters; // and packed copies
+  const trained = o.trained ?? 1;
+  const weights = params.reduce((n, p) => n + p.size * ((p.f32 ? 4 : narrow) + 4 * trained), 0) + 2 * 4 * parameters; // and packed copies
   const master = o.dtype === 'bf16' && o.master !== false ? 4 : 0;
-  const optimizer = parameters * (2 * MOMENT_BYTES[o.moments] + master);
+  const optimizer = trained * parameters * (2 * MOMENT_BYTES[o.moments] + master);
   const layers = family.layers(config);
   const perToken = (family.activeParameters(config) / Math.max(layers, 1)) ** 0.5 * 24 * narrow; // saved activations of a block
   const activations = o.tokens * perToken * (o.recompute ? 2 : layers);

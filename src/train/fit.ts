@@ -1,11 +1,76 @@
 import { totalmem } from 'node:os';
-import type { RunConfig } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
 import type { Model } from '../models/family.js';
 import type { AdamWConfig } from '../optim/adamw.js';
 import { type Device, memoryOf } from '../tensor/index.js';
 import { formatBytes } from '../terminal/format.js';
 import { estimateMemory } from './estimate.js';
+
+/** What a run may change so that it needs less memory. */
+export interface Choices<S> {
+  /** The settings that did not fit. */
+  readonly now: S;
+  /** Changes of them, the best ones first. */
+  readonly candidates: readonly Partial<S>[];
+  /** Bytes that a run with these settings takes, roughly. */
+  bytes(settings: S): number;
+  /** A setting as it is written on the command line, without its value. */
+  flag(name: keyof S & string): string;
+}
+
+/** A change of settings, as flags, and what training would then take. */
+export interface Fitting {
+  readonly flags: string;
+  readonly bytes: number;
+}
+
+/**
+ * Up to `count` changes that would fit into `room` bytes, of different kinds. The present settings did not fit, so the estimate
+ * is taken to be short by at least what it says below `room`.
+ */
+export function settingsThatFit<S extends object>(choices: Choices<S>, room: number, count = 3): Fitting[] {
+  const { now } = choices;
+  const short = Math.max(1, room / choices.bytes(now));
+  const kinds = new Set<string>();
+  const found: Fitting[] = [];
+  for (const change of choices.candidates) {
+    const bytes = short * choices.bytes({ ...now, ...change });
+    const changed = (Object.keys(change) as (keyof S & string)[]).filter((name) => now[name] !== change[name]);
+    const kind = changed.join();
+    if (bytes > room * 0.95 || kinds.has(kind) || found.length === count) continue;
+    kinds.add(kind);
+    found.push({ bytes, flags: changed.map((name) => written(choices.flag(name), change[name])).join(' ') });
+  }
+  return found;
+}
+
+const written = (flag: string, value: unknown): string => (value === true ? flag : `${flag} ${value}`);
+
+/** Runs `body`; when the memory of the device does not suffice, the error says which settings would fit. */
+export function advising<T, S extends object>(device: Device, choices: () => Choices<S>, body: () => T): T {
+  const advised = (error: unknown) =>
+    error instanceof TrainMoeError && error.code === 'out-of-memory' ? withAdvice(error, choices(), device) : error;
+  try {
+    const result = body();
+    if (!(result instanceof Promise)) return result;
+    return result.catch((error) => {
+      throw advised(error);
+    }) as T;
+  } catch (error) {
+    throw advised(error);
+  }
+}
+
+function withAdvice<S extends object>(error: TrainMoeError, choices: Choices<S>, device: Device): TrainMoeError {
+  const room =
+    memoryOf(device).ceiling || Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+  const fitting = settingsThatFit(choices, room);
+  const advice =
+    fitting.length > 0
+      ? `Of ${formatBytes(room)}, these would fit: ${fitting.map((f) => `${f.flags} (about ${formatBytes(f.bytes)})`).join('; ')}.`
+      : `No batch fits this model into ${formatBytes(room)}; take a smaller model or a larger device.`;
+  return new TrainMoeError('out-of-memory', `${error.message} ${advice}`, { cause: error });
+}
 
 /** The settings that decide a step's memory. */
 export interface StepSize {
@@ -16,27 +81,68 @@ export interface StepSize {
   readonly moments: AdamWConfig['moments'];
 }
 
-/** A change of settings, as flags, and what training would then take. */
-export interface Fitting {
-  readonly flags: string;
-  readonly bytes: number;
-}
+/** How a command spells these settings. */
+export type StepFlags = Readonly<Record<keyof StepSize, string>>;
 
-/** The next smaller type of the moments. */
-const NARROWER: Readonly<Record<StepSize['moments'], readonly StepSize['moments'][]>> = {
-  f32: ['bf16'],
-  bf16: ['u8'],
-  u8: [],
+export const PRETRAIN_FLAGS: StepFlags = {
+  rows: '--train.rows',
+  length: '--train.length',
+  accumulate: '--train.accumulate',
+  recompute: '--train.recompute',
+  moments: '--train.optimizer.moments',
+};
+export const SFT_FLAGS: StepFlags = {
+  rows: '--rows',
+  length: '--length',
+  accumulate: '--accumulate',
+  recompute: '--recompute',
+  moments: '--moments',
 };
 
+/** Types of moments, each smaller than the one before. */
+const MOMENTS: readonly StepSize['moments'][] = ['f32', 'bf16', 'u8'];
+
+export interface StepMemory {
+  /** Share of the parameters that are trained; adapters are few. */
+  readonly trained?: number;
+  readonly master?: boolean;
+  /** The smallest type of moments that the command offers. */
+  readonly narrowest?: StepSize['moments'];
+}
+
+/** Choices of a run whose step is a batch of packed rows. */
+export function stepChoices(
+  model: Pick<Model, 'family' | 'config' | 'dtype'>,
+  now: StepSize,
+  flags: StepFlags,
+  { trained, master, narrowest = 'u8' }: StepMemory = {},
+): Choices<StepSize> {
+  const narrower = MOMENTS[MOMENTS.indexOf(now.moments) + 1];
+  const offered = narrower && MOMENTS.indexOf(narrower) <= MOMENTS.indexOf(narrowest) ? [narrower] : [];
+  return {
+    now,
+    candidates: stepCandidates(now, offered),
+    bytes: ({ rows, accumulate, length, moments, recompute }) =>
+      estimateMemory(model, {
+        dtype: model.dtype,
+        tokens: Math.ceil(rows / accumulate) * length,
+        moments,
+        recompute,
+        ...(master !== undefined && { master }),
+        ...(trained !== undefined && { trained }),
+      }).total,
+    flag: (name) => flags[name],
+  };
+}
+
 /** Changes that keep the result come first, then those that round the moments, then smaller batches and windows. */
-function candidates(s: StepSize): Partial<StepSize>[] {
+function stepCandidates(s: StepSize, narrower: readonly StepSize['moments'][]): Partial<StepSize>[] {
   const parts = halvings(s.rows)
     .map((rows) => Math.ceil(s.rows / rows))
     .filter((n) => n > s.accumulate);
   const most = parts.at(-1);
   const recompute = s.recompute ? [] : [{ recompute: true }];
-  const narrow = NARROWER[s.moments].map((moments) => ({ moments }));
+  const narrow = narrower.map((moments) => ({ moments }));
   const all = { ...recompute[0], ...(most && { accumulate: most }) };
   return [
     ...parts.map((accumulate) => ({ accumulate })),
@@ -51,61 +157,8 @@ function candidates(s: StepSize): Partial<StepSize>[] {
 }
 
 /** n/2, n/4, ... 1 */
-function halvings(n: number): number[] {
+export function halvings(n: number): number[] {
   const out: number[] = [];
   for (let half = n >> 1; half >= 1; half >>= 1) out.push(half);
   return out;
-}
-
-/**
- * Up to `count` settings that would fit into `room` bytes, of different kinds. The present ones did not fit, so the estimate is
- * taken to be short by at least what it says below `room`.
- */
-export function settingsThatFit(
-  model: Pick<Model, 'family' | 'config'>,
-  dtype: 'f32' | 'bf16',
-  now: StepSize,
-  room: number,
-  count = 3,
-): Fitting[] {
-  const estimate = (s: StepSize) =>
-    estimateMemory(model, {
-      dtype,
-      tokens: Math.ceil(s.rows / s.accumulate) * s.length,
-      moments: s.moments,
-      recompute: s.recompute,
-    }).total;
-  const short = Math.max(1, room / estimate(now));
-  const kinds = new Set<string>();
-  const found: Fitting[] = [];
-  for (const change of candidates(now)) {
-    const bytes = short * estimate({ ...now, ...change });
-    const changed = Object.entries(change).filter(([name, value]) => now[name as keyof StepSize] !== value);
-    const kind = changed.map(([name]) => name).join();
-    if (bytes > room * 0.95 || kinds.has(kind) || found.length === count) continue;
-    kinds.add(kind);
-    found.push({ bytes, flags: changed.map(([name, value]) => flag(name, value)).join(' ') });
-  }
-  return found;
-}
-
-const flag = (name: string, value: unknown): string =>
-  name === 'moments' ? `--train.optimizer.moments ${value}` : `--train.${name}${value === true ? '' : ` ${value}`}`;
-
-/** The same error with what would fit. */
-export function withSettingsThatFit(
-  error: TrainMoeError,
-  model: Pick<Model, 'family' | 'config' | 'dtype'>,
-  { train }: Pick<RunConfig, 'train'>,
-  device: Device,
-): TrainMoeError {
-  const room =
-    memoryOf(device).ceiling || Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
-  const now: StepSize = { ...train, moments: train.optimizer.moments };
-  const fitting = settingsThatFit(model, model.dtype, now, room);
-  const advice =
-    fitting.length > 0
-      ? `Of ${formatBytes(room)}, these would fit: ${fitting.map((f) => `${f.flags} (about ${formatBytes(f.bytes)})`).join('; ')}.`
-      : `No batch fits this model into ${formatBytes(room)}; take a smaller model or a larger device.`;
-  return new TrainMoeError('out-of-memory', `${error.message} ${advice}`, { cause: error });
 }

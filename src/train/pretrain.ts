@@ -11,7 +11,7 @@ import { type Corpus, prepareCorpus } from './corpus.js';
 import { estimateMemory, flopsPerToken, measurePeak } from './estimate.js';
 import { type Evaluation, evaluate } from './evaluate.js';
 import type { RunEnd, StepRecord, TrainEvent } from './events.js';
-import { withSettingsThatFit } from './fit.js';
+import { advising, type Choices, PRETRAIN_FLAGS, type StepSize, stepChoices } from './fit.js';
 import { modelConfigFor } from './model_config.js';
 import { openRecorder } from './recorder.js';
 import { saveReplay } from './replay.js';
@@ -45,15 +45,19 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
       progress: (phase, done, total, unit) => tell({ kind: 'progress', phase, done, total, unit }),
     });
     const context = { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false) };
-    return telling(context, () => {
-      const trainer = new Trainer(newModel(config, corpus, device), corpus, config, device);
-      try {
-        resume(trainer, config.out, tell);
-        return run(trainer, context);
-      } finally {
-        trainer.dispose();
-      }
-    });
+    return advising(
+      device,
+      () => choicesOf(context),
+      () => {
+        const trainer = new Trainer(newModel(config, corpus, device), corpus, config, device);
+        try {
+          resume(trainer, config.out, tell);
+          return run(trainer, context);
+        } finally {
+          trainer.dispose();
+        }
+      },
+    );
   } finally {
     lock.release();
   }
@@ -68,20 +72,13 @@ interface Context {
   readonly shouldStop: () => boolean;
 }
 
-/** Runs `body`; when the memory does not suffice, the error says which settings would fit. */
-function telling<T>({ config, corpus, device }: Context, body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    if (!(error instanceof TrainMoeError) || error.code !== 'out-of-memory') throw error;
-    const { family } = presetNamed(config.preset);
-    const model = {
-      family,
-      config: modelConfigFor(config, corpus.tokenizer.vocabSize),
-      dtype: computeType(config, device),
-    };
-    throw withSettingsThatFit(error, model as never, config, device);
-  }
+/** What could be changed, should the memory not suffice. */
+function choicesOf({ config, corpus, device }: Context): Choices<StepSize> {
+  const { family } = presetNamed(config.preset);
+  const sizes = modelConfigFor(config, corpus.tokenizer.vocabSize);
+  const model = { family, config: sizes, dtype: computeType(config, device) } as unknown as Model;
+  const { optimizer, ...train } = config.train;
+  return stepChoices(model, { ...train, moments: optimizer.moments }, PRETRAIN_FLAGS, { master: optimizer.master });
 }
 
 function newModel(config: RunConfig, corpus: Corpus, device: Device): Model {

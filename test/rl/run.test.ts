@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { grpoConfigOf } from '../../src/cli/rl/flags.js';
+import { addon } from '../../src/native.js';
 import { type GrpoInput, resolveGrpo } from '../../src/rl/config.js';
 import type { GrpoEvent } from '../../src/rl/events.js';
 import { openJudged } from '../../src/rl/open.js';
 import { grpo, type Judged } from '../../src/rl/run.js';
+import { device, memoryOf } from '../../src/tensor/index.js';
 import type { Tokenizer } from '../../src/tokenizer/index.js';
 import { compiledRewards } from './compiled.js';
 import { writeTinyModel } from './tiny.js';
@@ -58,6 +60,30 @@ const lines = (path: string) =>
     .map((l) => JSON.parse(l));
 
 describe('a GRPO run', () => {
+  it('that does not fit says which of its settings would', async () => {
+    const cpu = device('cpu');
+    const run = (out: string, more: Partial<GrpoInput> = {}) =>
+      grpo(settings(out, { steps: 1, prompts: 16, group: 8, maxPrompt: 16, maxTokens: 48, ...more }), letters);
+    addon.trimMemory(cpu.index);
+    const start = memoryOf(cpu, true).live;
+    await run('roomy');
+    const whole = memoryOf(cpu).peak - start;
+    addon.trimMemory(cpu.index);
+    addon.limitMemory(cpu.index, start + Math.round(0.7 * whole));
+    try {
+      const error = await run('short').then(
+        () => undefined,
+        (e: Error) => e,
+      );
+      expect(error).toMatchObject({ code: 'out-of-memory' });
+      expect(error!.message).toMatch(/held now: .* these would fit: --rowsAtOnce \d+ \(about /);
+      addon.trimMemory(cpu.index);
+      await run('fits', { rowsAtOnce: Number(/--rowsAtOnce (\d+)/.exec(error!.message)![1]) });
+    } finally {
+      addon.limitMemory(cpu.index, 0);
+    }
+  });
+
   it('records figures, completions and evaluations, and leaves a folder that a run can start from', async () => {
     const events: GrpoEvent[] = [];
     const config = settings('whole-story');

@@ -6,7 +6,7 @@ import { TrainMoeError } from '../../src/errors.js';
 import { deepseekV3, deepseekV3Presets } from '../../src/models/deepseek_v3.js';
 import { addon } from '../../src/native.js';
 import { device, memoryOf } from '../../src/tensor/index.js';
-import { settingsThatFit } from '../../src/train/fit.js';
+import { PRETRAIN_FLAGS, SFT_FLAGS, settingsThatFit, stepChoices } from '../../src/train/fit.js';
 import { pretrain } from '../../src/train/pretrain.js';
 import { tinyRun } from './tiny.js';
 
@@ -14,11 +14,11 @@ const folder = mkdtempSync(join(tmpdir(), 'train-moe-fit-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('settings that fit', () => {
-  const model = { family: deepseekV3, config: deepseekV3Presets.nano } as never;
+  const model = { family: deepseekV3, config: deepseekV3Presets.nano, dtype: 'bf16' } as never;
   const now = { rows: 64, length: 2048, accumulate: 1, recompute: false, moments: 'f32' as const };
 
   it('are three of different kinds, those that change no result first', () => {
-    const fitting = settingsThatFit(model, 'bf16', now, 3e9);
+    const fitting = settingsThatFit(stepChoices(model, now, PRETRAIN_FLAGS), 3e9);
     expect(fitting.map((f) => f.flags.replace(/\d+/g, 'N'))).toEqual([
       '--train.accumulate N',
       '--train.recompute --train.accumulate N',
@@ -27,8 +27,18 @@ describe('settings that fit', () => {
     for (const { bytes } of fitting) expect(bytes).toBeLessThan(3e9);
   });
 
+  it("are a command's own flags and types, and count what is trained", () => {
+    const choices = (trained: number) => stepChoices(model, now, SFT_FLAGS, { trained, narrowest: 'bf16' });
+    const flags = settingsThatFit(choices(1), 3e9).map((f) => f.flags);
+    expect(flags[0]).toMatch(/^--accumulate \d+$/);
+    expect(
+      stepChoices(model, { ...now, moments: 'bf16' }, SFT_FLAGS, { narrowest: 'bf16' }).candidates,
+    ).not.toContainEqual({ moments: 'u8' });
+    expect(choices(0.01).bytes(now)).toBeLessThan(choices(1).bytes(now));
+  });
+
   it('do not exist where the weights alone are too large', () => {
-    expect(settingsThatFit(model, 'bf16', now, 1e6)).toEqual([]);
+    expect(settingsThatFit(stepChoices(model, now, PRETRAIN_FLAGS), 1e6)).toEqual([]);
   });
 });
 

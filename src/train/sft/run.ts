@@ -5,6 +5,7 @@ import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
 import { chooseDevice, type Device } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
+import { advising, type Choices, SFT_FLAGS, type StepSize, stepChoices } from '../fit.js';
 import { openRecorder, type Recorder } from '../recorder.js';
 import { findLatest } from '../run/checkpoint.js';
 import { lockRun } from '../run/lock.js';
@@ -64,14 +65,26 @@ async function trainOn(trainee: Trainee, template: ChatTemplate, { device, reaso
     const config = fitLength(about.config, (trainee.model.config as { readonly context?: number }).context);
     const data = await loadSftData(config, template, (conversations) => tell({ kind: 'reading', conversations }));
     noteLosses(data, config, tell);
-    trainer = new SftTrainer(trainee, data, template, config, device);
-    resume(trainer, config.out, tell);
-    tell({ kind: 'start', run: factsOf(trainer, { config, device, reason, data, template }) });
-    return await run(trainer, config, tell, shouldStop);
+    return await advising(
+      device,
+      () => choicesOf(trainee, config),
+      async () => {
+        trainer = new SftTrainer(trainee, data, template, config, device);
+        resume(trainer, config.out, tell);
+        tell({ kind: 'start', run: factsOf(trainer, { config, device, reason, data, template }) });
+        return await run(trainer, config, tell, shouldStop);
+      },
+    );
   } finally {
     if (trainer) trainer.dispose();
     else trainee.dispose();
   }
+}
+
+/** What could be changed, should the memory not suffice. */
+function choicesOf({ model, trained }: Trainee, config: SftSettings): Choices<StepSize> {
+  const share = trained.reduce((n, t) => n + t.tensor.size, 0) / countParameters(model.family.specs(model.config));
+  return stepChoices(model, config, SFT_FLAGS, { trained: Math.min(share, 1), narrowest: 'bf16' });
 }
 
 function openTrainee({ dtype, lora, seed, model }: SftConfig, from: string, device: Device): Trainee {

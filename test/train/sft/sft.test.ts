@@ -9,7 +9,8 @@ import { Engine } from '../../../src/generate/index.js';
 import { parametersOf } from '../../../src/models/codec.js';
 import { type LoadedModel, loadModel } from '../../../src/models/folder.js';
 import { forward } from '../../../src/models/forward.js';
-import { device, differentiate, gradientOfParameter, scope } from '../../../src/tensor/index.js';
+import { addon } from '../../../src/native.js';
+import { device, differentiate, gradientOfParameter, memoryOf, scope } from '../../../src/tensor/index.js';
 import {
   loadTokenizer,
   type MaskedIds,
@@ -45,6 +46,31 @@ const lines = (path: string) =>
     .map((l) => JSON.parse(l));
 
 describe('a run of supervised fine-tuning', { timeout: 240_000 }, () => {
+  it('that does not fit says which of its settings would', async () => {
+    const run = (out: string, more = {}) => sft(settings(out, { steps: 1, rows: 8, length: 64, ...more }));
+    addon.trimMemory(cpu.index);
+    const start = memoryOf(cpu, true).live;
+    await run('roomy');
+    const whole = memoryOf(cpu).peak - start;
+    addon.trimMemory(cpu.index);
+    addon.limitMemory(cpu.index, start + Math.round(0.6 * whole));
+    try {
+      const error = await run('short').then(
+        () => undefined,
+        (e: Error) => e,
+      );
+      expect(error).toMatchObject({ code: 'out-of-memory' });
+      expect(error!.message).toMatch(
+        /of activations; held now: .*optimizer .* these would fit: --(accumulate|recompute|length) .*\(about /,
+      );
+      expect(error!.message).not.toMatch(/--train|u8/);
+      addon.trimMemory(cpu.index);
+      await run('fits', { accumulate: 8, recompute: true });
+    } finally {
+      addon.limitMemory(cpu.index, 0);
+    }
+  });
+
   it('learns the answers, and leaves a folder that chats', async () => {
     const events: SftEvent[] = [];
     const config = settings('learns', { epochs: 30, saveEvery: 0, evaluateEvery: 1000, lr: 2e-2 });

@@ -1,0 +1,56 @@
+import type { Model } from '../models/family.js';
+import { bytesOf, sizeOf } from '../tensor/index.js';
+import { estimateMemory } from '../train/estimate.js';
+import { type Choices, halvings } from '../train/fit.js';
+import type { GrpoConfig } from './config.js';
+import { engineOptions } from './rollout.js';
+
+/** The settings that decide a GRPO run's memory. */
+export type GrpoSize = Pick<GrpoConfig, 'rowsAtOnce' | 'recompute' | 'parallel' | 'maxTokens' | 'kl'>;
+
+/**
+ * Choices of a GRPO run: changes that keep the result come first (the rows of a pass, recomputation, the completions sampled at
+ * once), then shorter completions, and no reference model.
+ */
+export function grpoChoices(
+  model: Pick<Model, 'family' | 'config' | 'dtype'>,
+  config: Pick<GrpoConfig, keyof GrpoSize | 'prompts' | 'group' | 'evaluateSamples' | 'maxPrompt'>,
+): Choices<GrpoSize> {
+  const { rowsAtOnce, recompute, parallel, maxTokens, kl, prompts, group } = config;
+  const now = { rowsAtOnce, recompute, parallel, maxTokens, kl };
+  // A pass holds the longest sample at least, and a rollout one group.
+  const longest = config.maxPrompt + maxTokens;
+  const rows = halvings(Math.min(rowsAtOnce, prompts * group * longest)).filter((n) => n >= longest);
+  const fewer = halvings(Math.min(parallel, prompts * group)).filter((n) => n >= group);
+  const again = recompute ? {} : { recompute: true };
+  const least = { ...(rows.length > 0 && { rowsAtOnce: rows.at(-1)! }), ...again };
+  const pool = fewer.length > 0 && { parallel: fewer.at(-1)! };
+  return {
+    now,
+    candidates: [
+      ...rows.map((n) => ({ rowsAtOnce: n })),
+      ...(recompute ? [] : [again]),
+      ...rows.map((n) => ({ rowsAtOnce: n, ...again })),
+      ...fewer.map((n) => ({ parallel: n })),
+      ...(pool ? [{ ...least, ...pool }] : []),
+      ...(kl > 0 ? [{ kl: 0 }, { ...least, ...pool, kl: 0 }] : []),
+      ...halvings(maxTokens).map((n) => ({ maxTokens: n, ...least, ...pool })),
+    ],
+    bytes: (s) => bytesOfRun(model, { ...config, ...s }),
+    flag: (name) => `--${name}`,
+  };
+}
+
+/** A step's memory, the rollout's cache, and the weights of the reference. */
+function bytesOfRun(
+  { family, config, dtype }: Pick<Model, 'family' | 'config' | 'dtype'>,
+  c: GrpoSize & Parameters<typeof engineOptions>[0],
+): number {
+  const largest = c.prompts * c.group * (c.maxPrompt + c.maxTokens);
+  const tokens = Math.min(c.rowsAtOnce, largest);
+  const step = estimateMemory({ family, config }, { dtype, tokens, moments: 'f32', recompute: c.recompute });
+  const { key, value } = family.cacheShape(config);
+  const perToken = family.layers(config) * (sizeOf(key) + (value ? sizeOf(value) : 0)) * bytesOf(dtype);
+  const reference = c.kl > 0 ? step.parameters * bytesOf(dtype) : 0;
+  return step.total + (engineOptions(c).cacheTokens ?? 0) * perToken + reference;
+}
