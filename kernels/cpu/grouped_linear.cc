@@ -101,10 +101,11 @@ void grouped_linear_backward(Acc dx, Acc dweight, In dy, In x, In weight, In off
   const Experts experts(offsets, dy.shape[0]);
   checkSources(experts, x, rows);
   if (dx) {
+    const gemm::PackedWeight packed({&weight, experts.count, inner, outer, weight.stride[0], weight.stride[1], true}, dy.dtype);
     experts.blocks(inner, outer, [&](int64_t e, const gemm::Block& block, int worker) {
       const int64_t first = experts.offsets[e];
       compute(Product{.a = {at(dy, first), dy.dtype, dy.stride[0]},
-                      .b = {at(weight, e), weight.dtype, weight.stride[1]},
+                      .b = packed[e],
                       .c = {at(dx, first), dx.dtype, dx.stride[0], dx.beta != 0},
                       .m = experts.rows(e), .n = inner, .k = outer},
               block, worker);
@@ -112,7 +113,7 @@ void grouped_linear_backward(Acc dx, Acc dweight, In dy, In x, In weight, In off
     if (dx.beta == 0) experts.clearRest(dx);
   }
   if (!dweight || outer == 0 || inner == 0) return;
-  const Cut cut = gemm::cut(outer, inner, divideUp(experts.total, experts.count), experts.count);
+  const Cut cut = gemm::cut(outer, inner, divideUp(experts.total, experts.count), experts.count, true);
   const int64_t each = cut.tasks(outer, inner);
   parallel::loop(experts.count * each, [&](int64_t task, int worker) {
     const int64_t e = task / each, first = experts.offsets[e];

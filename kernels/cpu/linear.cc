@@ -52,11 +52,10 @@ void linear_forward(Out y, In x, In weight, MaybeIn bias) {
 
 void linear_backward(Acc dx, Acc dweight, Acc dbias, In dy, In x, In weight) {
   const int64_t rows = x.shape[0], inner = weight.shape[1], outer = weight.shape[0];
-  if (dx)
-    compute(Product{.a = {dy.data, dy.dtype, dy.stride[0]},
-                    .b = {weight.data, weight.dtype, weight.stride[0]},
-                    .c = added(dx),
-                    .m = rows, .n = inner, .k = outer});
+  if (dx) {
+    const gemm::PackedWeight packed({&weight, 1, inner, outer, 0, weight.stride[0], true}, dy.dtype);
+    compute(Product{.a = {dy.data, dy.dtype, dy.stride[0]}, .b = packed[0], .c = added(dx), .m = rows, .n = inner, .k = outer});
+  }
   if (dweight)
     compute(Product{.a = {dy.data, dy.dtype, dy.stride[0], true},
                     .b = {x.data, x.dtype, x.stride[0]},

@@ -57,13 +57,19 @@ inline vec load(const bf16* p) {
   return reinterpret_cast<vec>(wide);
 }
 inline void store(float* p, vec x) { *reinterpret_cast<uvec*>(p) = x; }
+/// With AVX-512 BF16 denormals become zero, as they do in its products.
 inline void store(bf16* p, vec x) {
+#if defined(__AVX512BF16__)
+  const auto narrowed = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(x));
+  memcpy(p, &narrowed, sizeof narrowed);
+#else
   typedef uint32_t word __attribute__((vector_size(kLanes * 4)));
   const word u = reinterpret_cast<word>(x);
   const word rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16;
   const word quiet = u >> 16 | 0x40;
   const word isNan = (u & 0x7fffffff) > 0x7f800000;
   *reinterpret_cast<uhvec*>(p) = __builtin_convertvector((isNan & quiet) | (~isNan & rounded), hvec);
+#endif
 }
 
 /// The first n < kLanes elements; the others read as 0 and are not written.
@@ -88,8 +94,8 @@ inline vec fma(vec a, vec b, vec c) {
 #endif
 }
 
-/// Two bf16 that follow each other along k, the first in the lower half.
-struct pair {
+/// Two bf16 that follow each other along k, the first in the lower half. They may be read from where they lie as bf16.
+struct __attribute__((may_alias, packed, aligned(2))) pair {
   uint32_t bits;
 };
 typedef uint32_t pvec __attribute__((vector_size(kLanes * 4)));
@@ -130,11 +136,13 @@ inline vec vmin(vec a, vec b) { return a < b ? a : b; }
 
 /// Sum of the lanes, halving: (0+4)+(2+6) ... the same order for every call.
 inline float sum(vec x) {
-  float lane[kLanes];
-  store(lane, x);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-  return lane[0];
+#pragma GCC unroll 4
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    ivec other;
+    for (int i = 0; i < kLanes; i++) other[i] = (i + half) % kLanes;
+    x += __builtin_shuffle(x, other);
+  }
+  return x[0];
 }
 inline float maximum(vec x) {
 #pragma GCC unroll 4
@@ -180,7 +188,17 @@ inline vec exp(vec x) {
   return x < splat(-87.3365f) ? splat(0.f) : result;
 }
 
+/// 1 / x to about 1 ulp, for x whose reciprocal is no denormal: a division costs as much as ten other operations.
+inline vec reciprocal(vec x) {
+#if defined(__AVX512F__)
+  const vec guess = reinterpret_cast<vec>(_mm512_maskz_rcp14_ps(0xffff, reinterpret_cast<__m512>(x)));
+  return fma(guess, fma(-x, guess, splat(1.f)), guess);
+#else
+  return 1.f / x;
+#endif
+}
+
 /// 1 / (1 + exp(-x))
-inline vec sigmoid(vec x) { return 1.f / (1.f + exp(-x)); }
+inline vec sigmoid(vec x) { return reciprocal(1.f + exp(-x)); }
 
 }  // namespace moe::MOE_ISA

@@ -2,10 +2,10 @@
 //
 // How it runs: a task computes one block of c (up to 192 x 1024). For each 256 steps of k (pairs of steps, where both
 // operands are bf16 and the CPU multiplies pairs) it brings its part of a into the second-level cache, widened to floats or
-// as pairs, then takes b panel by panel (first-level cache; brought in four at a time unless packed as it is read) past all
-// row tiles. Partial sums wait in scratch between the steps of k. What bounds it: the multiply-adds, as soon as there are
-// some 50 rows; bringing operands in costs about 1/rows + 1/cols of them each. A block of at most one row tile (decoding)
-// instead streams b once, whole chains at a time, and is bound by reading b.
+// as pairs, unless it can be read where it lies; then takes b panel by panel (first-level cache; brought in four at a time
+// unless packed as it is read) past all row tiles. Partial sums wait in scratch between the steps of k. What bounds it: the
+// multiply-adds, as soon as there are some 50 rows; bringing operands in costs about 1/rows + 1/cols of them each. A block of
+// at most one row tile (decoding) instead streams b once, whole chains at a time, and is bound by reading b.
 #include "gemm.h"
 
 #include <utility>
@@ -20,9 +20,10 @@ namespace {
 constexpr int64_t kBlockRows = 192;   // times kBlockDepth units of 4 bytes: a's part, 192 KB
 constexpr int64_t kBlockCols = 1024;
 constexpr int64_t kBlockDepth = 256;  // times kTileCols units: one panel of b, 8 to 32 KB
+constexpr int64_t kTallRows = 518, kTallDepth = 128;  // the same where a is kFirst: 259 KB, whose rows a tile does not read whole
 constexpr int64_t kGroup = 4 * kTileCols;  // columns of b brought in at a time, so that its rows are read by whole cache lines
 constexpr int64_t kPanelGap = 1;  // units between panels of pairs that are written side by side: they must not share cache sets
-constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kTasksPerThread = 4, kTallTasksPerThread = 2;
 constexpr int64_t kLeastWork = 1 << 19;  // multiply-adds (about 10 us) below which a task costs more than it brings,
 constexpr int64_t kReadCost = 8;         // reading b counted as so many rows
 constexpr int kScratchA = 0, kScratchB = 1, kScratchSums = 2;
@@ -68,7 +69,19 @@ void bringLeft(pair* to, int64_t stride, const Product& p, int64_t m0, int64_t r
     packPairsAlong(to, stride, rows, 2 * unit, depth, p.k, [&](int64_t i) { return from + memoryRow(p.a, m0 + i) * p.a.stride; });
 }
 
+/// Whether a's rows lie in memory as units already, and not so that those of a tile share a few sets of the first-level cache.
+template <class U> bool readableInPlace(const Left& a, int64_t k) {
+  constexpr int64_t kSets = 2048;  // bytes: half of what rows that share one set are apart
+  if (a.kFirst || a.rows || a.stride % kSteps<U> != 0 || k % kSteps<U> != 0) return false;
+  const bool units = a.dtype == (kSteps<U> == 1 ? DType::f32 : DType::bf16);
+  return units && a.stride * bytes(a.dtype) % kSets != 0;
+}
+
 template <class U> LeftPart<U> leftPart(const Product& p, int64_t m0, int64_t rows, int64_t unit, int64_t depth, int worker) {
+  if (readableInPlace<U>(p.a, p.k)) {
+    const int64_t row = p.a.stride / kSteps<U>;
+    return {static_cast<const U*>(p.a.data) + m0 * row + unit, row, 1};
+  }
   const int64_t stride = roundUp(p.a.kFirst ? rows : depth, 16) + 16;  // not a power of two: rows must not share cache sets
   auto* to = static_cast<U*>(parallel::scratch(worker, kScratchA, ((p.a.kFirst ? depth : rows) * stride + 16) * sizeof(U)));
   bringLeft(to, stride, p, m0, rows, unit, depth);
@@ -103,10 +116,10 @@ Panels<pair> rightPart(pair* to, const Product& p, int64_t col, int64_t cols, in
 
 // ---- tiles -------------------------------------------------------------------------------------------------------------
 
-template <class A, class B> using Run = void (*)(int64_t, const A*, int64_t, int64_t, Panels<B>, Rows<const float>, Rows<float>);
+template <class A, class B, class C> using Run = void (*)(int64_t, const A*, int64_t, int64_t, Panels<B>, Rows<const float>, Rows<C>);
 
-template <int R, int W, class A, class B>
-void runTile(int64_t depth, const A* a, int64_t aRow, int64_t aStep, Panels<B> b, Rows<const float> start, Rows<float> c) {
+template <int R, int W, class A, class B, class C>
+void runTile(int64_t depth, const A* a, int64_t aRow, int64_t aStep, Panels<B> b, Rows<const float> start, Rows<C> c) {
   tile<R, W>(depth, a, aRow, aStep, b, start, c);
 }
 
@@ -117,14 +130,14 @@ constexpr int streamWidth(int rows) {
   return rows == 1 ? 4 : rows == 2 ? 2 : 1;
 }
 
-template <class A, class B, bool stream> struct Tiles {
-  Run<A, B> run[kTileRows + 1];
+template <class A, class B, class C, bool stream> struct Tiles {
+  Run<A, B, C> run[kTileRows + 1];
   template <int... R>
-  constexpr explicit Tiles(std::integer_sequence<int, R...>) : run{nullptr, runTile<R + 1, stream ? streamWidth(R + 1) : 1, A, B>...} {}
+  constexpr explicit Tiles(std::integer_sequence<int, R...>) : run{nullptr, runTile<R + 1, stream ? streamWidth(R + 1) : 1, A, B, C>...} {}
 };
-template <class A, class B, bool stream> constexpr Tiles<A, B, stream> kTiles{std::make_integer_sequence<int, kTileRows>{}};
+template <class A, class B, class C, bool stream> constexpr Tiles<A, B, C, stream> kTiles{std::make_integer_sequence<int, kTileRows>{}};
 
-/// Start values and results of the tiles of one block; c itself where it is f32 and whole panels fit, copies elsewhere.
+/// The tiles of one block: where their chains begin, and where they end. That is c itself where whole panels fit, else a copy.
 class Edge {
  public:
   Edge(const Product& p, const Block& block) : c_(p.c), block_(block) {}
@@ -133,7 +146,7 @@ class Edge {
   Rows<const float> start(int64_t row, int64_t rows, int64_t col, int64_t cols, int64_t width) {
     if (c_.bias) return {bias_, 0};
     if (!c_.add) return {kZeros, 0};
-    if (direct(cols, width)) return {at<float>(row, col), c_.stride};
+    if (c_.dtype == DType::f32 && cols == width) return {at<float>(row, col), c_.stride};
     dispatch(c_.dtype, [&](auto t) {
       for (int64_t i = 0; i < rows; i++) widenRow(start_ + i * width, at<decltype(t)>(row + i, col), cols);
     });
@@ -148,21 +161,20 @@ class Edge {
     });
   }
 
-  Rows<float> result(int64_t row, int64_t col, int64_t cols, int64_t width) {
-    if (direct(cols, width)) return {at<float>(row, col), c_.stride};
-    return {result_, width};
-  }
-
-  void finish(int64_t row, int64_t rows, int64_t col, int64_t cols, int64_t width) {
-    if (direct(cols, width)) return;
+  /// Runs the tile of these rows and columns to the end of its chains.
+  template <class A, class B, bool stream>
+  void finish(int64_t depth, LeftPart<A> a, Panels<B> b, Rows<const float> start, int64_t row, int64_t rows, int64_t col, int64_t cols, int64_t width) {
+    const A* left = a.data + row * a.row;
     dispatch(c_.dtype, [&](auto t) {
-      for (int64_t i = 0; i < rows; i++) narrowRow(at<decltype(t)>(row + i, col), result_ + i * width, cols);
+      using C = decltype(t);
+      if (cols == width) return kTiles<A, B, C, stream>.run[rows](depth, left, a.row, a.step, b, start, {at<C>(row, col), c_.stride});
+      kTiles<A, B, float, stream>.run[rows](depth, left, a.row, a.step, b, start, {result_, width});
+      for (int64_t i = 0; i < rows; i++) narrowRow(at<C>(row + i, col), result_ + i * width, cols);
     });
   }
 
  private:
   static constexpr int64_t kSize = (kTileRows > 4 ? kTileRows : 4) * kTileCols;
-  bool direct(int64_t cols, int64_t width) const { return c_.dtype == DType::f32 && cols == width; }
   template <class T> T* at(int64_t row, int64_t col) const {
     return static_cast<T*>(c_.data) + (block_.row + row) * c_.stride + block_.col + col;
   }
@@ -178,12 +190,13 @@ template <class U> void computeWide(const Product& p, const Block& block, int wo
   const int64_t units = divideUp(p.k, kSteps<U>), tileRows = evenly(block.rows, kTileRows, 1);
   const int64_t tiles = divideUp(block.rows, tileRows), panels = divideUp(block.cols, kTileCols);
   constexpr int64_t kTileSize = kTileRows * kTileCols;
-  float* sums = units > kBlockDepth ? static_cast<float*>(parallel::scratch(worker, kScratchSums, tiles * panels * kTileSize * 4)) : nullptr;
+  const int64_t deepest = p.a.kFirst ? kTallDepth : kBlockDepth;
+  float* sums = units > deepest ? static_cast<float*>(parallel::scratch(worker, kScratchSums, tiles * panels * kTileSize * 4)) : nullptr;
   auto* space = static_cast<U*>(parallel::scratch(worker, kScratchB, kGroup * (kBlockDepth + kPanelGap) * sizeof(U)));
   Edge edge(p, block);
   int64_t unit = 0;
   do {  // once even when k is 0: c gets its start
-    const int64_t depth = units - unit < kBlockDepth ? units - unit : kBlockDepth;
+    const int64_t depth = units - unit < deepest ? units - unit : deepest;
     const bool first = unit == 0, last = unit + depth == units;
     const LeftPart<U> a = leftPart<U>(p, block.row, block.rows, unit, depth, worker);
     Panels<U> b = {};
@@ -196,9 +209,8 @@ template <class U> void computeWide(const Product& p, const Block& block, int wo
         const int64_t row = i * tileRows, rows = block.rows - row < tileRows ? block.rows - row : tileRows;
         float* sum = sums + (j * tiles + i) * kTileSize;
         const Rows<const float> start = first ? edge.start(row, rows, col, cols, kTileCols) : Rows<const float>{sum, kTileCols};
-        const Rows<float> result = last ? edge.result(row, col, cols, kTileCols) : Rows<float>{sum, kTileCols};
-        kTiles<U, U, false>.run[rows](depth, a.data + row * a.row, a.row, a.step, panel, start, result);
-        if (last) edge.finish(row, rows, col, cols, kTileCols);
+        if (last) edge.finish<U, U, false>(depth, a, panel, start, row, rows, col, cols, kTileCols);
+        else kTiles<U, U, float, false>.run[rows](depth, a.data + row * a.row, a.row, a.step, panel, start, {sum, kTileCols});
       }
     }
     unit += depth;
@@ -216,10 +228,8 @@ template <class U, class B> void computeThin(const Product& p, const Block& bloc
     const int64_t cols = block.cols - col < width ? block.cols - col : width;
     edge.bias(col, cols);
     const Rows<const float> start = edge.start(0, block.rows, col, cols, width);
-    const Rows<float> result = edge.result(0, col, cols, width);
-    const auto& run = width == most ? kTiles<U, B, true>.run : kTiles<U, B, false>.run;
-    run[block.rows](units, a.data, a.row, a.step, b.from(col), start, result);
-    edge.finish(0, block.rows, col, cols, width);
+    if (width == most) edge.finish<U, B, true>(units, a, b.from(col), start, 0, block.rows, col, cols, width);
+    else edge.finish<U, B, false>(units, a, b.from(col), start, 0, block.rows, col, cols, width);
     col += width;
   }
 }
@@ -242,12 +252,13 @@ void computeFloats(const Product& p, const Block& block, int worker) {
 
 }  // namespace
 
-Cut cut(int64_t m, int64_t n, int64_t k, int64_t products) {
+Cut cut(int64_t m, int64_t n, int64_t k, int64_t products, bool kFirst) {
   const bool tiles = amx::serves(DType::bf16, DType::bf16);
   const int64_t rows = tiles ? 32 : kTileRows, cols = kTileCols < kPairCols ? kPairCols : kTileCols;
   if (m <= 0 || n <= 0) return {rows, cols};
-  const int64_t wanted = parallel::threads() == 1 ? 1 : divideUp(kTasksPerThread * parallel::threads(), products);
-  Cut cut = {evenly(m, kBlockRows, rows), evenly(n, kBlockCols, cols)};
+  const int64_t each = kFirst ? kTallTasksPerThread : kTasksPerThread;
+  const int64_t wanted = parallel::threads() == 1 ? 1 : divideUp(each * parallel::threads(), products);
+  Cut cut = {evenly(m, kFirst ? kTallRows : kBlockRows, rows), evenly(n, kBlockCols, cols)};
   while (cut.tasks(m, n) < wanted && (cut.rows + kReadCost) * cut.cols * k >= 2 * kLeastWork) {
     if (cut.cols > cols && (cut.cols >= cut.rows || cut.rows <= rows)) cut.cols = roundUp(cut.cols / 2, cols);
     else if (cut.rows > rows) cut.rows = roundUp(cut.rows / 2, rows);
@@ -266,7 +277,7 @@ void compute(const Product& p, const Block& block, int worker) {
 }
 
 void compute(const Product& p) {
-  const Cut shape = cut(p.m, p.n, p.k);
+  const Cut shape = cut(p.m, p.n, p.k, 1, p.a.kFirst);
   parallel::loop(p.m > 0 && p.n > 0 ? shape.tasks(p.m, p.n) : 0,
                  [&](int64_t task, int worker) { compute(p, shape.block(task, p.m, p.n), worker); });
 }

@@ -80,8 +80,9 @@ struct Cut {
 bool usesPairs(DType a, DType b);
 
 /// Blocks that keep a's part in the second-level cache and give every thread several; `products` are run at once, with m
-/// rows each on average. The cut depends on the number of threads; the results do not.
-Cut cut(int64_t m, int64_t n, int64_t k, int64_t products = 1);
+/// rows each on average. Those with a kFirst, which repack both operands for every block, get fewer and taller ones. The cut
+/// depends on the number of threads; the results do not.
+Cut cut(int64_t m, int64_t n, int64_t k, int64_t products = 1, bool kFirst = false);
 
 /// Computes one block in the calling task; uses the worker's scratch slots 0 to 2. k = 0 leaves `start`.
 void compute(const Product& product, const Block& block, int worker);

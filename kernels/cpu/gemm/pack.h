@@ -11,16 +11,9 @@ template <class T> inline void widenRow(float* to, const T* from, int64_t n) {
   for (; i < n; i++) to[i] = widen(from[i]);
 }
 
-/// to[0..n) = from[0..n), rounded to nearest even. With AVX-512 BF16 denormals become zero, as they do in sums of pairs.
+/// to[0..n) = from[0..n), rounded to nearest even.
 template <class T> inline void narrowRow(T* to, const float* from, int64_t n) {
   int64_t i = 0;
-#if defined(__AVX512BF16__)
-  if constexpr (sizeof(T) == sizeof(bf16))
-    for (; i + kLanes <= n; i += kLanes) {
-      const auto narrowed = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(load(from + i)));
-      memcpy(to + i, &narrowed, sizeof narrowed);
-    }
-#endif
   for (; i + kLanes <= n; i += kLanes) store(to + i, load(from + i));
   for (; i < n; i++) put(to + i, from[i]);
 }

@@ -27,7 +27,7 @@ struct Shape {
 /// Names the layout: which part of the buffer, its shape, and the form of a panel. FNV-1a over the numbers.
 uint64_t layoutOf(const Weight& w, Form form) {
   const int64_t offset = static_cast<const char*>(w.view->data) - static_cast<const char*>(w.view->buffer->data);
-  const int64_t parts[] = {offset, w.count, w.n, w.k, w.next, w.stride, static_cast<int64_t>(form), static_cast<int64_t>(w.view->dtype)};
+  const int64_t parts[] = {offset, w.count, w.n, w.k, w.next, w.stride, w.alongN, static_cast<int64_t>(form), static_cast<int64_t>(w.view->dtype)};
   uint64_t hash = 0xcbf29ce484222325u;
   for (const int64_t part : parts) hash = (hash ^ static_cast<uint64_t>(part)) * 0x100000001b3u;
   return hash;
@@ -44,6 +44,25 @@ void packPanel(bf16* to, const bf16* from, int64_t stride, int64_t cols, int64_t
   form == Form::pairs ? packPairPanel(to, from, stride, cols, depth) : packTransposed(to, from, stride, cols, depth);
 }
 
+/// `panels` panels of pairs from rows along n, of which `cols` columns exist; the rest is zero.
+void packAlongN(bf16* to, const bf16* from, int64_t stride, int64_t panels, int64_t cols, int64_t depth) {
+  const int64_t size = pairPanelSize(depth), pairs = divideUp(depth, 2), used = divideUp(cols, kPairCols);
+  packPairsAcross(reinterpret_cast<pair*>(to), kPairCols, size / 2, cols, 0, pairs, depth, [&](int64_t k) { return from + k * stride; });
+  for (int64_t p = 0; p < panels; p++) {
+    const int64_t written = p < used ? 2 * pairs * kPairCols : 0;
+    memset(to + p * size + written, 0, static_cast<size_t>(size - written) * sizeof(bf16));
+  }
+}
+
+/// `count` panels of one matrix, from the panel `first` on.
+template <class T> void packPanels(const Weight& w, Form form, const Shape& shape, const T* from, int64_t first, int64_t count, T* to) {
+  const int64_t cols = w.n - first * shape.cols;
+  if constexpr (sizeof(T) == sizeof(bf16))
+    if (w.alongN) return packAlongN(to, from + first * shape.cols, w.stride, count, std::clamp<int64_t>(cols, 0, count * shape.cols), w.k);
+  for (int64_t p = 0; p < count; p++)
+    packPanel(to + p * shape.panelSize, from + (first + p) * shape.cols * w.stride, w.stride, std::clamp<int64_t>(cols - p * shape.cols, 0, shape.cols), w.k, form);
+}
+
 void pack(const Weight& w, Form form, void* to) {
   constexpr int64_t kPanelsPerTask = 4;
   const Shape shape(w, form);
@@ -53,11 +72,8 @@ void pack(const Weight& w, Form form, void* to) {
     parallel::loop(w.count * perMatrix, [&](int64_t task, int) {
       const int64_t matrix = task / perMatrix, first = task % perMatrix * kPanelsPerTask;
       const T* from = static_cast<const T*>(w.view->data) + matrix * w.next;
-      for (int64_t p = first; p < first + kPanelsPerTask && p < shape.panels; p++) {
-        const int64_t left = w.n - p * shape.cols;
-        packPanel(static_cast<T*>(to) + (matrix * shape.panels + p) * shape.panelSize, from + p * shape.cols * w.stride, w.stride,
-                  std::clamp<int64_t>(left, 0, shape.cols), w.k, form);
-      }
+      const int64_t count = std::min(kPanelsPerTask, shape.panels - first);
+      packPanels(w, form, shape, from, first, count, static_cast<T*>(to) + (matrix * shape.panels + first) * shape.panelSize);
     });
   });
 }
@@ -93,9 +109,9 @@ void* cached(const Weight& w, Form form) {
 
 PackedWeight::PackedWeight(const Weight& weight, DType left)
     : weight_(weight), form_(usesPairs(left, weight.view->dtype) ? Form::pairs : Form::panels) {
-  if (weight.view->buffer->weight) {
+  if (weight.view->buffer->weight && (!weight.alongN || form_ == Form::pairs)) {
     data_ = cached(weight, form_);
-  } else {
+  } else if (!weight.alongN) {
     data_ = take(*weight.view, Shape(weight, form_).bytes(weight), temporary_);
     pack(weight, form_, data_);
   }
@@ -106,6 +122,10 @@ PackedWeight::~PackedWeight() {
 }
 
 Right PackedWeight::operator[](int64_t i) const {
+  if (!data_) {
+    const auto* data = static_cast<const char*>(weight_.view->data);
+    return {data + i * weight_.next * bytes(weight_.view->dtype), weight_.view->dtype, weight_.stride};
+  }
   const Shape shape(weight_, form_);
   const int64_t offset = i * shape.panels * shape.panelSize * bytes(weight_.view->dtype);
   return {static_cast<const char*>(data_) + offset, weight_.view->dtype, 0, form_};

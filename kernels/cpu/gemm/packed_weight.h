@@ -1,20 +1,22 @@
-// Weights in the panels that forward products read, kept beside the buffer until it is next written.
+// Weights in the panels that products read, kept beside the buffer until it is next written.
 #pragma once
 #include "gemm.h"
 
 namespace moe::MOE_ISA::gemm {
 
-/// A stack of matrices [count][n][k] whose rows run along k, as forward products use them: y = x w^T.
+/// A stack of right operands b(k, n). Their rows in memory run along k, [count][n][k], as in y = x w^T; or along n,
+/// [count][k][n], as in dx = dy w.
 struct Weight {
   const View* view;
   int64_t count, n, k;
   int64_t next;    ///< elements between matrices
   int64_t stride;  ///< elements between rows
+  bool alongN = false;
 };
 
 /// All matrices of a weight, packed panel by panel in the weight's own dtype for products with a left operand of dtype
-/// `left`. A buffer made as a weight keeps them, one repacking per update; other buffers get a temporary copy, which ends
-/// with this object.
+/// `left`. A buffer made as a weight keeps them, one repacking per update. Of other buffers rows along k get a temporary
+/// copy, which ends with this object; rows along n are taken as they lie, which is also the better way for floats.
 class PackedWeight {
  public:
   PackedWeight(const Weight& weight, DType left);
@@ -28,7 +30,7 @@ class PackedWeight {
  private:
   const Weight weight_;
   const Form form_;
-  void* data_;
+  void* data_ = nullptr;
   size_t temporary_ = 0;  ///< bytes to give back; 0 when the buffer keeps them
 };
 

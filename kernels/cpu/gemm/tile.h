@@ -41,15 +41,15 @@ template <class T> struct Panels {
   Panels from(int64_t j) const { return {data + j / kPanelCols<T> * panel + j % kPanelCols<T>, step, panel}; }
 };
 
-/// An address through which rows of floats are reached; row 0 for all of them when the stride is 0.
+/// An address through which rows of floats or bf16 are reached; row 0 for all of them when the stride is 0.
 template <class T> struct Rows {
   T* data;
   int64_t stride;
 };
 
-/// R rows of c and W times kTileCols columns.
-template <int R, int W, class A, class B>
-inline void tile(int64_t depth, const A* a, int64_t aRow, int64_t aStep, Panels<B> b, Rows<const float> start, Rows<float> c) {
+/// R rows of c and W times kTileCols columns, rounded to c's dtype at the end.
+template <int R, int W, class A, class B, class C>
+inline void tile(int64_t depth, const A* a, int64_t aRow, int64_t aStep, Panels<B> b, Rows<const float> start, Rows<C> c) {
   constexpr int V = W * kTileVecs;
   vec sum[R][V];
 #pragma GCC unroll 16
