@@ -130,7 +130,8 @@ void grouped() {
   const Out y = matrix<Out>(DType::f32, {total, kCols}, false);
   const Acc dw = accumulator(DType::f32, {kExperts, kCols, kDepth}, 0);
   twin::grouped_linear_forward(y, x, weight, ints(offsets), as<MaybeIn>(ints(rows)));
-  twin::grouped_linear_backward({}, dw, dy, x, weight, ints(offsets), as<MaybeIn>(ints(rows)));
+  const Acc dx = accumulator(DType::bf16, {total, kDepth}, 0);
+  twin::grouped_linear_backward(dx, dw, dy, x, weight, ints(offsets), as<MaybeIn>(ints(rows)));
   for (int64_t e = 0; e < kExperts; e++)
     for (int64_t n = 0; n < kCols; n++) {
       std::vector<double> sums(kDepth);
@@ -144,6 +145,13 @@ void grouped() {
       }
       for (int64_t k = 0; k < kDepth; k++) expectNear("grouped dw", at(dw, e * kCols + n, k), sums[k], DType::f32);
     }
+  for (int64_t e = 0; e < kExperts; e++)
+    for (int64_t m = offsets[e]; m < offsets[e + 1]; m++)
+      for (int64_t k = 0; k < kDepth; k++) {
+        double sum = 0;
+        for (int64_t n = 0; n < kCols; n++) sum += at(dy, m, n) * at(weight, e * kCols + n, k);
+        expectNear("grouped dx", at(dx, m, k), sum, DType::bf16);
+      }
   for (int64_t m = offsets[kExperts]; m < total; m++)
     for (int64_t n = 0; n < kCols; n++) expectNear("grouped rest", at(y, m, n), 0, DType::f32);
 }

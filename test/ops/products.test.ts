@@ -121,20 +121,19 @@ for (const device of devices()) {
       },
     );
 
-    it('see a weight that was written since it was packed, and views of it apart from each other', () => {
+    it.each(['f32', 'bf16'] as const)('see a weight written since it was packed, and its views apart (%s)', (dtype) => {
       scope(() => {
-        const x = draw([3, 8], 1, device);
-        const weight = draw([12, 8], 2, device, 'f32', true);
-        const plain = (rows: Tensor) => {
-          const y = empty([3, rows.shape[0]!], { device });
-          native.linearForward(y, x, from(rows.read(), rows.shape, { device }), undefined);
-          return y.read();
-        };
+        const x = draw([3, 8], 1, device, dtype);
+        const weight = draw([12, 8], 2, device, dtype, true);
         const packed = (rows: Tensor) => {
+          const dy = draw([3, rows.shape[0]!], 3, device, dtype);
           const y = empty([3, rows.shape[0]!], { device });
+          const dx = empty([3, 8], { device });
           native.linearForward(y, x, rows, undefined);
-          return y.read();
+          native.linearBackward({ id: dx.id, beta: 0 }, absent, absent, dy, x, rows);
+          return [y.read(), dx.read()];
         };
+        const plain = (rows: Tensor) => packed(from(rows.read(), rows.shape, { device, dtype }));
         for (let round = 0; round < 3; round++) {
           // Six layouts in four slots: the oldest must give way without being mistaken for another.
           for (const [first, count] of [
