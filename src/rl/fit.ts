@@ -1,9 +1,9 @@
-import type { Model } from '../models/family.js';
-import { bytesOf, sizeOf } from '../tensor/index.js';
+import type { CacheForm, Model } from '../models/family.js';
+import { bytesOf, type Device, sizeOf } from '../tensor/index.js';
 import { estimateMemory } from '../train/estimate.js';
 import { type Choices, halvings } from '../train/fit.js';
 import type { GrpoConfig } from './config.js';
-import { engineOptions } from './rollout.js';
+import { engineOptions, policyCacheForm } from './rollout.js';
 
 /** The settings that decide a GRPO run's memory. */
 export type GrpoSize = Pick<GrpoConfig, 'rowsAtOnce' | 'recompute' | 'parallel' | 'maxTokens' | 'kl'>;
@@ -15,6 +15,7 @@ export type GrpoSize = Pick<GrpoConfig, 'rowsAtOnce' | 'recompute' | 'parallel' 
 export function grpoChoices(
   model: Pick<Model, 'family' | 'config' | 'dtype'>,
   config: Pick<GrpoConfig, keyof GrpoSize | 'prompts' | 'group' | 'evaluateSamples' | 'maxPrompt'>,
+  device: Pick<Device, 'kind'>,
 ): Choices<GrpoSize> {
   const { rowsAtOnce, recompute, parallel, maxTokens, kl, prompts, group } = config;
   const now = { rowsAtOnce, recompute, parallel, maxTokens, kl };
@@ -36,7 +37,7 @@ export function grpoChoices(
       ...(kl > 0 ? [{ kl: 0 }, { ...least, ...pool, kl: 0 }] : []),
       ...halvings(maxTokens).map((n) => ({ maxTokens: n, ...least, ...pool })),
     ],
-    bytes: (s) => bytesOfRun(model, { ...config, ...s }),
+    bytes: (s) => bytesOfRun(model, { ...config, ...s }, policyCacheForm(model, device)),
     flag: (name) => `--${name}`,
   };
 }
@@ -45,11 +46,12 @@ export function grpoChoices(
 function bytesOfRun(
   { family, config, dtype }: Pick<Model, 'family' | 'config' | 'dtype'>,
   c: GrpoSize & Parameters<typeof engineOptions>[0],
+  form: CacheForm,
 ): number {
   const largest = c.prompts * c.group * (c.maxPrompt + c.maxTokens);
   const tokens = Math.min(c.rowsAtOnce, largest);
   const step = estimateMemory({ family, config }, { dtype, tokens, moments: 'f32', recompute: c.recompute });
-  const { key, value } = family.cacheShape(config);
+  const { key, value } = family.cacheShape(config, form);
   const perToken = family.layers(config) * (sizeOf(key) + (value ? sizeOf(value) : 0)) * bytesOf(dtype);
   const reference = c.kl > 0 ? step.parameters * bytesOf(dtype) : 0;
   return step.total + (engineOptions(c).cacheTokens ?? 0) * perToken + reference;

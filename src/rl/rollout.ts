@@ -1,5 +1,5 @@
 import { decodeCompletion, Engine, type EngineOptions } from '../generate/index.js';
-import type { Model } from '../models/family.js';
+import type { CacheForm, Model } from '../models/family.js';
 import type { Device } from '../tensor/index.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import type { GrpoConfig } from './config.js';
@@ -38,13 +38,15 @@ export function engineOptions(
 }
 
 /**
- * The engine of a policy that is trained. In f32 on the CPU it keeps keys and values as training computes them, so that the
+ * How a policy that is trained keeps its cache. In f32 on the CPU keys and values are as training computes them, so that the
  * log-probabilities of samples have the bits that training finds; elsewhere bits differ anyway, and latents are smaller.
  */
-export function policyEngine(model: Model, device: Device, config: Parameters<typeof engineOptions>[0]): Engine {
-  const exact = model.dtype === 'f32' && device.kind === 'cpu';
-  return new Engine(model, { ...engineOptions(config), cacheForm: exact ? 'expanded' : 'latent' });
-}
+export const policyCacheForm = ({ dtype }: Pick<Model, 'dtype'>, { kind }: Pick<Device, 'kind'>): CacheForm =>
+  dtype === 'f32' && kind === 'cpu' ? 'expanded' : 'latent';
+
+/** The engine of a policy that is trained. */
+export const policyEngine = (model: Model, device: Device, config: Parameters<typeof engineOptions>[0]): Engine =>
+  new Engine(model, { ...engineOptions(config), cacheForm: policyCacheForm(model, device) });
 
 /** Engine steps between two turns of the event loop, so that signals and timers are heard. */
 const STEPS_PER_TURN = 8;

@@ -65,7 +65,7 @@ export async function grpo(
         const { model } = session.parts;
         return await advising(
           device,
-          () => grpoChoices(model, config),
+          () => grpoChoices(model, config, device),
           () => run(session, tell, hooks.shouldStop ?? (() => false)),
         );
       } finally {
@@ -99,7 +99,7 @@ function openSession(
     .filter(({ param }) => !param.buffer)
     .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
   const adamw = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: config.decay, moments: 'f32' } as const;
-  const choices = () => grpoChoices(model, config);
+  const choices = () => grpoChoices(model, config, device);
   const held = advising(device, choices, () => ({
     optimizer: new AdamW(trained, adamw, device),
     reference: config.kl > 0 ? new Reference(model, device) : undefined,
