@@ -28,7 +28,7 @@ if [ "$mode" = --emulator ]; then
   step build-ts npm run -s build:ts
   [ -e build/Release/train_moe_emulator.so ] || step build node native/build.mjs --emulator
   step tests npm run -s test:gpu -- --emulator --out "$out"
-  step bench bench --device emulator --smoke --job '^(copy|gemm|attention|moe|adamw|rmsnorm|rope|router)$'
+  step bench bench --device emulator --smoke --job '^(copy|gemm|attention|mla_decode|moe|linear_cross_entropy|adamw|rmsnorm|rope|router|train_step)$'
 else
   step gpu nvidia-smi
   capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
