@@ -5,13 +5,13 @@ import { writeModelFolder } from '../../hub/folder.js';
 import { modelContent } from '../../models/folder.js';
 import { AdamW } from '../../optim/adamw.js';
 import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
-import { type Device, noGrad, type Tensor } from '../../tensor/index.js';
+import { type Device, graphsPay, noGrad, type Tensor } from '../../tensor/index.js';
 import type { ChatTemplate } from '../../tokenizer/index.js';
 import { languageModelLoss } from '../loss.js';
 import { type Saved, saveCheckpoint } from '../run/checkpoint.js';
 import { type Place, type RunState, readRunState, writeRunState } from '../run/state.js';
 import { writeTokenizerFiles } from '../run/tokenizer_files.js';
-import { type StepResult, trainStep } from '../step.js';
+import { StepGraphs, type StepResult, trainStep } from '../step.js';
 import type { SftSettings } from './config.js';
 import { planSteps, type SftData, type SftPlan } from './data.js';
 import type { SftScore } from './events.js';
@@ -40,6 +40,7 @@ export interface SftStep extends StepResult {
 /** A run of supervised fine-tuning in progress: model, optimizer and the place in the data. One step at a time. */
 export class SftTrainer {
   private readonly optimizer: AdamW;
+  private readonly graphs: StepGraphs | undefined;
   readonly plan: SftPlan;
   step = 0;
 
@@ -50,8 +51,11 @@ export class SftTrainer {
     private readonly config: SftSettings,
     private readonly device: Device,
   ) {
-    const { decay, moments } = config;
+    const { decay, moments, lora } = config;
     this.optimizer = new AdamW(trainee.trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments }, device);
+    // Dropout draws anew in every step from a seed that a record would repeat.
+    const repeats = lora.rank === 0 || lora.dropout === 0;
+    this.graphs = graphsPay(device) && repeats ? new StepGraphs() : undefined;
     this.plan = planSteps(data.train, config);
   }
 
@@ -69,7 +73,7 @@ export class SftTrainer {
     const { rows, epoch } = this.plan.rowsOf(this.step);
     const batch = batchOf(this.data.train, rows);
     this.trainee.inStep(this.step);
-    const result = trainStep(model, this.optimizer, batch, {
+    const options = {
       device,
       lr: this.lr,
       clip: config.maxNorm,
@@ -78,7 +82,8 @@ export class SftTrainer {
       balance: config.balance,
       recompute: config.recompute,
       biasSpeed: config.balance && !frozen ? (family.biasSpeed ?? 0) : 0,
-    });
+    };
+    const result = trainStep(model, this.optimizer, batch, options, this.graphs);
     this.trainee.inStep(undefined);
     this.step++;
     const held = rows.flat().reduce((sum, example) => sum + positionsOf(this.data.train[example]!), 0);
@@ -135,6 +140,7 @@ export class SftTrainer {
   }
 
   dispose(): void {
+    this.graphs?.dispose();
     this.optimizer.dispose();
     this.trainee.dispose();
   }

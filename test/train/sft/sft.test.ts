@@ -124,6 +124,23 @@ describe('a run of supervised fine-tuning', { timeout: 240_000 }, () => {
       });
   });
 
+  it('is the same, to the bit, with recorded steps', async () => {
+    const run = (out: string, more = {}) =>
+      sft(settings(out, { model: withExperts, rows: 4, length: 64, accumulate: 2, epochs: 3, saveEvery: 0, ...more }));
+    const lora = { rank: 4 };
+    const plain = [await run('plain'), await run('plain-lora', { lora })];
+    process.env.TRAIN_MOE_GRAPHS = '1';
+    try {
+      const recorded = [await run('recorded'), await run('recorded-lora', { lora })];
+      recorded.forEach((end, i) => {
+        expect(end.losses).toEqual(plain[i]!.losses);
+        expect(stateOf(end.checkpoint!)).toEqual(stateOf(plain[i]!.checkpoint!));
+      });
+    } finally {
+      delete process.env.TRAIN_MOE_GRAPHS;
+    }
+  });
+
   it('trains adapters alone, saves them and the merged model, and resumes to the same bits', async () => {
     const lora = { rank: 4, dropout: 0.1 };
     const run = (out: string, hooks = {}) =>
