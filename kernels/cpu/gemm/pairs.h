@@ -75,6 +75,9 @@ template <class Row> inline void packPairsAlong(pair* to, int64_t stride, int64_
   }
 }
 
+/// Rows that are asked for before they are read: the pieces are too short, and lie too far apart, for the CPU to foresee them.
+inline constexpr int64_t kAhead = 16;
+
 /// Panels of `depth` pairs of rows, each kPairCols wide, `panel` and `step` pairs apart; row(k) is row k of the matrix, which
 /// has `k` of them. Columns beyond `cols` are zero up to a whole panel.
 template <class Row>
@@ -83,10 +86,16 @@ inline void packPairsAcross(pair* to, int64_t step, int64_t panel, int64_t cols,
     const int64_t even = k0 + 2 * p;
     const bf16* low = row(even);
     const bf16* high = even + 1 < k ? row(even + 1) : nullptr;
+    const int64_t soon = even + kAhead + 1 < k ? even + kAhead : even;
+    const bf16 *lowSoon = row(soon), *highSoon = high ? row(soon + 1) : low;
     pair* panelTo = to;
     int64_t col = 0;
     if (high)
-      for (; col + 2 * kPairCols <= cols; col += 2 * kPairCols, panelTo += 2 * panel) interleave(panelTo, panelTo + panel, low + col, high + col);
+      for (; col + 2 * kPairCols <= cols; col += 2 * kPairCols, panelTo += 2 * panel) {
+        __builtin_prefetch(lowSoon + col);
+        __builtin_prefetch(highSoon + col);
+        interleave(panelTo, panelTo + panel, low + col, high + col);
+      }
     for (; col < cols; col += kPairCols, panelTo += panel) {
       const Dwords pairs = across(low + col, high ? high + col : nullptr, cols - col);
       memcpy(panelTo, &pairs, sizeof pairs);
