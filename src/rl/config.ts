@@ -39,6 +39,10 @@ export const grpoSchema = z.strictObject({
   maxPrompt: count.default(512).describe('longest prompt; longer questions are passed over'),
   temperature: z.number().positive().default(1).describe('of sampling, and of the log-probabilities that are trained'),
   parallel: count.default(128).describe('completions sampled at once, at most (never less than a group)'),
+  exactRollouts: z
+    .boolean()
+    .default(true)
+    .describe('f32 on CPUs: samples have the log-probabilities of training to the bit; latent attention keeps more'),
   rowsAtOnce: count.default(16_384).describe('tokens of one forward and backward pass; changes memory, not the result'),
   recompute: z.boolean().default(false).describe('recompute blocks in the backward pass: less memory, more time'),
 

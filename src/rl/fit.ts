@@ -14,7 +14,7 @@ export type GrpoSize = Pick<GrpoConfig, 'rowsAtOnce' | 'recompute' | 'parallel' 
  */
 export function grpoChoices(
   model: Pick<Model, 'family' | 'config' | 'dtype'>,
-  config: Pick<GrpoConfig, keyof GrpoSize | 'prompts' | 'group' | 'evaluateSamples' | 'maxPrompt'>,
+  config: Pick<GrpoConfig, keyof GrpoSize | 'prompts' | 'group' | 'evaluateSamples' | 'maxPrompt' | 'exactRollouts'>,
   device: Pick<Device, 'kind'>,
 ): Choices<GrpoSize> {
   const { rowsAtOnce, recompute, parallel, maxTokens, kl, prompts, group } = config;
@@ -37,7 +37,7 @@ export function grpoChoices(
       ...(kl > 0 ? [{ kl: 0 }, { ...least, ...pool, kl: 0 }] : []),
       ...halvings(maxTokens).map((n) => ({ maxTokens: n, ...least, ...pool })),
     ],
-    bytes: (s) => bytesOfRun(model, { ...config, ...s }, policyCacheForm(model, device)),
+    bytes: (s) => bytesOfRun(model, { ...config, ...s }, policyCacheForm(model, device, config)),
     flag: (name) => `--${name}`,
   };
 }

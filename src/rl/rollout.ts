@@ -38,15 +38,22 @@ export function engineOptions(
 }
 
 /**
- * How a policy that is trained keeps its cache. In f32 on the CPU keys and values are as training computes them, so that the
- * log-probabilities of samples have the bits that training finds; elsewhere bits differ anyway, and latents are smaller.
+ * How a policy that is trained keeps its cache. In f32 on the CPU keys and values are as training computes them, unless the
+ * settings say otherwise, so that the log-probabilities of samples have the bits that training finds. Elsewhere bits
+ * differ anyway, and latents are smaller.
  */
-export const policyCacheForm = ({ dtype }: Pick<Model, 'dtype'>, { kind }: Pick<Device, 'kind'>): CacheForm =>
-  dtype === 'f32' && kind === 'cpu' ? 'expanded' : 'latent';
+export const policyCacheForm = (
+  { dtype }: Pick<Model, 'dtype'>,
+  { kind }: Pick<Device, 'kind'>,
+  { exactRollouts }: Pick<GrpoConfig, 'exactRollouts'>,
+): CacheForm => (exactRollouts && dtype === 'f32' && kind === 'cpu' ? 'expanded' : 'latent');
 
 /** The engine of a policy that is trained. */
-export const policyEngine = (model: Model, device: Device, config: Parameters<typeof engineOptions>[0]): Engine =>
-  new Engine(model, { ...engineOptions(config), cacheForm: policyCacheForm(model, device) });
+export const policyEngine = (
+  model: Model,
+  device: Device,
+  config: Parameters<typeof engineOptions>[0] & Pick<GrpoConfig, 'exactRollouts'>,
+): Engine => new Engine(model, { ...engineOptions(config), cacheForm: policyCacheForm(model, device, config) });
 
 /** Engine steps between two turns of the event loop, so that signals and timers are heard. */
 const STEPS_PER_TURN = 8;

@@ -80,6 +80,20 @@ describe('GRPO', () => {
       });
   });
 
+  it('nearly, from latents', async () => {
+    await withParts({ exactRollouts: false }, { kind: 'experts' }, async (parts) => {
+      const { max } = (await grpoStep(parts, 0, 0)).mismatch;
+      expect(max).toBeGreaterThan(0);
+      expect(max).toBeLessThan(1e-5);
+    });
+  });
+
+  it('also with several updates, experts replayed', async () => {
+    await withParts({ updates: 2, replayRouting: true }, { kind: 'experts' }, async (parts) => {
+      expect((await grpoStep(parts, 0, 0)).mismatch.max).toBe(0);
+    });
+  });
+
   it('also at another temperature', async () => {
     await withParts({ temperature: 0.5 }, {}, async (parts) => {
       expect((await grpoStep(parts, 0, 0)).mismatch.max).toBe(0);
