@@ -2,10 +2,9 @@
 //
 //   s[r,j] = scale * <q[r], k[j]>    p = softmax of s over the keys that r sees    o[r] = sum_j p[r,j] v[j]    lse = ln sum e^s
 //
-// How it runs: a task takes some rows of one head and brings the keys past them, tile by tile: widened and transposed
+// How it runs: a task takes some rows of one head and brings the keys past them, tile by tile: widened or paired, and transposed
 // once, then met by all of the task's queries (attention_online.h). Scores never leave the cache. Tiles that no row sees
-// are not touched. What bounds it: the multiply-adds, 2 (D + V) operations for each pair that is seen; exp costs about
-// as much as 30 channels, preparing a tile as much as 12 rows.
+// are not touched. What bounds it: the multiply-adds, 2 (D + V) operations for each pair that is seen.
 #include "attention_online.h"
 #include "attention_segments.h"
 
@@ -32,12 +31,13 @@ struct Forward {
   Sizes n;
 
   template <class T> void run(const Chunk& chunk, int64_t head, int worker) const {
+    using U = Unit<T>;
     const Segment& segment = *chunk.segment;
     const bool stretches = segment.end - segment.begin > kStretch;
-    const Queries queries(parallel::scratch(worker, 0, Queries::bytes(chunk.rows, n.depth, n.width, stretches)), chunk.rows, n.depth, n.width, stretches);
+    const Queries<U> queries(parallel::scratch(worker, 0, Queries<U>::bytes(chunk.rows, n.depth, n.width, stretches)), chunk.rows, n.depth, n.width, stretches);
     int64_t begin = segment.end - segment.begin, end = 0;
     for (int64_t i = 0; i < chunk.rows; i++) {
-      gemm::widenRow(queries.q + i * n.depth, at<const T>(q, chunk.row + i, head), n.depth);
+      queries.read(i, at<const T>(q, chunk.row + i, head), n.depth);
       const int32_t* range = ranges + 2 * (chunk.row + i);
       queries.from[i] = range[0] < range[1] ? static_cast<int32_t>(range[0] - segment.begin) : 0;
       queries.to[i] = range[0] < range[1] ? static_cast<int32_t>(range[1] - segment.begin) : 0;
@@ -50,16 +50,15 @@ struct Forward {
   }
 
   /// Brings the keys begin .. end of the segment past the queries.
-  template <class T> void walk(const Queries& queries, const Segment& segment, int64_t group, int64_t begin, int64_t end, int worker) const {
-    const int64_t ldk = padded(n.depth), ldv = padded(n.width);
-    auto* keys = static_cast<float*>(parallel::scratch(worker, 1, kKeys * (2 * ldk + ldv + kQueries) * static_cast<int64_t>(sizeof(float))));
-    float *keysT = keys + kKeys * ldk, *values = keysT + kKeys * ldk, *s = values + kKeys * ldv;
+  template <class T, class U> void walk(const Queries<U>& queries, const Segment& segment, int64_t group, int64_t begin, int64_t end, int worker) const {
+    constexpr int64_t kScores = kScored<U> * kKeys;
+    auto* s = static_cast<float*>(parallel::scratch(worker, 1, (kScores + TileRoom<U>::units(n.depth, n.width)) * static_cast<int64_t>(sizeof(float))));
+    const TileRoom<U> room(reinterpret_cast<U*>(s + kScores), n.depth, n.width);
     for (int64_t key = begin; key < end; key += kKeys) {
       const int64_t count = least(kKeys, end - key);
-      gatherKeys<T>(keys, ldk, n, k, kShared, group, segment.begin + key, count);
-      gatherValues<T>(values, ldv, n, v, group, segment.begin + key, count);
-      transposeTile(keysT, keys, ldk, n.depth);
-      attend(queries, 0, queries.rows, {keysT, values, ldv}, key, scale, s);
+      gatherKeys<T>(room.keys, room.ldk, n, k, kShared, group, segment.begin + key, count);
+      gatherValues<T>(room.values, room.ldv, n, v, group, segment.begin + key, count);
+      attend(queries, 0, queries.rows, room.tile(), key, scale, s);
       queries.reached(key + kKeys);
     }
   }

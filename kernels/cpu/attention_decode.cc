@@ -75,9 +75,9 @@ struct Paged {
   /// Row j of x, whose pages and rows are x.stride[0] and x.stride[1] elements apart.
   template <class T> const T* row(const View& x, int64_t j) const { return static_cast<const T*>(x.data) + pages[j / pageSize] * x.stride[0] + j % pageSize * x.stride[1]; }
 
-  /// to[j][0..width) = x's elements offset .. offset + width of the keys key .. key + count, widened. What comes a few rows later
-  /// is asked for ahead: rows are read once, and pages lie anywhere.
-  template <class T> void gather(float* to, int64_t ld, const View& x, int64_t offset, int64_t width, int64_t key, int64_t count) const {
+  /// to[j][0..width) = x's elements offset .. offset + width of the keys key .. key + count. What comes a few rows later is asked
+  /// for ahead: rows are read once, and pages lie anywhere.
+  template <class T, class E> void gather(E* to, int64_t ld, const View& x, int64_t offset, int64_t width, int64_t key, int64_t count) const {
     constexpr int64_t kAhead = 8, kLine = 64 / sizeof(T);
     for (int64_t j = 0; j < count;) {
       const int64_t rows = least(count - j, pageSize - (key + j) % pageSize), stride = x.stride[1];
@@ -85,13 +85,13 @@ struct Paged {
       for (int64_t i = 0; i < rows; i++) {
         const T* later = i + kAhead < rows ? from + (i + kAhead) * stride : after + (i + kAhead - rows) * stride;
         for (int64_t c = 0; c < width; c += kLine) __builtin_prefetch(later + c);
-        gemm::widenRow(to + (j + i) * ld, from + i * stride, width);
+        copyRow(to + (j + i) * ld, from + i * stride, width);
       }
       j += rows;
     }
   }
 
-  /// Channels of the transposed tile (attention_tile.h), `depth` in all: those from `channel` on become x's `width` ones, from
+  /// Channels of the transposed tile of floats (attention_tile.h), `depth` in all: those from `channel` on become x's `width` ones, from
   /// its element `offset` on, for the keys key .. key + count. `room` holds kKeys rows of padded(width) floats.
   template <class T>
   void transposed(float* to, int64_t depth, int64_t channel, const View& x, int64_t offset, int64_t width, int64_t key, int64_t count, float* room) const {
@@ -107,37 +107,49 @@ struct Paged {
 
 /// Keys and values of their own per key head, k [Z,P,G,N] and v [Z,P,G,V]; a key may go on with channels that all heads share.
 template <class T> struct GroupedKeys {
+  using U = Unit<T>;
   const In &k, &v;
   const MaybeIn& shared;
   int64_t depth, width;
 
-  KeyTile fill(float* room, const Paged& pages, int64_t group, int64_t key, int64_t count) const {
-    const int64_t ldk = padded(depth), ldv = padded(width), own = k.shape[3];
-    float *keysT = room, *keys = keysT + kKeys * ldk, *values = keys + kKeys * ldk;
-    pages.transposed<T>(keysT, depth, 0, k, group * k.stride[2], own, key, count, keys);
-    if (shared) pages.transposed<T>(keysT, depth, own, shared, 0, depth - own, key, count, keys);
-    pages.gather<T>(values, ldv, v, group * v.stride[2], width, key, count);
-    clearRest(values, ldv, count, width);
-    return {keysT, values, ldv};
+  int64_t units() const { return TileRoom<U>::units(depth, width); }
+  KeyTile<U> fill(U* memory, const Paged& pages, int64_t group, int64_t key, int64_t count) const {
+    const TileRoom<U> room(memory, depth, width);
+    const int64_t own = k.shape[3];
+    pages.gather<T>(room.values, room.ldv, v, group * v.stride[2], width, key, count);
+    clearRest(room.values, room.ldv, count, width);
+    if constexpr (kPairs<U>) {
+      pages.gather<T>(room.keys, room.ldk, k, group * k.stride[2], own, key, count);
+      if (shared) pages.gather<T>(room.keys + own, room.ldk, shared, 0, depth - own, key, count);
+      clearRest(room.keys, room.ldk, count, depth);
+      return room.tile();
+    } else {
+      pages.transposed<T>(room.keysT, depth, 0, k, group * k.stride[2], own, key, count, room.keys);
+      if (shared) pages.transposed<T>(room.keysT, depth, own, shared, 0, depth - own, key, count, room.keys);
+      return {{room.keysT, kTileCols, depth * kTileCols}, acrossRows(room.across, room.values, room.ldv, kKeys, width)};
+    }
   }
 };
 
 /// One row [depth] per token in cache [Z,P,D], shared by all heads; the value is its beginning.
 template <class T> struct LatentKeys {
+  using U = Unit<T>;
   const In& cache;
   int64_t depth, width;
 
-  KeyTile fill(float* room, const Paged& pages, int64_t, int64_t key, int64_t count) const {
+  int64_t units() const { return kKeys * 2 * padded(depth); }
+  KeyTile<U> fill(U* keysT, const Paged& pages, int64_t, int64_t key, int64_t count) const {
     const int64_t ld = padded(depth);
-    float *keysT = room, *keys = keysT + kKeys * ld;
-    pages.gather<T>(keys, ld, cache, 0, depth, key, count);
-    clearRest(keys, ld, count, depth);
-    transposeTile(keysT, keys, ld, depth);
-    return {keysT, keys, ld};
+    auto* rows = reinterpret_cast<Element<U>*>(keysT + kKeys * ld);
+    auto* across = reinterpret_cast<U*>(rows + kKeys * ld);  // unused for floats
+    pages.gather<T>(rows, ld, cache, 0, depth, key, count);
+    clearRest(rows, ld, count, depth);
+    return {transposeTile(keysT, rows, ld, depth), acrossRows(across, rows, ld, kKeys, width)};
   }
 };
 
 template <class T, template <class> class Keys> struct Decode {
+  using U = Unit<T>;
   const Out& o;
   const In& q;
   Pages pages;
@@ -150,7 +162,7 @@ template <class T, template <class> class Keys> struct Decode {
     if (stretches < 2 || tasks >= 2 * parallel::threads()) {
       parallel::loop(tasks, [&](int64_t task, int worker) {
         const Chunk& chunk = chunks[task / groups];
-        const Queries queries = read(chunk, task % groups, chunk.length > kStretch, worker);
+        const Queries<U> queries = read(chunk, task % groups, chunk.length > kStretch, worker);
         walk(queries, chunk, task % groups, 0, chunk.length, worker);
         write(queries.finish(), chunk, task % groups);
       });
@@ -182,7 +194,7 @@ template <class T, template <class> class Keys> struct Decode {
     parallel::loop(count * groups * stretches, [&](int64_t piece, int worker) {
       const int64_t task = piece / stretches, begin = piece % stretches * kStretch;
       const Chunk& chunk = chunks[task / groups];
-      const Queries queries = read(chunk, task % groups, false, worker);
+      const Queries<U> queries = read(chunk, task % groups, false, worker);
       walk(queries, chunk, task % groups, begin, least(chunk.length, begin + kStretch), worker);
       const Sums to = partial(task, piece % stretches);
       to.clear(queries.rows);
@@ -198,11 +210,11 @@ template <class T, template <class> class Keys> struct Decode {
     });
   }
 
-  Queries read(const Chunk& chunk, int64_t group, bool stretches, int worker) const {
+  Queries<U> read(const Chunk& chunk, int64_t group, bool stretches, int worker) const {
     const int64_t rows = chunk.rows * heads;
-    const Queries queries(parallel::scratch(worker, 0, Queries::bytes(rows, keys.depth, keys.width, stretches)), rows, keys.depth, keys.width, stretches);
+    const Queries<U> queries(parallel::scratch(worker, 0, Queries<U>::bytes(rows, keys.depth, keys.width, stretches)), rows, keys.depth, keys.width, stretches);
     for (int64_t i = 0; i < rows; i++) {
-      gemm::widenRow(queries.q + i * keys.depth, at<const T>(q, chunk.row + i / heads, group * heads + i % heads), keys.depth);
+      queries.read(i, at<const T>(q, chunk.row + i / heads, group * heads + i % heads), keys.depth);
       queries.from[i] = 0;
       queries.to[i] = pages.lengths[chunk.row + i / heads];
     }
@@ -210,9 +222,9 @@ template <class T, template <class> class Keys> struct Decode {
   }
 
   /// Brings the keys begin .. end past the rows that see them.
-  void walk(const Queries& queries, const Chunk& chunk, int64_t group, int64_t begin, int64_t end, int worker) const {
-    const int64_t tile = kKeys * (2 * padded(keys.depth) + padded(keys.width));
-    auto* s = static_cast<float*>(parallel::scratch(worker, 1, (tile + kQueries * kKeys) * static_cast<int64_t>(sizeof(float))));
+  void walk(const Queries<U>& queries, const Chunk& chunk, int64_t group, int64_t begin, int64_t end, int worker) const {
+    auto* s = static_cast<float*>(parallel::scratch(worker, 1, (keys.units() + kScored<U> * kKeys) * static_cast<int64_t>(sizeof(float))));
+    auto* room = reinterpret_cast<U*>(s + kScored<U> * kKeys);
     for (int64_t key = begin; key < end; key += kKeys) {
       for (int64_t i = 0; i < chunk.rows;) {
         int64_t widest = i, next = i + 1;  // rows i .. next agree with the longest of them
@@ -220,7 +232,7 @@ template <class T, template <class> class Keys> struct Decode {
           if (pages.lengths[chunk.row + next] > pages.lengths[chunk.row + widest]) widest = next;
         const int64_t count = least(pages.lengths[chunk.row + widest] - key, kKeys);
         if (count > 0) {
-          const KeyTile keyTile = keys.fill(s + kQueries * kKeys, {pages.of(chunk.row + widest), pages.pageSize}, group, key, count);
+          const KeyTile<U> keyTile = keys.fill(room, {pages.of(chunk.row + widest), pages.pageSize}, group, key, count);
           attend(queries, i * heads, (next - i) * heads, keyTile, key, scale, s);
         }
         i = next;

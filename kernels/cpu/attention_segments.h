@@ -85,13 +85,13 @@ template <class T> inline T* at(const View& x, int64_t r, int64_t h) {
 }
 
 /// Keys first .. first + count of a key head, k's channels then the shared ones: to[kKeys][ld], zero elsewhere.
-template <class T> inline void gatherKeys(float* to, int64_t ld, const Sizes& n, const In& k, const MaybeIn& kShared, int64_t group, int64_t first, int64_t count) {
+template <class T, class E> inline void gatherKeys(E* to, int64_t ld, const Sizes& n, const In& k, const MaybeIn& kShared, int64_t group, int64_t first, int64_t count) {
   gather(to, ld, count, n.own, [&](int64_t j) { return at<const T>(k, first + j, group); });
-  if (n.shared) gather(to + n.own, ld, count, n.shared, [&](int64_t j) { return kShared.as<T>() + (first + j) * kShared.stride[0]; });
+  if (n.shared) gather(to + n.own, ld, count, n.shared, [&](int64_t j) { return kShared.as<const T>() + (first + j) * kShared.stride[0]; });
   clearRest(to, ld, count, n.depth);
 }
 
-template <class T> inline void gatherValues(float* to, int64_t ld, const Sizes& n, const In& v, int64_t group, int64_t first, int64_t count) {
+template <class T, class E> inline void gatherValues(E* to, int64_t ld, const Sizes& n, const In& v, int64_t group, int64_t first, int64_t count) {
   gather(to, ld, count, n.width, [&](int64_t j) { return at<const T>(v, first + j, group); });
   clearRest(to, ld, count, n.width);
 }

@@ -121,6 +121,32 @@ inline vec fma(pvec a, pvec b, vec c) {
 #endif
 }
 
+/// Rounds a and then b to 2 * kLanes bf16, denormals to zero where the CPU does both at once.
+inline void storeTwo(bf16* to, vec a, vec b) {
+#if defined(__AVX512BF16__)
+  const auto both = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(a));
+  memcpy(to, &both, sizeof both);
+#else
+  store(to, a);
+  store(to + kLanes, b);
+#endif
+}
+
+inline void storeTwo(float* to, vec a, vec b) {
+  store(to, a);
+  store(to + kLanes, b);
+}
+
+/// The same as pairs: lane i holds a[i] and then b[i].
+inline void store(pair* to, vec a, vec b) {
+  typedef uint16_t words __attribute__((vector_size(kLanes * 4)));
+  words both, order;
+  storeTwo(reinterpret_cast<bf16*>(&both), a, b);
+  for (int i = 0; i < 2 * kLanes; i++) order[i] = i / 2 + i % 2 * kLanes;
+  both = __builtin_shuffle(both, order);
+  memcpy(to, &both, sizeof both);
+}
+
 /// a > b ? a : b and a < b ? a : b, so b where one of them is NaN; compilers make three instructions of that.
 /// (maskz, because GCC 12 warns of its own _mm512_max_ps.)
 #if defined(__AVX512F__)
@@ -151,6 +177,20 @@ inline float maximum(vec x) {
     for (int i = 0; i < kLanes; i++) other[i] = (i + half) % kLanes;
     x = vmax(x, __builtin_shuffle(x, other));
   }
+  return x[0];
+}
+
+/// Lane i: the maximum of x[i], which is overwritten. Each stage interleaves vector i with i + size/2, and so halves them.
+inline vec maxima(vec (&x)[kLanes]) {
+  ivec low, high;
+  for (int i = 0; i < kLanes; i++) {
+    low[i] = i / 2 + i % 2 * kLanes;
+    high[i] = low[i] + kLanes / 2;
+  }
+#pragma GCC unroll 4
+  for (int size = kLanes / 2; size > 0; size /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < size; i++) x[i] = vmax(__builtin_shuffle(x[i], x[i + size], low), __builtin_shuffle(x[i], x[i + size], high));
   return x[0];
 }
 
@@ -196,6 +236,21 @@ inline vec reciprocal(vec x) {
 #else
   return 1.f / x;
 #endif
+}
+
+/// 2^x to about 2e-7 of it on [-126, 127]; from -127 down it is 0, above 127 the largest power. NaN stays NaN, as in exp().
+/// The nearest integer goes to the exponent; a degree-5 minimax polynomial, exact at 0, does the rest.
+inline vec exp2(vec x) {
+  const vec clamped = vmin(splat(127.f), vmax(splat(-127.f), x));
+  const vec shifted = clamped + 12582912.f;  // 1.5 * 2^23: rounds to the nearest integer, which its lowest bits hold
+  const vec r = clamped - (shifted - 12582912.f);
+  vec p = splat(1.3264727e-3f);
+  p = fma(p, r, splat(9.6715130e-3f));
+  p = fma(p, r, splat(5.5507336e-2f));
+  p = fma(p, r, splat(2.4022242e-1f));
+  p = fma(p, r, splat(6.9314700e-1f));
+  p = fma(p, r, splat(1.f));
+  return reinterpret_cast<vec>(reinterpret_cast<ivec>(p) + (reinterpret_cast<ivec>(shifted) << 23));
 }
 
 /// 1 / (1 + exp(-x))

@@ -21,12 +21,15 @@ const twins = { 'the matrix unit': 'MOE_AMX_TWIN', 'AVX-512 BF16': 'MOE_PAIRS_TW
 
 describe.skipIf(!found)(`products of pairs of bf16 (${found ? 'twins in plain C++' : `no ${compiler}`})`, () => {
   it.each(Object.entries(twins))(
-    'on %s equal plain loops: packing, partial tiles, gathers, accumulation, a row alone',
+    'on %s equal plain loops: packing, partial tiles, gathers, accumulation, a row alone, attention',
     (_, twin) => {
       const folder = mkdtempSync(join(tmpdir(), 'train-moe-twin-'));
       try {
         const program = join(folder, 'twin');
-        const kernels = ['linear', 'grouped_linear', 'gemm/gemm', 'gemm/packed_weight', 'gemm/amx', 'parallel'];
+        const kernels = [
+          ...['linear', 'grouped_linear', 'attention', 'attention_backward', 'parallel'],
+          ...['gemm/gemm', 'gemm/packed_weight', 'gemm/amx'],
+        ];
         const sources = [
           ...kernels.map((k) => `kernels/cpu/${k}.cc`),
           'native/memory.cc',
@@ -46,6 +49,6 @@ describe.skipIf(!found)(`products of pairs of bf16 (${found ? 'twins in plain C+
         rmSync(folder, { recursive: true });
       }
     },
-    300_000,
+    300_000, // it compiles
   );
 });

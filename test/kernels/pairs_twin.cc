@@ -156,6 +156,54 @@ void grouped() {
     for (int64_t n = 0; n < kCols; n++) expectNear("grouped rest", at(y, m, n), 0, DType::f32);
 }
 
+/// Causal attention of two heads that share their keys, in both directions, whose odd sizes leave half a pair everywhere.
+void attention(int64_t rows, int64_t depth, int64_t width) {
+  constexpr int64_t kHeads = 2;
+  const float scale = 0.3f;
+  const In q = matrix<In>(DType::bf16, {rows, kHeads, depth}, true), k = matrix<In>(DType::bf16, {rows, 1, depth}, true);
+  const In v = matrix<In>(DType::bf16, {rows, 1, width}, true), dout = matrix<In>(DType::bf16, {rows, kHeads, width}, true);
+  std::vector<int32_t> seen(2 * rows);
+  for (int64_t r = 0; r < rows; r++) seen[2 * r + 1] = static_cast<int32_t>(r + 1);
+  In ranges = ints(seen);
+  ranges.rank = 2;
+  ranges.shape[0] = rows, ranges.shape[1] = 2;
+  ranges.stride[0] = 2, ranges.stride[1] = 1;
+  const Out o = matrix<Out>(DType::bf16, {rows, kHeads, width}, false), lse = matrix<Out>(DType::f32, {rows, kHeads}, false);
+  twin::attention_forward(o, lse, q, k, v, {}, ranges, scale);
+  const Acc dq = accumulator(DType::bf16, {rows, kHeads, depth}, 0), dk = accumulator(DType::bf16, {rows, 1, depth}, 0);
+  const Acc dv = accumulator(DType::bf16, {rows, 1, width}, 0);
+  twin::attention_backward(dq, dk, dv, {}, dout, q, k, v, {}, as<In>(o), as<In>(lse), ranges, scale);
+
+  std::vector<double> dk0(rows * depth), dv0(rows * width), p(rows), dp(rows);
+  for (int64_t h = 0; h < kHeads; h++)
+    for (int64_t r = 0; r < rows; r++) {
+      const int64_t row = r * kHeads + h;
+      double total = 0, delta = 0;
+      std::vector<double> dq0(depth);
+      for (int64_t j = 0; j <= r; j++) {
+        p[j] = dp[j] = 0;
+        for (int64_t c = 0; c < depth; c++) p[j] += scale * at(q, row, c) * at(k, j, c);
+        for (int64_t c = 0; c < width; c++) dp[j] += at(dout, row, c) * at(v, j, c);
+        total += p[j] = std::exp(p[j]);
+      }
+      expectNear("attention lse", at(lse, r, h), std::log(total), DType::f32);
+      for (int64_t j = 0; j <= r; j++) delta += (p[j] /= total) * dp[j];
+      for (int64_t c = 0; c < width; c++) {
+        double sum = 0;
+        for (int64_t j = 0; j <= r; j++) sum += p[j] * at(v, j, c);
+        expectNear("attention o", at(o, row, c), sum, DType::bf16);
+      }
+      for (int64_t j = 0; j <= r; j++) {
+        const double ds = scale * p[j] * (dp[j] - delta);
+        for (int64_t c = 0; c < width; c++) dv0[j * width + c] += p[j] * at(dout, row, c);
+        for (int64_t c = 0; c < depth; c++) dk0[j * depth + c] += ds * at(q, row, c), dq0[c] += ds * at(k, j, c);
+      }
+      for (int64_t c = 0; c < depth; c++) expectNear("attention dq", at(dq, row, c), dq0[c], DType::bf16);
+    }
+  for (int64_t i = 0; i < rows * depth; i++) expectNear("attention dk", at(dk, i / depth, i % depth), dk0[i], DType::bf16);
+  for (int64_t i = 0; i < rows * width; i++) expectNear("attention dv", at(dv, i / width, i % width), dv0[i], DType::bf16);
+}
+
 }  // namespace
 
 int main() {
@@ -168,6 +216,9 @@ int main() {
   linear(250, 17, 10, DType::f32, 1);
   linear(3, 1100, 5, DType::f32, 0);
   grouped();
+  attention(1, 1, 1);
+  attention(75, 13, 21);
+  attention(140, 48, 32);
   printf("%d failures\n", failures);
   return failures != 0;
 }
