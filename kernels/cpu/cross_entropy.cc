@@ -21,6 +21,7 @@ using gemm::Product;
 
 constexpr int64_t kTaskElements = 1 << 15;                        // logits that one task looks at, about
 constexpr int64_t kPiece = 2048;                                  // logits summed before the sum is added to the total
+constexpr float kLog2E = 1.44269504f;
 constexpr int64_t kChunkBytes = 32 << 20;                         // logits held at once, unless the least chunk needs more
 constexpr int64_t kLeastChunk = 256, kMostChunk = 1024;           // rows
 
@@ -40,45 +41,54 @@ template <class T, class F> inline void scan(const T* logits, int64_t size, floa
   body(z);
 }
 
+/// e^z for z <= 0, -inf too.
+inline vec expOf(vec z) { return exp2(z * kLog2E); }
+inline float expOf(float z) { return expOf(splat(z))[0]; }
+
+/// Read once: a piece has its highest logit found and then, from the first-level cache, its sums, relative to that logit.
 template <class T> Statistics statistics(const T* logits, int64_t size, float scale, bool wantEntropy) {
-  vec highest = splat(-__builtin_inff());
-  scan(logits, size, scale, [&](vec z) { highest = vmax(highest, z); });
-  const float top = maximum(highest);
-  vec total = {}, weighted = {};
+  float top = -__FLT_MAX__, total = 0, weighted = 0;  // sums over the pieces so far of e^(z - top), and of those times z - top
   for (int64_t first = 0; first < size; first += kPiece) {  // sums of sums: the error grows with neither's length alone
     const int64_t count = size - first < kPiece ? size - first : kPiece;
+    const T* piece = logits + first;
+    vec highest = splat(-__FLT_MAX__);
+    scan(piece, count, scale, [&](vec z) { highest = vmax(z, highest); });
+    const float high = maximum(highest);
     vec part = {}, weightedPart = {};
     if (wantEntropy)
-      scan(logits + first, count, scale, [&](vec z) {
-        const vec e = exp(z - top);
+      scan(piece, count, scale, [&](vec z) {
+        const vec e = expOf(z - high);
         part += e;
-        weightedPart += e > 0.f ? e * (z - top) : vec{};  // 0 * -inf of a masked logit is 0
+        weightedPart += e > 0.f ? e * (z - high) : vec{};  // 0 * -inf of a masked logit is 0
       });
     else
-      scan(logits + first, count, scale, [&](vec z) { part += exp(z - top); });
-    total += part;
-    weighted += weightedPart;
+      scan(piece, count, scale, [&](vec z) { part += expOf(z - high); });
+    const float next = high > top ? high : top, before = expOf(top - next), now = expOf(high - next), sum = moe::MOE_ISA::sum(part);
+    weighted = before * (weighted + (before > 0 ? top - next : 0) * total) + now * (moe::MOE_ISA::sum(weightedPart) + (now > 0 ? high - next : 0) * sum);
+    total = before * total + now * sum;
+    top = next;
   }
-  const float sum = moe::MOE_ISA::sum(total), above = logf(sum);
-  return {top + above, above - moe::MOE_ISA::sum(weighted) / sum};
+  const float above = logf(total);
+  return {top + above, above - weighted / total};
 }
 
 /// dst[j] = beta*dst[j] + scale * (p[j]*(dnll + dlse) - dnll*onehot[j]); dst may be the logits themselves.
 template <class D, class T> void gradient(D* dst, float beta, const T* logits, int64_t size, int32_t target, float scale, float lse, float dnll, float dlse) {
   const float weight = scale * (dnll + dlse);
-  const auto hit = [&](int64_t j) { return target - j >= 0 && target - j < kLanes; };
+  const auto part = [&](vec z) { return expOf(z * scale - lse) * weight; };
+  const auto one = [&](int64_t j) {
+    const float d = part(splat(widen(logits[j])))[0] - (target == j ? scale * dnll : 0);
+    return beta != 0 ? d + widen(dst[j]) : d;
+  };
+  const float hit = target >= 0 ? one(target) : 0;
   int64_t j = 0;
-  for (; j + kLanes <= size; j += kLanes) {
-    vec d = exp(load(logits + j) * scale - lse) * weight;
-    if (hit(j)) d[target - j] -= scale * dnll;
-    if (beta != 0) d += load(dst + j);
-    store(dst + j, d);
+  for (; j + 2 * kLanes <= size; j += 2 * kLanes) {
+    vec d = part(load(logits + j)), next = part(load(logits + j + kLanes));
+    if (beta != 0) d += load(dst + j), next += load(dst + j + kLanes);
+    storeTwo(dst + j, d, next);
   }
-  for (; j < size; j++) {
-    float d = exp(splat(widen(logits[j]) * scale - lse))[0] * weight;
-    if (target == j) d -= scale * dnll;
-    put(dst + j, beta != 0 ? d + widen(dst[j]) : d);
-  }
+  for (; j < size; j++) put(dst + j, one(j));
+  if (target >= 0) put(dst + target, hit);
 }
 
 void checkTargets(const In& targets, int64_t vocabulary) {
