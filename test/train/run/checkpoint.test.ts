@@ -292,7 +292,7 @@ describe('another process', () => {
       expect(existsSync(join(checkpointsFolder(run), 'latest', 'config.json'))).toBe(true);
       reached = checkpoint!.step;
     }
-    expect(reached).toBeGreaterThan(15);
+    expect(reached).toBeGreaterThanOrEqual(15); // each of them saved at least one step more
   });
 
   const canMount = spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
