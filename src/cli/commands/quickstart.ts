@@ -5,5 +5,5 @@ import { r1 } from './r1.js';
 export const quickstart = command({
   ...r1,
   command: '$0',
-  describe: 'the same as r1: from text to a small model that reasons, and a report; about ten minutes',
+  describe: 'the same as r1: from text to a small model that reasons, and a report; a few minutes',
 });
