@@ -76,11 +76,19 @@ function policyMetrics({ updates }: StepOutcome): Record<string, number> {
 
 function speedMetrics({ seconds, sampledTokens, updates, groups }: StepOutcome): Record<string, number> {
   const whole = Object.values(seconds).reduce((a, b) => a + b, 0);
-  const trained = updates.reduce((n, u) => n + u.stats.tokens, 0);
+  const samples = groups.flatMap((g) => g.samples);
+  const tokens = {
+    rollout: sampledTokens,
+    reward: sampledTokens,
+    score: samples.reduce((n, { ids }) => n + ids.length, 0), // of the completions that are kept
+    train: updates.reduce((n, u) => n + u.stats.tokens, 0),
+  };
+  const rates = Object.entries(seconds).flatMap(([phase, s]): [string, number][] =>
+    s > 0 ? [[`speed/${phase}_tokens_per_second`, tokens[phase as keyof typeof tokens] / s]] : [],
+  );
   return {
-    'speed/completions_per_second': groups.flatMap((g) => g.samples).length / whole,
-    'speed/rollout_tokens_per_second': sampledTokens / seconds.rollout,
-    'speed/train_tokens_per_second': trained / Math.max(seconds.train, 1e-9),
+    'speed/completions_per_second': samples.length / whole,
+    ...Object.fromEntries(rates),
     ...Object.fromEntries(Object.entries(seconds).map(([phase, s]) => [`speed/${phase}_seconds`, s])),
     'speed/step_seconds': whole,
   };

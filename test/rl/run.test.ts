@@ -95,6 +95,8 @@ describe('a GRPO run', () => {
     expect(metrics.map((l) => l.step)).toEqual([1, 2, 3, 4]);
     for (const name of ['reward/low/mean', 'rollout/logprob_abs_diff', 'policy/entropy', 'speed/rollout_seconds'])
       expect(Number.isFinite(metrics[0][name]), name).toBe(true);
+    for (const phase of ['rollout', 'reward', 'train'])
+      expect(metrics[0][`speed/${phase}_tokens_per_second`], phase).toBeGreaterThan(0);
     expect(metrics[0]['rollout/logprob_abs_diff_max']).toBe(0);
     const completions = lines(join(config.out, 'completions', 'step-00000002.jsonl'));
     expect(completions).toHaveLength(8);
