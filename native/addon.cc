@@ -360,7 +360,7 @@ napi_value toNumber(napi_env env, double value) {
 }
 
 /// No tensor has more elements, and no two of its elements lie further apart: products of two sizes are checked, sums are safe.
-constexpr int64_t kMost = int64_t{1} << 50;
+constexpr int64_t kMostElements = int64_t{1} << 50;
 
 void setShape(View& view, const Arguments& given, size_t first) {
   view.rank = static_cast<int>(given.count - first);
@@ -372,7 +372,7 @@ void setShape(View& view, const Arguments& given, size_t first) {
   int64_t stride = 1;
   for (int i = view.rank - 1; i >= 0; i--) {
     view.stride[i] = stride;
-    if (__builtin_mul_overflow(stride, std::max<int64_t>(view.shape[i], 1), &stride) || stride > kMost)
+    if (__builtin_mul_overflow(stride, std::max<int64_t>(view.shape[i], 1), &stride) || stride > kMostElements)
       throw Error("bad-argument", "a tensor of more than 2^50 elements was asked for.");
   }
 }
@@ -411,14 +411,14 @@ napi_value makeView(napi_env env, napi_callback_info info) {
     View view = base;
     view.rank = static_cast<int>(rank);
     int64_t last = offset, elements = 1;
-    bool empty = false, large = offset > kMost;
+    bool empty = false, large = offset > kMostElements;
     for (int i = 0; i < rank; i++) {
       view.shape[i] = given[3 + i];
       view.stride[i] = given[3 + rank + i];
       if (view.shape[i] < 0 || view.stride[i] < 0) throw Error("bad-argument", "view: sizes and strides are 0 or more.");
       int64_t span;
-      large |= __builtin_mul_overflow(elements, std::max<int64_t>(view.shape[i], 1), &elements) || elements > kMost ||
-               view.stride[i] > kMost || __builtin_mul_overflow(std::max<int64_t>(view.shape[i] - 1, 0), view.stride[i], &span) || span > kMost;
+      large |= __builtin_mul_overflow(elements, std::max<int64_t>(view.shape[i], 1), &elements) || elements > kMostElements ||
+               view.stride[i] > kMostElements || __builtin_mul_overflow(std::max<int64_t>(view.shape[i] - 1, 0), view.stride[i], &span) || span > kMostElements;
       if (large) throw Error("bad-argument", "view: a window of more than 2^50 elements, or wider, was asked for.");
       empty |= view.shape[i] == 0;
       last += span;

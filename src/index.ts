@@ -28,7 +28,7 @@ export * from './tensor/index.js';
 export * from './tokenizer/index.js';
 export { type Evaluation, evaluate } from './train/evaluate.js';
 export type { RunEnd, RunFacts, StepRecord, TrainEvent } from './train/events.js';
-export { pretrainInWorker, type WorkerRun } from './train/in_worker.js';
+export { pretrainInWorker } from './train/in_worker.js';
 export type { StepOptions } from './train/passes.js';
 export { type PretrainHooks, pretrain } from './train/pretrain.js';
 export { resolveSft, type SftConfig, type SftInput } from './train/sft/config.js';

@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { folderSink, writeText } from '../hub/byte_sink.js';
 import { createTask } from '../rl/tasks/index.js';
+import { formatBytes, formatCount } from '../terminal/format.js';
 import { lockRun } from '../train/run/lock.js';
 import { modelFolder } from '../train/run/model_folder.js';
 import { CORPUS, filesInput, makeCorpus, moreTranscripts, realText } from './corpus.js';
@@ -21,6 +22,7 @@ import {
   type ModelStage,
   measureStage,
   openSession,
+  plain,
   pretrainStage,
   type R1Hooks,
   rejectStage,
@@ -143,7 +145,7 @@ function controlStage(s: Session, teacher: Finished) {
     return writeLines(folder, moreTranscripts(task, settings.mixture!, options.seed, characters));
   };
   const chosen = { mixture: settings.mixture!, task: settings.task, seed: options.seed };
-  return stage(s, { name: 'control-data', settings: JSON.parse(JSON.stringify(chosen)), inputs: [teacher], run });
+  return stage(s, { name: 'control-data', settings: plain(chosen), inputs: [teacher], run });
 }
 
 /** What was taken for text, and how to give one's own. */
@@ -151,9 +153,9 @@ function whatIsRead(files: readonly string[], { options, settings }: R1Config): 
   const bytes = files.reduce((sum, file) => sum + statSync(file).size, 0);
   const given = options.data.length > 0 ? 'given with --data' : `from ${dirname(files[0]!)}; your own: --data`;
   const exercises = settings.mixture
-    ? ` and ${settings.mixture.transcripts.toLocaleString('en')} made-up exercises, answered with a guess or step by step`
+    ? ` and ${formatCount(settings.mixture.transcripts)} made-up exercises, answered with a guess or step by step`
     : '';
-  return `Text: ${files.length} files, ${(bytes / 1e6).toFixed(1)} MB (${given})${exercises}.`;
+  return `Text: ${files.length} files, ${formatBytes(bytes)} (${given})${exercises}.`;
 }
 
 /** Where the base's text comes from, and the corpus that is made of it for small models. */
@@ -178,7 +180,7 @@ async function sourceOf(s: Session): Promise<Source> {
   if (!mixture) return { files, text, read, corpus: undefined };
   const corpus = await stage(s, {
     name: 'corpus',
-    settings: JSON.parse(JSON.stringify({ mixture, task, seed: options.seed })),
+    settings: plain({ mixture, task, seed: options.seed }),
     inputs: [text],
     run: async (folder) => {
       const made = await createTask(task.task ?? 'arith', task.taskOptions);

@@ -68,7 +68,7 @@ export function openSession(config: R1Config, hooks: R1Hooks): Session {
     config,
     signal: hooks.signal ?? new AbortController().signal,
     tell: hooks.onEvent ?? (() => {}),
-    pretrain: hooks.pretrain ?? pretrainApart,
+    pretrain: hooks.pretrain ?? pretrainInWorker,
   };
 }
 
@@ -272,16 +272,4 @@ async function rewardsOf({ task = 'arith', taskOptions, reward }: Pick<GrpoInput
 const withModel = (finished: Finished): ModelStage => ({ ...finished, model: modelFolder(finished.folder) });
 
 /** Settings as JSON: what is undefined is left out. */
-const plain = (settings: object): Json => JSON.parse(JSON.stringify(settings)) as Json;
-
-/** Pre-training in a worker thread that saves and ends when the signal says so. */
-async function pretrainApart(config: RunConfig, onEvent: (event: TrainEvent) => void, signal: AbortSignal) {
-  const run = pretrainInWorker(config, onEvent);
-  const stop = () => run.stop();
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    return await run.finished;
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
-}
+export const plain = (settings: object): Json => JSON.parse(JSON.stringify(settings)) as Json;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { RunConfigInput } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
-import type { GrpoInput } from '../rl/config.js';
+import { algorithms, type GrpoInput } from '../rl/config.js';
 import type { RejectInput, SynthesizeInput } from '../rl/curate/index.js';
 import type { RewardModelInput } from '../rl/preference/config.js';
 import type { SftInput } from '../train/sft/config.js';
@@ -138,19 +138,8 @@ const micro: R1Settings = {
   distill: { ...microSft, epochs: 4 },
 };
 
-/** R1's reinforcement learning (arXiv:2501.12948, Methods of the Nature version): 16 updates of a rollout, 650 rollouts. */
-const r1Rl = {
-  prompts: 512,
-  group: 16,
-  updates: 16,
-  lr: 3e-6,
-  kl: 0.001,
-  clipLow: 10,
-  clipHigh: 10,
-  maxTokens: 4096,
-  resetReference: 25,
-  saveEvery: 25,
-} as const satisfies Partial<GrpoInput>;
+/** R1-Zero as published, 650 rollouts, with shorter completions. */
+const r1Rl = { ...algorithms['r1-zero'], maxTokens: 4096, saveEvery: 25 } as const satisfies Partial<GrpoInput>;
 
 const r1Sft = { rows: 128, length: 4096, lr: 5e-5, floor: 0.1, epochs: 2 } as const satisfies Partial<SftInput>;
 

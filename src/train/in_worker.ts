@@ -4,16 +4,15 @@ import { type ErrorCode, TrainMoeError } from '../errors.js';
 import type { RunEnd, TrainEvent } from './events.js';
 import type { TrainWorkerData, TrainWorkerMessage } from './worker.js';
 
-/** A run in a worker thread. */
-export interface WorkerRun {
-  /** Resolves when the run has ended; rejects with what ended it. */
-  readonly finished: Promise<RunEnd>;
-  /** Asks the run to save after the current step and end. */
-  stop(): void;
-}
-
-/** Starts pretrain() in a worker thread; its events arrive in this one. */
-export function pretrainInWorker(config: RunConfig, onEvent: (event: TrainEvent) => void): WorkerRun {
+/**
+ * pretrain() in a worker thread; its events arrive in this one. Aborted, the run saves after the current step and ends.
+ * Rejects with what ended it.
+ */
+export async function pretrainInWorker(
+  config: RunConfig,
+  onEvent: (event: TrainEvent) => void,
+  signal?: AbortSignal,
+): Promise<RunEnd> {
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const data: TrainWorkerData = { config, stop };
   const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
@@ -27,20 +26,18 @@ export function pretrainInWorker(config: RunConfig, onEvent: (event: TrainEvent)
     if (message.event.kind === 'end') end = message.event.end;
     onEvent(message.event);
   });
-  const finished = new Promise<RunEnd>((resolve, reject) => {
-    worker.on('error', reject);
-    worker.on('exit', (code) => {
-      if (end && !failure) resolve(end);
-      else
-        reject(failure ?? new TrainMoeError('internal', `The training thread ended with code ${code} and no result.`));
-    });
-  });
-  return {
-    finished,
-    stop: () => {
-      Atomics.store(stop, 0, 1);
-    },
+  const onAbort = () => {
+    Atomics.store(stop, 0, 1);
   };
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    const code = await new Promise<number>((resolve, reject) => worker.on('error', reject).on('exit', resolve));
+    if (end && !failure) return end;
+    throw failure ?? new TrainMoeError('internal', `The training thread ended with code ${code} and no result.`);
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+  }
 }
 
 function revived({ code, message, stack }: Extract<TrainWorkerMessage, { failed: unknown }>['failed']): Error {

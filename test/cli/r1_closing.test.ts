@@ -1,37 +1,15 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { closing } from '../../src/cli/recipes/closing.js';
-import type { R1End, R1Row } from '../../src/recipes/rows.js';
+import type { R1End } from '../../src/recipes/rows.js';
 import { styleFor } from '../../src/terminal/style.js';
+import { rowsIn } from '../recipes/row.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-closing-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-writeFileSync(
-  join(folder, 'metrics.jsonl'),
-  [1, 2, 3].map((step) => JSON.stringify({ step, 'reward/mean': step / 4, 'train/loss': 3 - step })).join('\n'),
-);
-
-const figures = { accuracy: 0.25, judged: { number: 0.25, format: 0.5, language: 1 }, length: 12.5, truncated: 0 };
-const row = (title: string, completion: string, right: boolean): R1Row => ({
-  name: title,
-  title,
-  stage: { name: title, hash: 'h', folder, seconds: 61, result: null, model: join(folder, title) },
-  measured: {
-    name: `measure-${title}`,
-    hash: 'm',
-    folder,
-    seconds: 1,
-    result: {
-      questions: 7,
-      greedy: figures,
-      sampled: { ...figures, accuracy: 0.125 },
-      loads: [],
-      shown: [{ prompt: 'What is 1 + 1?', completion, right }],
-    },
-  },
-});
+const row = rowsIn(folder);
 
 const plain = styleFor(process.stdout, { NO_COLOR: '1' });
 const text = (end: Partial<R1End>) =>

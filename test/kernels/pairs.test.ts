@@ -4,18 +4,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { compiler, sanitizers } from '../native/sanitizers.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '..', '..');
-const compiler = process.env.CXX ?? 'g++';
 const found = spawnSync(compiler, ['--version']).status === 0;
-
-/** Reads and writes beside a buffer, and sums that overflow, end the program where the compiler has the means. */
-const sanitized = (): string[] => {
-  const flags = ['-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
-  const trial = spawnSync(compiler, [...flags, '-x', 'c++', '-', '-o', '/dev/null'], { input: 'int main() {}' });
-  return trial.status === 0 ? flags : [];
-};
 
 const twins = { 'the matrix unit': 'MOE_AMX_TWIN', 'AVX-512 BF16': 'MOE_PAIRS_TWIN' };
 
@@ -36,7 +29,7 @@ describe.skipIf(!found)(`products of pairs of bf16 (${found ? 'twins in plain C+
           'test/kernels/pairs_twin.cc',
         ];
         const flags = ['-std=gnu++20', '-Wno-psabi', '-ffp-contract=off', '-DMOE_ISA=twin', `-D${twin}`];
-        const built = spawnSync(compiler, [...flags, ...sanitized(), ...sources, '-o', program, '-lpthread'], {
+        const built = spawnSync(compiler, [...flags, ...(sanitizers() ?? []), ...sources, '-o', program, '-lpthread'], {
           cwd: root,
           encoding: 'utf8',
         });

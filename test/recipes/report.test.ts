@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -6,35 +6,12 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { barChart, heatMap, lineChart } from '../../src/recipes/report/charts.js';
 import { escapeHtml } from '../../src/recipes/report/html.js';
 import { reportOf } from '../../src/recipes/report/report.js';
-import type { R1Row } from '../../src/recipes/rows.js';
+import { rowsIn } from './row.js';
 import { tinyRecipe } from './tiny.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-report-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-writeFileSync(
-  join(folder, 'metrics.jsonl'),
-  [1, 2, 3].map((step) => JSON.stringify({ step, 'reward/mean': step / 4, 'train/loss': 3 - step })).join('\n'),
-);
-
-const figures = { accuracy: 0.25, judged: { number: 0.25, format: 0.5, language: 1 }, length: 12.5, truncated: 0 };
-const row = (title: string, completion: string): R1Row => ({
-  name: 'zero',
-  title,
-  stage: { name: 'zero', hash: 'h', folder, seconds: 61, result: null, model: folder },
-  measured: {
-    name: 'measure-zero',
-    hash: 'm',
-    folder,
-    seconds: 1,
-    result: {
-      questions: 7,
-      greedy: figures,
-      sampled: { ...figures, accuracy: 0.125 },
-      loads: [[1, [0.5, 0.3, 0.2, 0]]],
-      shown: [{ prompt: 'What is 1 + 1?', completion, right: false }],
-    },
-  },
-});
+const row = rowsIn(folder);
 
 const hostile = '<think>1 < 2 & "so"</think><script>alert(1)</script><img src=x onerror=\'y\'>';
 

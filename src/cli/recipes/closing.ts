@@ -2,32 +2,28 @@ import { join } from 'node:path';
 import { readCurve } from '../../recipes/curves.js';
 import { type R1End, type R1Row, REPORT } from '../../recipes/rows.js';
 import { formatDuration, formatNumber, formatPercent } from '../../terminal/format.js';
-import { plotLines } from '../../terminal/plot.js';
 import type { Style } from '../../terminal/style.js';
 import { formatTable } from '../../terminal/table.js';
+import { curveLines } from '../train/ending.js';
 
 /** What a finished recipe ends with: curves, what the models say, their table, and what to try next. */
 export function closing(end: R1End, width: number, { bold, dim }: Style): string[] {
   const { rows, stopped, seconds, out } = end;
+  const curve = (what: string, metric: string) => (row: R1Row) =>
+    curveLines({ title: `${what} of ${row.title}`, points: readCurve(row.stage.folder, metric) }, width);
   if (stopped) return ['', bold('Stopped; run the same command to go on.')];
   return [
     '',
     bold(`Done in ${formatDuration(seconds)}.`),
+    ...rows.slice(0, 1).flatMap(curve('Loss', 'train/loss')),
+    ...rows.flatMap(curve('Reward', 'reward/mean')),
     '',
-    ...rows.slice(0, 1).flatMap(({ title, stage }) => curve(`Loss of ${title}`, stage.folder, 'train/loss', width)),
-    ...rows.flatMap(({ title, stage }) => curve(`Reward of ${title}`, stage.folder, 'reward/mean', width)),
     ...answers(rows),
     tableOf(rows, width),
     '',
     `report ${join(out, REPORT)}`,
     ...next(rows, dim),
   ];
-}
-
-function curve(title: string, folder: string, name: string, width: number): string[] {
-  const points = readCurve(folder, name);
-  if (points.length < 2) return [];
-  return [title, plotLines([{ points }], { width: Math.min(width, 100), height: 8, xLabel: 'step' }), ''];
 }
 
 /** How each model answers the first of the held-out questions that are kept to be read. */

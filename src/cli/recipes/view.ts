@@ -8,8 +8,8 @@ import { closing } from './closing.js';
 
 export interface R1View {
   show(event: R1Event): void;
-  note(sentence: string): void;
   end(end: R1End): void;
+  done(): void;
 }
 
 /** Shows a recipe: a line per stage that stays, a status line within it, and a table with curves at the end. */
@@ -23,7 +23,6 @@ export function r1View(output: Output): R1View {
     return remainingSeconds(step - firstStep, steps - firstStep, (performance.now() - began) / 1000);
   };
   return {
-    note: (sentence) => status.log(sentence),
     show(event) {
       if (event.kind === 'begin') {
         began = performance.now();
@@ -47,6 +46,7 @@ export function r1View(output: Output): R1View {
       status.done();
       for (const line of closing(end, Math.min(columnsOf(output), 120), styleFor(output))) output.write(`${line}\n`);
     },
+    done: () => status.done(),
   };
 }
 

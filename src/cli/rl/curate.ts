@@ -2,13 +2,13 @@ import type { CurateEnd, CurateEvent, CurateFacts, CurateHooks, CuratePlace } fr
 import { formatCount, formatDuration, formatPercent } from '../../terminal/format.js';
 import { statusLine } from '../../terminal/status.js';
 import { type Output, styleFor } from '../../terminal/style.js';
-import { stoppable } from './stop.js';
+import { stoppable } from '../stop.js';
 
 /** Runs `body`, which makes data from a model, and shows how it goes: on standard error with `json`. */
 export function withCurateView(json: boolean, body: (hooks: CurateHooks) => Promise<CurateEnd>): Promise<CurateEnd> {
   const view = curateView(json ? process.stderr : process.stdout);
   const sentence = 'Stopping after this batch; press Ctrl-C again to end at once: the batch will be done again.';
-  return stoppable(view, (shouldStop) => body({ onEvent: view.show, shouldStop }), sentence);
+  return stoppable(view, (signal) => body({ onEvent: view.show, shouldStop: () => signal.aborted }), sentence);
 }
 
 /** Shows the events on a terminal, in a pipe or in a CI log. */

@@ -1,8 +1,8 @@
 import { type DpoInput, dpoSchema, type RewardModelInput, rewardModelSchema } from '../../rl/preference/config.js';
 import { type PreferenceEnd, type PreferenceHooks, trainDpo, trainRewardModel } from '../../rl/preference/index.js';
 import { schemaValues } from '../schema_flags.js';
+import { stoppable } from '../stop.js';
 import { preferenceView } from './preference_view.js';
-import { stoppable } from './stop.js';
 
 type Args = Readonly<Record<string, unknown>>;
 
@@ -16,5 +16,5 @@ export const runDpo = (args: Args): Promise<PreferenceEnd> =>
 
 function shown({ json }: Args, train: (hooks: PreferenceHooks) => Promise<PreferenceEnd>): Promise<PreferenceEnd> {
   const view = preferenceView(json ? process.stderr : process.stdout);
-  return stoppable(view, (shouldStop) => train({ onEvent: view.show, shouldStop }));
+  return stoppable(view, (signal) => train({ onEvent: view.show, shouldStop: () => signal.aborted }));
 }

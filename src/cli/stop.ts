@@ -1,4 +1,4 @@
-import { exitCodes } from '../exit_codes.js';
+import { exitCodes } from './exit_codes.js';
 
 /** What is told of a run that a signal can end. */
 interface View {
@@ -7,23 +7,23 @@ interface View {
 }
 
 /**
- * Runs something that saves and ends when it is asked to stop: by the first Ctrl-C or SIGTERM, which is answered with
- * `sentence`. A second one ends the process at once.
+ * Runs something that saves and ends when it is asked to stop: by the first Ctrl-C or SIGTERM, which aborts the signal and is
+ * answered with `sentence`. A second one ends the process at once.
  */
 export async function stoppable<T>(
   view: View,
-  body: (shouldStop: () => boolean) => Promise<T>,
+  body: (signal: AbortSignal) => Promise<T>,
   sentence = 'Saving after this step; press Ctrl-C again to end at once without saving.',
 ): Promise<T> {
-  let stop = false;
+  const stop = new AbortController();
   const onSignal = () => {
-    if (stop) process.exit(exitCodes.interrupted);
-    stop = true;
+    if (stop.signal.aborted) process.exit(exitCodes.interrupted);
     view.show({ kind: 'note', sentence });
+    stop.abort();
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   try {
-    return await body(() => stop);
+    return await body(stop.signal);
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
     view.done();
