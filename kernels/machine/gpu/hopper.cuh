@@ -79,6 +79,11 @@ __device__ __forceinline__ void copyBox(void* shared, const TensorMap& map, int 
 __device__ __forceinline__ uint64_t descriptor(const void* p) {
   return uint64_t{sharedAddress(p) >> 4 & 0x3fff} | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
 }
+/// The same for a tile whose lines are k: each holds 64 elements along m or n, eight lines lie 1024 bytes apart, and the next 64
+/// along m or n `next` bytes further (a multiple of 1024). `p` is the tile's begin, or 2048 bytes further for each 16 of k.
+__device__ __forceinline__ uint64_t descriptorFirst(const void* p, int next) {
+  return uint64_t{sharedAddress(p) >> 4 & 0x3fff} | uint64_t{static_cast<uint32_t>(next) >> 4 & 0x3fff} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+}
 
 /// Before the first wgmma, and after registers that it uses were touched.
 __device__ __forceinline__ void wgmmaFence() {
@@ -99,25 +104,57 @@ template <int groups, int n> __device__ __forceinline__ void wgmmaWait(float (&d
   }
 }
 
-/// d = [d +] a b^T: [64 x 16] times [n x 16] in bf16 by the 128 threads of a warpgroup; fragment::accumulator says who holds
-/// what. Here n = 128.
-__device__ __forceinline__ void wgmma(float (&d)[64], uint64_t a, uint64_t b, bool add) {
-  if constexpr (kHopper)
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
-        "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
-        "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, "
-        "%64, %65, p, 1, 1, 0, 0; }"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]),
-          "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]),
-          "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]),
-          "+f"(d[30]), "+f"(d[31]), "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-          "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), "+f"(d[48]), "+f"(d[49]),
-          "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]),
-          "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-        : "l"(a), "l"(b), "r"(static_cast<int>(add)));
+// The accumulators of one wgmma: a list of places in the instruction, a list of operands.
+#define MOE_D8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define MOE_D32(i) MOE_D8(i), MOE_D8(i + 8), MOE_D8(i + 16), MOE_D8(i + 24)
+#define MOE_P0 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define MOE_P1 "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define MOE_P2 "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+#define MOE_P3 "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
+#define MOE_COMMA ,
+// n columns; the places of its operands after the accumulators: a (or a0 to a3), b, add, and which operands are k first.
+#define MOE_WGMMA(n, places, accumulators, pa, pb, padd, pfa, pfb)                                                                            \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, " padd ", 0;\n"                                                                                \
+               "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" places "}, " pa ", " pb ", p, 1, 1, " pfa ", " pfb "; }"          \
+               : accumulators                                                                                                                 \
+               : "l"(a), "l"(b), "r"(static_cast<int>(add)), "n"(static_cast<int>(aFirst)), "n"(static_cast<int>(bFirst)))
+#define MOE_WGMMA_REGISTERS(n, places, accumulators, pa, pb, padd, pfb)                                                                       \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, " padd ", 0;\n"                                                                                \
+               "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" places "}, {" pa "}, " pb ", p, 1, 1, " pfb "; }"                 \
+               : accumulators                                                                                                                 \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)), "n"(static_cast<int>(bFirst)))
+
+/// d = [d +] a b^T: [64 x 16] times [n x 16] in bf16 by the 128 threads of a warpgroup; n = 64, 128, 192 or 256.
+/// fragment::accumulator says who holds what. aFirst, bFirst: that operand's lines are k (descriptorFirst).
+template <bool aFirst = false, bool bFirst = false, int count> __device__ __forceinline__ void wgmma(float (&d)[count], uint64_t a, uint64_t b, bool add) {
+  static_assert(count == 32 || count == 64 || count == 96 || count == 128);
+  if constexpr (kHopper) {
+    if constexpr (count == 32) MOE_WGMMA(64, MOE_P0, MOE_D32(0), "%32", "%33", "%34", "%35", "%36");
+    else if constexpr (count == 64) MOE_WGMMA(128, MOE_P0 "," MOE_P1, MOE_D32(0) MOE_COMMA MOE_D32(32), "%64", "%65", "%66", "%67", "%68");
+    else if constexpr (count == 96) MOE_WGMMA(192, MOE_P0 "," MOE_P1 "," MOE_P2, MOE_D32(0) MOE_COMMA MOE_D32(32) MOE_COMMA MOE_D32(64), "%96", "%97", "%98", "%99", "%100");
+    else MOE_WGMMA(256, MOE_P0 "," MOE_P1 "," MOE_P2 "," MOE_P3, MOE_D32(0) MOE_COMMA MOE_D32(32) MOE_COMMA MOE_D32(64) MOE_COMMA MOE_D32(96), "%128", "%129", "%130", "%131", "%132");
+  }
 }
+/// The same with a in registers: the four of each lane are its A fragment of mma.m16n8k16 for the 16 rows of its warp
+/// (fragment::a). They must not change before the product has been waited for.
+template <bool bFirst = false, int count> __device__ __forceinline__ void wgmma(float (&d)[count], const uint32_t (&a)[4], uint64_t b, bool add) {
+  static_assert(count == 32 || count == 64 || count == 96 || count == 128);
+  if constexpr (kHopper) {
+    if constexpr (count == 32) MOE_WGMMA_REGISTERS(64, MOE_P0, MOE_D32(0), "%32,%33,%34,%35", "%36", "%37", "%38");
+    else if constexpr (count == 64) MOE_WGMMA_REGISTERS(128, MOE_P0 "," MOE_P1, MOE_D32(0) MOE_COMMA MOE_D32(32), "%64,%65,%66,%67", "%68", "%69", "%70");
+    else if constexpr (count == 96) MOE_WGMMA_REGISTERS(192, MOE_P0 "," MOE_P1 "," MOE_P2, MOE_D32(0) MOE_COMMA MOE_D32(32) MOE_COMMA MOE_D32(64), "%96,%97,%98,%99", "%100", "%101", "%102");
+    else MOE_WGMMA_REGISTERS(256, MOE_P0 "," MOE_P1 "," MOE_P2 "," MOE_P3, MOE_D32(0) MOE_COMMA MOE_D32(32) MOE_COMMA MOE_D32(64) MOE_COMMA MOE_D32(96), "%128,%129,%130,%131", "%132", "%133", "%134");
+  }
+}
+#undef MOE_D8
+#undef MOE_D32
+#undef MOE_COMMA
+#undef MOE_P0
+#undef MOE_P1
+#undef MOE_P2
+#undef MOE_P3
+#undef MOE_WGMMA
+#undef MOE_WGMMA_REGISTERS
 
 /// Warpgroups of a specialised kernel hand registers on; n a multiple of 8.
 template <int n> __device__ __forceinline__ void takeRegisters() {

@@ -34,7 +34,9 @@ struct Product {
   float* d;
   int count, group;
   uint64_t a, b;
-  bool add;
+  bool add, aFirst, bFirst;
+  const uint32_t* registers = nullptr;  ///< a where it lies in registers, and what they and the quad's other lanes held
+  uint32_t held[4][4] = {};
 };
 /// Accumulators while their registers are poison.
 struct Sums {
@@ -102,31 +104,69 @@ void land(const BoxCopy& c) {
     }
 }
 
-/// A tile that a descriptor names.
+/// A tile that a descriptor names: rows along k, or lines that are k with 64 elements of the rows each.
 struct Operand {
   const unsigned char* arena;
-  int begin, stride;
-  Operand(uint64_t d, int rows) : arena(sharedArena()), begin(static_cast<int>(d & 0x3fff) << 4), stride(static_cast<int>(d >> 32 & 0x3fff) << 4) {
+  int begin, next, stride;
+  bool first;
+  Operand(uint64_t d, int rows, bool first)
+      : arena(sharedArena()), begin(static_cast<int>(d & 0x3fff) << 4), next(static_cast<int>(d >> 16 & 0x3fff) << 4), stride(static_cast<int>(d >> 32 & 0x3fff) << 4), first(first) {
     if (d >> 62 != 1) fail("a wgmma descriptor is not of the layout with a swizzle of 128 bytes");
-    const int bytes = (rows / 8 - 1) * stride + 7 * kLine + 32;
-    requireShared(arena + begin, static_cast<size_t>(bytes), "wgmma reads outside the block's shared memory");
+    if (first && rows > 64 && next == 0) fail("a wgmma descriptor of lines along k does not say where the next 64 rows lie");
+    if (first) for (int part = 0; part < rows / 64; part++) require(begin + part * next, stride + 8 * kLine);
+    else require(begin, (rows / 8 - 1) * stride + 7 * kLine + 32);
+  }
+  void require(int from, int bytes) const {
+    requireShared(arena + from, static_cast<size_t>(bytes), "wgmma reads outside the block's shared memory");
     for (const Landed& l : block().landed)
-      if (l.begin < begin + bytes && l.end > begin) fail("wgmma reads what a thread brought by cp.async and has not fenced");
+      if (l.begin < from + bytes && l.end > from) fail("wgmma reads what a thread brought by cp.async and has not fenced");
   }
   float at(int row, int k) const {
-    return widen(*reinterpret_cast<const bf16*>(arena + fragment::swizzledByte(begin + row / 8 * stride + row % 8 * kLine + 2 * k)));
+    const int plain = first ? begin + row / 64 * next + k / 8 * stride + k % 8 * kLine + 2 * (row % 64) : begin + row / 8 * stride + row % 8 * kLine + 2 * k;
+    return widen(*reinterpret_cast<const bf16*>(arena + fragment::swizzledByte(plain)));
   }
 };
 
+/// Element (row, k) of a in registers, for one of the two rows that this thread's quad owns.
+float heldAt(const Product& p, int row, int k) {
+  for (int lane = 0; lane < 4; lane++)
+    for (int e = 0; e < 8; e++)
+      if (fragment::a(lane, e).col == k && fragment::a(lane, e).row == row % 16 / 8 * 8) {
+        bf16 two[2];
+        memcpy(two, &p.held[lane][e / 2], sizeof two);
+        return widen(two[e % 2]);
+      }
+  fail("an element of a fragment has no owner");
+}
+
 /// This thread's part of one product.
 void multiply(const Product& p, std::vector<float>& sums, int thread) {
-  const Operand a(p.a, 64), b(p.b, 2 * p.count);
+  const Operand b(p.b, 2 * p.count, p.bFirst);
+  float a[2][16];  // of the two rows that this thread owns
+  for (int i = 0; i <= 2; i += 2) {
+    const int row = fragment::accumulator(thread, i).row;
+    for (int k = 0; k < 16; k++) a[i / 2][k] = p.registers ? heldAt(p, row, k) : Operand(p.a, 64, p.aFirst).at(row, k);
+  }
+  if (p.registers && memcmp(p.registers, p.held[thread % 4], sizeof p.held[0])) fail("registers that a wgmma reads changed before it was waited for");
   for (int i = 0; i < p.count; i++) {
     const fragment::Place at = fragment::accumulator(thread, i);
     float sum = p.add ? sums[i] : 0;
-    for (int k = 0; k < 16; k++) sum += a.at(at.row, k) * b.at(at.col, k);
+    for (int k = 0; k < 16; k++) sum += a[i % 4 / 2][k] * b.at(at.col, k);
     sums[i] = sum;
   }
+}
+
+/// Takes up a product whose operands the lanes agree on.
+void take(Product p) {
+  Products& own = block().products[currentThread()];
+  if (!own.fenced) fail("wgmma without a wgmma.fence since its registers were last touched");
+  const auto known = std::find_if(own.sums.begin(), own.sums.end(), [&](const Sums& s) { return s.d == p.d; });
+  if (known == own.sums.end()) {
+    own.sums.push_back({p.d, std::vector<float>(p.d, p.d + p.count)});
+    memset(p.d, 0xff, p.count * sizeof(float));
+  }
+  p.group = own.group;
+  own.inFlight.push_back(p);
 }
 
 }  // namespace
@@ -137,24 +177,39 @@ TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride
   return {static_cast<const bf16*>(data), rows, cols, stride, boxRows};
 }
 
-void issueProduct(float* d, int count, uint64_t a, uint64_t b, bool add) {
-  struct Lane {
-    uint64_t a, b;
-    bool same;
-  } mine{a, b, true};
+namespace {
+struct Lane {
+  uint64_t a, b;
+  const uint32_t* registers;
+  bool same;
+  uint32_t held[4][4];  ///< of the quad
+};
+/// The lanes of a warp meet at a product: they must agree, and a quad shares its fragments.
+void agree(Lane& mine) {
   meet("wgmma", &mine, [](void** lanes) {
     const auto lane = [&](int i) { return static_cast<Lane*>(lanes[i]); };
-    for (int i = 0; i < kWarp; i++) lane(i)->same = lane(i)->a == lane(0)->a && lane(i)->b == lane(0)->b;
+    for (int i = 0; i < kWarp; i++) {
+      lane(i)->same = lane(i)->a == lane(0)->a && lane(i)->b == lane(0)->b;
+      for (int j = 0; j < 4 && lane(i)->registers; j++) memcpy(lane(i)->held[j], lane(i / 4 * 4 + j)->registers, sizeof lane(i)->held[j]);
+    }
   });
   if (!mine.same) fail("the lanes of a warp give wgmma different descriptors");
-  Products& own = block().products[currentThread()];
-  if (!own.fenced) fail("wgmma without a wgmma.fence since its registers were last touched");
-  const auto known = std::find_if(own.sums.begin(), own.sums.end(), [&](const Sums& s) { return s.d == d; });
-  if (known == own.sums.end()) {
-    own.sums.push_back({d, std::vector<float>(d, d + count)});
-    memset(d, 0xff, count * sizeof(float));
-  }
-  own.inFlight.push_back({d, count, own.group, a, b, add});
+}
+}  // namespace
+
+void issueProduct(float* d, int count, uint64_t a, uint64_t b, bool add, bool aFirst, bool bFirst) {
+  Lane mine{a, b, nullptr, true, {}};
+  agree(mine);
+  take({d, count, 0, a, b, add, aFirst, bFirst});
+}
+
+void issueProduct(float* d, int count, const uint32_t* a, uint64_t b, bool add, bool bFirst) {
+  Lane mine{0, b, a, true, {}};
+  agree(mine);
+  Product p{d, count, 0, 0, b, add, false, bFirst};
+  p.registers = a;
+  memcpy(p.held, mine.held, sizeof p.held);
+  take(p);
 }
 
 void fenceProducts() { block().products[currentThread()].fenced = true; }
@@ -262,6 +317,11 @@ void copyBox(void* shared, const TensorMap& map, int row, int col, Mbarrier* b) 
     if (barrier == b) fail("a tensor copy counts on a mbarrier whose initialisation was not fenced");
   memset(shared, 0xff, static_cast<size_t>(map.boxRows) * kLine);
   block().copies.push_back({static_cast<unsigned char*>(shared), map, row, col, b, phase});
+}
+
+uint64_t descriptorFirst(const void* p, int next) {
+  if (next % kRepeat) fail("the next 64 rows of a wgmma tile lie at a distance that is no multiple of 1024");
+  return (sharedOffset(p) >> 4 & 0x3fff) | static_cast<uint64_t>(next >> 4 & 0x3fff) << 16 | uint64_t{kRepeat >> 4} << 32 | uint64_t{1} << 62;
 }
 
 uint64_t descriptor(const void* p) {

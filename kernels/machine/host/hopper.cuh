@@ -24,8 +24,10 @@ inline bool hasHopper() { return true; }
 /// @throws Error("internal") for what the driver would refuse.
 TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows);
 
-/// One wgmma of this thread. d has `count` accumulators.
-void issueProduct(float* d, int count, uint64_t a, uint64_t b, bool add);
+/// One wgmma of this thread. d has `count` accumulators; aFirst, bFirst: the operand's lines are k.
+void issueProduct(float* d, int count, uint64_t a, uint64_t b, bool add, bool aFirst, bool bFirst);
+/// The same with this lane's fragment of a.
+void issueProduct(float* d, int count, const uint32_t* a, uint64_t b, bool add, bool bFirst);
 void fenceProducts();
 void commitProducts();
 void landProducts(int groupsInFlight);
@@ -50,16 +52,27 @@ void waitBarrier(Mbarrier* b, uint32_t parity);
 /// Starts copying the box at (row, col) of the map to `shared`, a multiple of 1024; its bytes count towards b.
 void copyBox(void* shared, const TensorMap& map, int row, int col, Mbarrier* b);
 
-/// Where a tile begins in shared memory, with the fields of the hardware's descriptor.
+/// Where a tile begins in shared memory, with the fields of the hardware's descriptor: rows along k, or (First) lines that are k,
+/// the next 64 of m or n `next` bytes further.
 uint64_t descriptor(const void* p);
+uint64_t descriptorFirst(const void* p, int next);
 
 inline void wgmmaFence() { machine::fenceProducts(); }
 inline void wgmmaCommit() { machine::commitProducts(); }
 template <int groups, int n> void wgmmaWait(float (&)[n]) { machine::landProducts(groups); }
 
-/// d = [d +] a b^T: [64 x 16] times [n x 16] in bf16 by the 128 threads of a warpgroup; fragment::accumulator says who holds
-/// what. Here n = 128.
-inline void wgmma(float (&d)[64], uint64_t a, uint64_t b, bool add) { machine::issueProduct(d, 64, a, b, add); }
+/// d = [d +] a b^T: [64 x 16] times [n x 16] in bf16 by the 128 threads of a warpgroup; n = 64, 128, 192 or 256.
+/// fragment::accumulator says who holds what. aFirst, bFirst: that operand's lines are k (descriptorFirst).
+template <bool aFirst = false, bool bFirst = false, int count> void wgmma(float (&d)[count], uint64_t a, uint64_t b, bool add) {
+  static_assert(count == 32 || count == 64 || count == 96 || count == 128);
+  machine::issueProduct(d, count, a, b, add, aFirst, bFirst);
+}
+/// The same with a in registers: the four of each lane are its A fragment of mma.m16n8k16 for the 16 rows of its warp
+/// (fragment::a). They must not change before the product has been waited for.
+template <bool bFirst = false, int count> void wgmma(float (&d)[count], const uint32_t (&a)[4], uint64_t b, bool add) {
+  static_assert(count == 32 || count == 64 || count == 96 || count == 128);
+  machine::issueProduct(d, count, a, b, add, bFirst);
+}
 
 /// Registers have no limit here.
 template <int n> void takeRegisters() { static_assert(n % 8 == 0 && n >= 24 && n <= 256); }
