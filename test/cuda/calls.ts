@@ -57,6 +57,7 @@ export function benchOf(device: Device, dtype: 'f32' | 'bf16'): Bench {
 
 const fresh = (t: Tensor) => ({ id: t.id, beta: 0 }) as const;
 const added = (t: Tensor) => ({ id: t.id, beta: 1 }) as const;
+const nobody = { id: 0, beta: 0 } as const;
 const unwanted = { id: 0, beta: 0 } as const;
 
 /** What the optimizer reads of step t. */
@@ -268,22 +269,35 @@ const balance = (name: string, rescale: boolean, ownTop: boolean, devices: numbe
   },
 });
 
-/** A dense product by another kernel than the usual one; the CPU does not ask. */
+/** Runs `body` with the kernels of products that TRAIN_MOE_GEMM names; the CPU does not ask. */
+function by<T>(kernel: string, body: () => T): T {
+  process.env.TRAIN_MOE_GEMM = kernel;
+  try {
+    return body();
+  } finally {
+    delete process.env.TRAIN_MOE_GEMM;
+  }
+}
+
+/** The dense products of a linear layer by another kernel than the usual one. */
 function productBy(kernel: string, rows: number, depth: number, cols: number): Call {
   return {
     name: `linear by ${kernel}: [${rows},${depth}] x [${cols},${depth}]`,
     dtypes: ['bf16'],
     run: (b) => {
       const [x, weight, bias] = [b.draw([rows, depth], 1), b.draw([cols, depth], 2), b.draw([cols], 3)];
-      const [y, narrow] = [b.out([rows, cols], 'f32'), b.out([rows, cols])];
-      process.env.TRAIN_MOE_GEMM = kernel;
-      try {
+      const [y, narrow, biased] = [b.out([rows, cols], 'f32'), b.out([rows, cols]), b.out([rows, cols])];
+      const [dx, more] = [b.out([rows, depth]), b.draw([rows, depth], 4)];
+      const [dweight, sums] = [b.out([cols, depth], 'f32'), b.draw([cols, depth], 5, { dtype: 'f32' })];
+      const dy = b.draw([rows, cols], 6);
+      by(kernel, () => {
         native.linearForward(y, x, weight, bias);
         native.linearForward(narrow, x, weight, undefined);
-      } finally {
-        delete process.env.TRAIN_MOE_GEMM;
-      }
-      return [y, narrow];
+        native.linearForward(biased, x, weight, bias);
+        native.linearBackward(fresh(dx), fresh(dweight), nobody, dy, x, weight);
+        native.linearBackward(added(more), added(sums), nobody, dy, x, weight);
+      });
+      return [y, narrow, biased, dx, dweight, more, sums];
     },
   };
 }
@@ -302,18 +316,18 @@ function expertsByHopper(
   return {
     name: `grouped_linear by hopper: ${counts.join('+')} rows ${gather ? 'looked up ' : ''}and ${spare} of nobody`,
     dtypes: ['bf16'],
+    tolerance: 2e-2,
     run: (b) => {
       const [x, weight] = [b.draw([rows, inner], 1), b.draw([counts.length, outer, inner], 2)];
-      const y = b.out([rows, outer]);
-      process.env.TRAIN_MOE_GEMM = 'hopper';
-      try {
-        const at = b.ints([offsets.length], (i) => offsets[i]!);
-        const from = gather ? b.ints([rows], (i) => (i * 13 + 5) % rows) : undefined;
+      const [y, dx] = [b.out([rows, outer]), b.out([rows, inner])];
+      const [dweight, dy] = [b.out(weight.shape, 'f32'), b.draw([rows, outer], 3)];
+      const at = b.ints([offsets.length], (i) => offsets[i]!);
+      const from = gather ? b.ints([rows], (i) => (i * 13 + 5) % rows) : undefined;
+      by('hopper', () => {
         native.groupedLinearForward(y, x, weight, at, from);
-      } finally {
-        delete process.env.TRAIN_MOE_GEMM;
-      }
-      return [y];
+        native.groupedLinearBackward(fresh(dx), fresh(dweight), dy, x, weight, at, from);
+      });
+      return [y, dx, dweight];
     },
   };
 }

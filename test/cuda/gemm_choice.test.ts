@@ -29,14 +29,15 @@ describe.skipIf(!built)(`the choice of a dense product${built ? '' : ' (the emul
     delete process.env.TRAIN_MOE_GEMM;
   });
 
-  it('is own unless something else is asked for, and own where the other one cannot', () => {
-    for (const kernel of [undefined, '', 'own', 'hopper']) expect(product(kernel, 64)).toEqual(new Array(6).fill(64));
+  it('is own unless something else is asked for, and portable where that cannot', () => {
+    for (const kernel of [undefined, '', 'own', 'portable', 'hopper'])
+      expect(product(kernel, 64)).toEqual(new Array(6).fill(64));
     expect(product('hopper', 33)).toEqual(new Array(6).fill(33)); // rows are no multiple of 16 bytes
     expect(product('cublaslt', 8, 'f32')).toEqual(new Array(6).fill(8));
   });
 
   it('refuses what it does not know, and a library that is not there', () => {
-    expect(() => product('fast', 64)).toThrow(/TRAIN_MOE_GEMM is fast; own, hopper or cublaslt is expected/);
+    expect(() => product('fast', 64)).toThrow(/TRAIN_MOE_GEMM is fast; own, portable, hopper or cublaslt is expected/);
     expect(() => product('cublaslt', 64)).toThrow(/the emulator has no such library; use own or hopper/);
   });
 });

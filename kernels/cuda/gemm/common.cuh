@@ -42,9 +42,9 @@ __device__ inline Part groupOfTile(const Product& p, int64_t index, int size) {
   return {0, 0, 0, 0, 0, true};
 }
 
-__device__ inline Part partOf(const Product& p, int64_t tile, int size) {
+/// batch: of a product in batches or groups of depth.
+__device__ inline Part partOf(const Product& p, int64_t tile, int size, int64_t batch) {
   if (p.groups == Groups::rows) return groupOfTile(p, tile, size);
-  const int64_t batch = blockIdx.z;
   const bool cut = p.groups == Groups::depth;
   return {tile * size, p.m, cut ? p.offsets[batch] : 0, cut ? p.offsets[batch + 1] : p.k, batch, false};
 }

@@ -18,9 +18,14 @@ void compute(const Product& p) {
   if (p.m == 0 || p.n == 0 || p.batches == 0) return;
   if (p.a.dtype != DType::bf16 || p.b.dtype != DType::bf16) return computePlain(p);
   const char* who = getenv("TRAIN_MOE_GEMM");  // asked each time, so that one process can compare them
-  if (!who || !*who || !strcmp(who, "own")) return computeTensor(p);
-  const bool hopper = !strcmp(who, "hopper");
-  if (!hopper && strcmp(who, "cublaslt")) throw Error("bad-argument", std::string("TRAIN_MOE_GEMM is ") + who + "; own, hopper or cublaslt is expected.");
+  const auto is = [&](const char* word) { return !strcmp(who, word); };
+  if (!who || !*who || is("own")) {
+    if (!prefersHopper() || !computeHopper(p)) computeTensor(p);
+    return;
+  }
+  if (is("portable")) return computeTensor(p);
+  const bool hopper = is("hopper");
+  if (!hopper && !is("cublaslt")) throw Error("bad-argument", std::string("TRAIN_MOE_GEMM is ") + who + "; own, portable, hopper or cublaslt is expected.");
   if (!(hopper ? computeHopper(p) : computeVendor(p))) computeTensor(p);
 }
 

@@ -49,12 +49,15 @@ struct Product {
 };
 
 /// On tensor cores when both operands are bf16, else on f32 units. TRAIN_MOE_GEMM chooses who computes those products of
-/// bf16 that it can: `own` (the default; keeps the promise), `hopper`, or `cublaslt`, the vendor's library. What the chosen one
-/// cannot do, own kernels do. @throws Error("bad-argument") for another word, or without the library.
+/// bf16 that it can: `own` (the default: Hopper's kernel where the GPU has it, else the portable one), `portable`, `hopper`, or
+/// `cublaslt`, the vendor's library. What the chosen one cannot do, the portable kernel does.
+/// @throws Error("bad-argument") for another word, or without the library.
 void compute(const Product& product);
 
 void computeTensor(const Product& product);
 void computePlain(const Product& product);
+/// Whether Hopper's kernel is what products run on unless told otherwise.
+bool prefersHopper();
 /// False when it does not fit the product or the GPU.
 bool computeHopper(const Product& product);
 bool computeVendor(const Product& product);

@@ -1,17 +1,19 @@
-// Products of bf16 on Hopper: tensor copies (TMA) and wgmma, with warps that specialise. NOT YET MEASURED: only TRAIN_MOE_GEMM=hopper
-// runs it, until a GPU has shown that it is right and faster than tensor.cu.
+// Products of bf16 on Hopper: tensor copies (TMA) and wgmma, with warps that specialise.
 //
-//   c[m][n] = start[m][n] + sum over k of a[m][k] b[n][k]       both operands with rows along k; one b, or one to each group of rows
+//   c[m][n] = start[m][n] + sum over k of a(m, k) b(k, n)       forward, dgrad and wgrad of gemm.h, dense or by experts
 //
-// How it runs: a block computes 128 x 128 of c with three warpgroups. The first is the producer: one thread waits for an empty
-// stage of the ring, says how many bytes the stage will hold, and starts the two copies, which bring the swizzle and the zeros
-// beyond the edges. The other two are consumers: each multiplies 64 rows by 128 columns, one step of wgmma in flight, and gives a
-// stage back when the step after it has been issued and its own is done. Two mbarriers a stage: `full` (one arrival and the
-// bytes) and `empty` (an arrival of each consumer warp). A group's tiles begin at its first row; where they reach beyond its last
-// row or column they multiply the neighbour's too, and do not write that. The copy engine cannot gather: where a's rows are looked
-// up, the producer's 128 threads bring them by cp.async, one stage ahead of the one they report, and `full` has an arrival of each
-// producer warp more. What bounds it: the tensor cores.
+// How it runs: a block computes 128 rows of c. Its last warps are producers: one thread waits for an empty stage of the ring, says
+// how many bytes the stage will hold, and starts the copies, which bring the swizzle and the zeros beyond the edges. The two
+// warpgroups before them are consumers: each multiplies 64 rows by all columns, one step of wgmma in flight, and gives a stage
+// back when the step after it has been issued and its own is done. Two mbarriers a stage: `full` (one arrival and the bytes) and
+// `empty` (an arrival of each consumer warp). An operand lies in shared memory as it does in memory, rows along k or lines that
+// are k; wgmma takes both. A group's tiles begin at its first row; where they reach beyond its last row or column they multiply the
+// neighbour's too, and do not write that. A group of depth ends inside a step; that step, and rows that are looked up, which the
+// copy engine cannot do, are brought by two warps of producers with cp.async: then `full` has an arrival of each of them more. Results in bf16 pass through shared memory, so that a warp writes whole lines. What bounds it: the tensor cores.
 #include <hopper.cuh>
+
+#include <cstdlib>
+#include <cstring>
 
 #include "../tile.cuh"
 #include "common.cuh"
@@ -20,146 +22,383 @@ namespace moe::cuda::gemm {
 
 namespace {
 
-constexpr int kRows = 128, kCols = 128, kDepth = 64, kStages = 4;
-constexpr int kGroup = 128, kConsumers = 2, kThreads = kGroup * (1 + kConsumers), kGroupWarps = kGroup / kLanes, kConsumerWarps = kConsumers * kGroupWarps;
-constexpr int kGroupRows = kRows / kConsumers, kStep = 16;
-constexpr int kTileA = kRows * kDepth, kTileB = kCols * kDepth, kStage = kTileA + kTileB;  // elements
-constexpr int kStageBytes = kStage * static_cast<int>(sizeof(bf16));
-constexpr size_t kShared = size_t{kStages} * kStageBytes + 2 * kStages * sizeof(ptx::Mbarrier);
+constexpr int kRows = 128, kDepth = 64, kStep = 16, kLine = 64;  // kLine: elements of a line of a tile, 128 bytes
+constexpr int kGroup = 128, kConsumers = 2, kConsumerThreads = kGroup * kConsumers, kConsumerWarps = kConsumerThreads / kLanes;
+constexpr int kFillers = 2 * kLanes, kFillerLines = kFillers / 8;  // producers that bring lines themselves, and how many lines at once
+constexpr int kGroupRows = kRows / kConsumers, kTileA = kRows * kDepth;                    // elements
+constexpr int kPart = kLine * kDepth, kPartBytes = kPart * static_cast<int>(sizeof(bf16));  // 64 lines
+constexpr int kStaged = 16 * kLine;                                                         // a warp's part of its results
 
-/// Stages of a ring: step s uses stage s % kStages in round s / kStages.
-struct Ring {
-  bf16* tiles;
-  ptx::Mbarrier *full, *empty;
-  __device__ bf16* a(int step) const { return tiles + step % kStages * kStage; }
-  __device__ bf16* b(int step) const { return a(step) + kTileA; }
-  __device__ static uint32_t parity(int step) { return step / kStages & 1; }
+/// Two blocks to a multiprocessor hide each other's beginnings and ends; one with more columns reads less. kSpeed: what part of the
+/// tensor cores' peak a tile reaches (measured on an H200).
+struct Narrow {
+  static constexpr int kCols = 128, kStages = 3, kBlocks = 2;
+  static constexpr float kSpeed = 0.78f;
+};
+struct Middle {
+  static constexpr int kCols = 192, kStages = 5, kBlocks = 1;
+  static constexpr float kSpeed = 0.9f;
+};
+struct Wide {
+  static constexpr int kCols = 256, kStages = 4, kBlocks = 1;
+  static constexpr float kSpeed = 0.95f;
 };
 
-/// rowA, rowB: where the tile begins in a and in b.
-__device__ __forceinline__ void produce(const Ring& ring, const TensorMap& a, const TensorMap& b, int rowA, int rowB, int steps) {
-  for (int step = 0; step < steps; step++) {
-    ptx::Mbarrier* full = ring.full + step % kStages;
-    ptx::waitBarrier(ring.empty + step % kStages, Ring::parity(step) ^ 1);  // the first round finds its stages empty
-    ptx::arriveExpect(full, kStageBytes);
-    ptx::copyBox(ring.a(step), a, rowA, step * kDepth, full);
-    ptx::copyBox(ring.b(step), b, rowB, step * kDepth, full);
-  }
-}
+/// Which way the operands lie, which of them is looked up, and whether k is cut into groups.
+template <bool a, bool b, bool lookA, bool lookB, bool cut> struct Way {
+  static constexpr bool aFirst = a, bFirst = b, gatherA = lookA, gatherB = lookB, depth = cut, fills = gatherA || gatherB || depth;
+  static constexpr int kProducers = fills ? kFillers : kLanes, kThreads = kConsumerThreads + kProducers, kArrivals = fills ? 1 + kFillers / kLanes : 1;
+};
 
-/// As produce(), by the whole warpgroup, with a's rows looked up.
-__device__ __forceinline__ void produceGathered(const Ring& ring, const Product& p, const Part& part, const TensorMap& b, int rowB, int steps) {
-  const Source a{static_cast<const bf16*>(p.a.data), p.a.stride, true, p.a.gather};
-  const auto report = [&](int step) {  // this warp's rows of that step have come
-    ptx::fenceAsyncProxy();
-    __syncwarp();
-    if (threadIdx.x % kLanes == 0) ptx::arrive(ring.full + step % kStages);
-  };
-  for (int step = 0; step < steps; step++) {
-    ptx::Mbarrier* full = ring.full + step % kStages;
-    ptx::waitBarrier(ring.empty + step % kStages, Ring::parity(step) ^ 1);
-    if (threadIdx.x == 0) {
-      ptx::arriveExpect(full, kTileB * static_cast<int>(sizeof(bf16)));
-      ptx::copyBox(ring.b(step), b, rowB, step * kDepth, full);
-    }
-    fillTile(Tile{ring.a(step), kDepth / kChunk}, kRows, a, part.row, part.rowEnd, int64_t{step} * kDepth, p.k, kGroup);
-    ptx::commit();
-    ptx::waitGroups<1>();
-    if (step > 0) report(step - 1);
-  }
-  ptx::waitGroups<0>();
-  if (steps > 0) report(steps - 1);
-}
+template <class Shape> struct Sizes : Shape {
+  static constexpr int kStage = kTileA + Shape::kCols * kDepth;
+  static constexpr int kBytesA = kTileA * static_cast<int>(sizeof(bf16)), kBytesB = Shape::kCols * kDepth * static_cast<int>(sizeof(bf16));
+  static constexpr size_t kShared = (size_t{Shape::kStages} * kStage + kConsumerWarps * kStaged) * sizeof(bf16) + 2 * Shape::kStages * sizeof(ptx::Mbarrier);
+};
 
-__device__ __forceinline__ void consume(float (&sums)[kCols / 2], const Ring& ring, int group, int steps) {
-  const auto release = [&](int step) {
-    if (threadIdx.x % kLanes == 0) ptx::arrive(ring.empty + step % kStages);
-  };
-  for (int step = 0; step < steps; step++) {
-    ptx::waitBarrier(ring.full + step % kStages, Ring::parity(step));
-    ptx::wgmmaFence();
+/// Stages of a ring: step s of all tiles uses stage s % kStages in round s / kStages.
+template <class S> struct Ring {
+  bf16* tiles;
+  ptx::Mbarrier *full, *empty;
+  __device__ bf16* a(int step) const { return tiles + step % S::kStages * S::kStage; }
+  __device__ bf16* b(int step) const { return a(step) + kTileA; }
+  __device__ static uint32_t parity(int step) { return step / S::kStages & 1; }
+};
+
+/// Where a block's tile lies: rows and columns in c, and what to add to them in the maps of a and b.
+struct Place {
+  int64_t row, col;
+  int mapA, mapB;  ///< first row of the tile in a's map, or its first k; of b's matrix in b's map, likewise
+};
+
+/// Lines of a tile from rows of the source; a row below 0 is zeros. memoryRow(j, line): line is this thread's j-th.
+template <class Index> __device__ __forceinline__ void fillLines(bf16* tile, int lines, const Source& s, Index&& memoryRow, int64_t col, int64_t colEnd) {
+  const int thread = threadIdx.x - kConsumerThreads, chunk = thread % 8;
+  const int64_t at = col + chunk * kChunk;
+  const int valid = at < colEnd ? static_cast<int>(least(colEnd - at, int64_t{kChunk})) : 0;
 #pragma unroll
-    for (int k = 0; k < kDepth; k += kStep)
-      ptx::wgmma(sums, ptx::descriptor(ring.a(step) + group * kGroupRows * kDepth + k), ptx::descriptor(ring.b(step) + k), step > 0 || k > 0);
+  for (int j = 0; j < lines / kFillerLines; j++) {
+    const int line = thread / 8 + j * kFillerLines;
+    const int64_t row = memoryRow(j, line);
+    const int mine = row < 0 ? 0 : valid;
+    ptx::copyAsync(Tile{tile, 8}.chunk(line, chunk), mine > 0 ? s.data + row * s.stride + at : s.data, 2 * mine);
+  }
+}
+
+/// Starts the copies of the tile's step `step`, by one thread, into the ring's `slot`.
+template <class W, class S> __device__ __forceinline__ void copyA(const Ring<S>& ring, int slot, const TensorMap& a, const Place& at, int step, ptx::Mbarrier* full) {
+  const int k = at.mapA + step * kDepth;
+  if constexpr (!W::aFirst) ptx::copyBox(ring.a(slot), a, static_cast<int>(at.row), step * kDepth, full);
+  else
+#pragma unroll
+    for (int j = 0; j < kRows / kLine; j++) ptx::copyBox(ring.a(slot) + j * kPart, a, k, static_cast<int>(at.row) + j * kLine, full);
+}
+template <class W, class S> __device__ __forceinline__ void copyB(const Ring<S>& ring, int slot, const TensorMap& b, const Place& at, int step, ptx::Mbarrier* full) {
+  if constexpr (!W::bFirst) ptx::copyBox(ring.b(slot), b, at.mapB + static_cast<int>(at.col), step * kDepth, full);
+  else
+#pragma unroll
+    for (int j = 0; j < S::kCols / kLine; j++) ptx::copyBox(ring.b(slot) + j * kPart, b, at.mapB + step * kDepth, static_cast<int>(at.col) + j * kLine, full);
+}
+
+/// One thread brings everything. slot: of the ring, counted on from tile to tile.
+template <class W, class S> __device__ __forceinline__ void produce(const Ring<S>& ring, int& slot, const TensorMap& a, const TensorMap& b, const Place& at, int steps) {
+  for (int step = 0; step < steps; step++, slot++) {
+    ptx::Mbarrier* full = ring.full + slot % S::kStages;
+    ptx::waitBarrier(ring.empty + slot % S::kStages, Ring<S>::parity(slot) ^ 1);  // the first round finds its stages empty
+    ptx::arriveExpect(full, S::kBytesA + S::kBytesB);
+    copyA<W>(ring, slot, a, at, step, full);
+    copyB<W>(ring, slot, b, at, step, full);
+  }
+}
+
+/// Reports that this warp's lines of a slot have come, if some are on their way.
+template <class S> __device__ __forceinline__ void report(const Ring<S>& ring, int pending) {
+  if (pending < 0) return;
+  ptx::fenceAsyncProxy();
+  __syncwarp();
+  if (threadIdx.x % kLanes == 0) ptx::arrive(ring.full + pending % S::kStages);
+}
+
+/// As produce(), by two warps, where rows are looked up or k is cut. pending: a slot whose lines are on their way, or -1.
+template <class W, class S>
+__device__ __forceinline__ void produceFilling(const Ring<S>& ring, int& slot, int& pending, const Product& p, const Part& part, const TensorMap& a, const TensorMap& b, const Place& at, int steps) {
+  constexpr int kEach = kRows / kFillerLines;
+  const int thread = threadIdx.x - kConsumerThreads;
+  const Source sourceA{static_cast<const bf16*>(p.a.data), p.a.stride, true}, sourceB{static_cast<const bf16*>(p.b.data), p.b.stride, true};
+  int rows[W::gatherA ? kEach : 1];
+  if constexpr (W::gatherA) {
+#pragma unroll
+    for (int j = 0; j < kEach; j++) {
+      const int64_t row = part.row + thread / 8 + j * kFillerLines;
+      rows[j] = row < part.rowEnd ? p.a.gather[row] : -1;
+    }
+  }
+  for (int step = 0; step < steps; step++, slot++) {
+    const int64_t k = part.k + int64_t{step} * kDepth;
+    const bool tail = W::depth && k + kDepth > part.kEnd;
+    ptx::Mbarrier* full = ring.full + slot % S::kStages;
+    ptx::waitBarrier(ring.empty + slot % S::kStages, Ring<S>::parity(slot) ^ 1);
+    const bool fillsA = W::gatherA || tail, fillsB = W::gatherB || tail;
+    if (thread == 0) {
+      ptx::arriveExpect(full, (fillsA ? 0 : S::kBytesA) + (fillsB ? 0 : S::kBytesB));
+      if (!fillsA) copyA<W>(ring, slot, a, at, step, full);
+      if (!fillsB) copyB<W>(ring, slot, b, at, step, full);
+    }
+    if constexpr (W::gatherA) fillLines(ring.a(slot), kRows, sourceA, [&](int j, int) { return int64_t{rows[j]}; }, k, p.k);
+    const auto inside = [&](int line) { return k + line < part.kEnd ? k + line : int64_t{-1}; };
+    if constexpr (W::depth) {
+      if (tail)
+        for (int j = 0; j < kRows / kLine; j++) fillLines(ring.a(slot) + j * kPart, kLine, sourceA, [&](int, int line) { return inside(line); }, at.row + j * kLine, p.m);
+      if (fillsB)
+        for (int j = 0; j < S::kCols / kLine; j++)
+          fillLines(ring.b(slot) + j * kPart, kLine, sourceB, [&](int, int line) {
+            const int64_t row = inside(line);
+            return W::gatherB && row >= 0 ? int64_t{p.b.gather[row]} : row;
+          }, at.col + j * kLine, p.n);
+    }
+    if (fillsA || fillsB) {
+      ptx::commit();
+      ptx::waitGroups<1>();
+      report(ring, pending);
+      pending = slot;
+    } else {
+      ptx::waitGroups<0>();
+      report(ring, pending);
+      pending = -1;
+      if (threadIdx.x % kLanes == 0) ptx::arrive(full);
+    }
+  }
+}
+
+template <class S> __device__ __forceinline__ void release(const Ring<S>& ring, int slot) {
+  if (threadIdx.x % kLanes == 0) ptx::arrive(ring.empty + slot % S::kStages);
+}
+
+template <class W, class S> __device__ __forceinline__ void consume(float (&sums)[S::kCols / 2], const Ring<S>& ring, int slot, int group, int steps) {
+  for (int step = 0; step < steps; step++, slot++) {
+    ptx::waitBarrier(ring.full + slot % S::kStages, Ring<S>::parity(slot));
+    ptx::wgmmaFence();
+    const bf16* a = ring.a(slot) + group * kGroupRows * kDepth;  // 64 rows along k, or 64 lines
+    const bf16* b = ring.b(slot);
+#pragma unroll
+    for (int k = 0; k < kDepth; k += kStep) {
+      const uint64_t left = W::aFirst ? ptx::descriptorFirst(a + k * kLine, kPartBytes) : ptx::descriptor(a + k);
+      const uint64_t right = W::bFirst ? ptx::descriptorFirst(b + k * kLine, kPartBytes) : ptx::descriptor(b + k);
+      ptx::wgmma<W::aFirst, W::bFirst>(sums, left, right, true);
+    }
     ptx::wgmmaCommit();
     ptx::wgmmaWait<1>(sums);
-    if (step > 0) release(step - 1);
+    if (step > 0) release(ring, slot - 1);
   }
   ptx::wgmmaWait<0>(sums);
+  release(ring, slot - 1);
 }
 
-__device__ __forceinline__ void finish(const float (&sums)[kCols / 2], const Product& p, bool paired, int64_t row, int64_t rowEnd, int64_t col) {
-#pragma unroll
-  for (int i = 0; i < kCols / 2; i += 2) {
-    const fragment::Place place = fragment::accumulator(threadIdx.x, i);
-    const int64_t r = row + place.row, at = col + place.col, to = r * p.c.stride + at;
-    if (r >= rowEnd || at >= p.n) continue;
-    if (paired) deliverTwo(p, to, at, sums[i], sums[i + 1]);
-    else {
-      deliver(p, to, at, sums[i]);
-      if (at + 1 < p.n) deliver(p, to + 1, at + 1, sums[i + 1]);
-    }
+/// A group without rows of its own only gives the stages back.
+template <class S> __device__ __forceinline__ void skip(const Ring<S>& ring, int slot, int steps) {
+  for (int step = 0; step < steps; step++, slot++) {
+    ptx::waitBarrier(ring.full + slot % S::kStages, Ring<S>::parity(slot));
+    release(ring, slot);
   }
 }
 
-template <bool gathered>
-__global__ void __launch_bounds__(kThreads, 1)
-    hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, Product p, bool paired, int64_t tilesDown) {
-  const TileAt tile = tileAt(blockIdx.x, tilesDown, tilesOf(p.n, kCols));
-  const Part part = partOf(p, tile.down, kRows);
-  if (part.empty) return;
-  const int col = static_cast<int>(tile.across) * kCols;
-  const int steps = static_cast<int>(divideUp(part.kEnd - part.k, int64_t{kDepth}));  // 0 for rows of nobody
-  bf16* tiles = sharedMemory<bf16>();
-  auto* barriers = reinterpret_cast<ptx::Mbarrier*>(tiles + kStages * kStage);
-  const Ring ring{tiles, barriers, barriers + kStages};
+/// How c can be written: element by element, or by way of shared memory in lines of 128 bytes, in which a warp's lanes lie side by
+/// side; `wide` where sums must stay f32 until then, because c is f32 or its old content is added.
+enum class Writing { single, lines, wide };
+
+/// A warp's 16 rows at `to`, a line of `perLine` columns at a time: its lanes put what they hold into a tile, then take 16 bytes of
+/// a row each. rows and cols: what of it c has. put(places of two neighbours, column, two sums), take(16 bytes, column, places in c).
+template <int perLine, int count, class T, class Put, class Take>
+__device__ __forceinline__ void finishLines(const float (&sums)[count], bf16* staged, T* to, int64_t stride, int rows, int cols, Put&& put, Take&& take) {
+  constexpr int kEach = perLine / 8, kAtOnce = kLanes / 8;
+  const int lane = ptx::anew(threadIdx.x % kLanes);
+  const Tile tile{staged, 8};
+  to += lane / 8 * stride + lane % 8 * kEach;
+#pragma unroll
+  for (int from = 0; from < 2 * count; from += perLine, to += perLine) {
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < perLine / 2; i += 2) {
+      const fragment::Place place = fragment::accumulator(lane, i);
+      put(reinterpret_cast<char*>(tile.chunk(place.row, place.col / kEach)) + place.col % kEach * (128 / perLine), from + place.col, sums[from / 2 + i], sums[from / 2 + i + 1]);
+    }
+    __syncwarp();
+    const int at = from + lane % 8 * kEach;
+    T* line = to;
+#pragma unroll
+    for (int r = 0; r < 16; r += kAtOnce, line += kAtOnce * stride)
+      if (at < cols && r + lane / 8 < rows) take(tile.chunk(r + lane / 8, lane % 8), at, line);
+  }
+}
+
+template <int count> __device__ __forceinline__ void finishNarrow(const float (&sums)[count], const Target& c, bf16* staged, bf16* to, int rows, int64_t col, int cols) {
+  finishLines<kLine>(
+      sums, staged, to, c.stride, rows, cols,
+      [&](void* two, int at, float first, float second) {
+        if (c.bias && at < cols) {
+          first += read(c.bias, c.biasDtype, col + at);
+          second += read(c.bias, c.biasDtype, col + at + 1);
+        }
+        *static_cast<uint32_t*>(two) = pack(first, second);
+      },
+      [&](const bf16* chunk, int, bf16* line) { *reinterpret_cast<Pack<bf16, kChunk>*>(line) = *reinterpret_cast<const Pack<bf16, kChunk>*>(chunk); });
+}
+
+template <int count, class T> __device__ __forceinline__ void finishWide(const float (&sums)[count], const Target& c, bf16* staged, T* to, int rows, int64_t col, int cols) {
+  finishLines<kLine / 2>(
+      sums, staged, to, c.stride, rows, cols, [&](void* two, int, float first, float second) { *static_cast<Pack<float, 2>*>(two) = {{first, second}}; },
+      [&](const bf16* chunk, int at, T* line) {
+        Floats<4> sum = *reinterpret_cast<const Floats<4>*>(chunk);
+        if (c.bias)
+#pragma unroll
+          for (int i = 0; i < 4; i++) sum.at[i] += read(c.bias, c.biasDtype, col + at + i);
+        accumulate<4>(line, sum, c.add ? 1.f : 0.f);
+      });
+}
+
+/// row, col: of the group's part of c; base: where its matrix begins.
+template <int count>
+__device__ __forceinline__ void finish(const float (&sums)[count], const Product& p, Writing writing, bf16* staged, int64_t base, int64_t row, int64_t rowEnd, int64_t col) {
+  if (writing == Writing::single) {
+#pragma unroll
+    for (int i = 0; i < count; i++) {
+      const fragment::Place place = fragment::accumulator(threadIdx.x, i);
+      const int64_t r = row + place.row, at = col + place.col;
+      if (r < rowEnd && at < p.n) deliver(p, base + r * p.c.stride + at, at, sums[i]);
+    }
+    return;
+  }
+  row += threadIdx.x % kGroup / kLanes * 16;
+  const int64_t to = base + row * p.c.stride + col;
+  const int rows = static_cast<int>(least(rowEnd - row, int64_t{16})), cols = static_cast<int>(least(p.n - col, int64_t{2 * count}));
+  if (writing == Writing::lines) finishNarrow(sums, p.c, staged, static_cast<bf16*>(p.c.data) + to, rows, col, cols);
+  else if (p.c.dtype == DType::f32) finishWide(sums, p.c, staged, static_cast<float*>(p.c.data) + to, rows, col, cols);
+  else finishWide(sums, p.c, staged, static_cast<bf16*>(p.c.data) + to, rows, col, cols);
+}
+
+/// The tiles of a launch: of each matrix of c the rows `down`, the columns `across`.
+struct Tiles {
+  int64_t down, across, all;
+};
+
+/// The tile's part of the product and where it lies. Whole warps.
+template <class W, class S> __device__ __forceinline__ Part locate(Place& at, const Product& p, const Tiles& tiles, int64_t index) {
+  const int64_t each = tiles.down * tiles.across;
+  const TileAt tile = tileAt(W::depth ? index % each : index, tiles.down, tiles.across);
+  const Part part = partOf(p, tile.down, kRows, W::depth ? index / each : 0);
+  at = {part.row, tile.across * S::kCols, static_cast<int>(part.k), W::depth ? static_cast<int>(part.k) : static_cast<int>(batchOfB(p, part) / p.b.stride)};
+  return part;
+}
+/// 0 for rows of nobody.
+__device__ __forceinline__ int stepsOf(const Part& part) { return static_cast<int>(divideUp(part.kEnd - part.k, int64_t{kDepth})); }
+
+template <class W, class Shape>
+__global__ void __launch_bounds__(W::kThreads, Shape::kBlocks)
+    hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ Product p, Writing writing, Tiles tiles) {
+  using S = Sizes<Shape>;
+  bf16* shared = sharedMemory<bf16>();
+  bf16* staged = shared + S::kStages * S::kStage;
+  auto* barriers = reinterpret_cast<ptx::Mbarrier*>(staged + kConsumerWarps * kStaged);
+  const Ring<S> ring{shared, barriers, barriers + S::kStages};
   if (threadIdx.x == 0) {
-    for (int stage = 0; stage < kStages; stage++) {
-      ptx::initBarrier(ring.full + stage, gathered ? 1 + kGroupWarps : 1);
+    for (int stage = 0; stage < S::kStages; stage++) {
+      ptx::initBarrier(ring.full + stage, W::kArrivals);
       ptx::initBarrier(ring.empty + stage, kConsumerWarps);
     }
     ptx::fenceBarrierInit();
   }
   __syncthreads();
-  if (threadIdx.x < kGroup) {
-    ptx::giveRegisters<40>();
-    const int rowB = static_cast<int>(batchOfB(p, part) / p.b.stride) + col;
-    if constexpr (gathered) produceGathered(ring, p, part, b, rowB, steps);
-    else if (threadIdx.x == 0) produce(ring, a, b, static_cast<int>(part.row), rowB, steps);
+  Place at;
+  int slot = 0;
+  if (threadIdx.x >= kConsumerThreads) {
+    [[maybe_unused]] int pending = -1;
+    for (int64_t tile = blockIdx.x; tile < tiles.all; tile += gridDim.x) {
+      const Part part = locate<W, S>(at, p, tiles, tile);
+      if constexpr (W::fills) produceFilling<W>(ring, slot, pending, p, part, a, b, at, stepsOf(part));
+      else if (threadIdx.x == kConsumerThreads) produce<W>(ring, slot, a, b, at, stepsOf(part));
+      __syncwarp();
+    }
+    if constexpr (W::fills) {
+      ptx::waitGroups<0>();
+      report(ring, pending);
+    }
     return;
   }
-  ptx::takeRegisters<232>();
-  const int group = threadIdx.x / kGroup - 1;
-  float sums[kCols / 2];
-  if (steps > 0) consume(sums, ring, group, steps);
-  else {
+  const int group = threadIdx.x / kGroup;
+  for (int64_t tile = blockIdx.x; tile < tiles.all; tile += gridDim.x) {
+    const Part part = locate<W, S>(at, p, tiles, tile);
+    const int64_t row = part.row + group * kGroupRows;
+    const int steps = stepsOf(part);
+    if (row >= part.rowEnd) skip(ring, slot, steps);
+    else {
+      float sums[S::kCols / 2];
 #pragma unroll
-    for (float& sum : sums) sum = 0;
+      for (float& sum : sums) sum = 0;
+      if (steps > 0) consume<W>(sums, ring, slot, group, steps);
+      finish(sums, p, writing, staged + threadIdx.x / kLanes * kStaged, batchOfC(p, part), row, part.rowEnd, at.col);
+    }
+    slot += steps;
   }
-  finish(sums, p, paired, part.row + group * kGroupRows, part.rowEnd, col);
 }
 
-/// Whether the operand can be copied: rows along k, at multiples of 16 bytes.
-bool describable(const Side& s) {
-  return s.dtype == DType::bf16 && !s.kFirst && reinterpret_cast<uintptr_t>(s.data) % 16 == 0 && s.stride % 8 == 0;
+/// Whether the operand can be copied: rows at multiples of 16 bytes.
+bool describable(const Side& s) { return s.dtype == DType::bf16 && reinterpret_cast<uintptr_t>(s.data) % 16 == 0 && s.stride % 8 == 0; }
+
+Writing writingOf(const Product& p) {
+  const bool whole = p.n % kChunk == 0 && p.c.stride % kChunk == 0 && p.c.batch % kChunk == 0 && reinterpret_cast<uintptr_t>(p.c.data) % 16 == 0;
+  return !whole ? Writing::single : p.c.dtype == DType::bf16 && !p.c.add ? Writing::lines : Writing::wide;
+}
+
+template <class W, class Shape> Tiles tilesFor(const Product& p) {
+  Tiles t{rowTiles(p, kRows), tilesOf(p.n, Shape::kCols), 0};
+  t.all = t.down * t.across * (W::depth ? p.batches : 1);
+  return t;
+}
+
+/// How long the tiles of this shape keep the GPU, in columns of a tile at the tensor cores' peak.
+template <class W, class Shape> float costOf(const Product& p) {
+  const int64_t places = int64_t{machine::multiprocessors()} * Shape::kBlocks;
+  const int64_t rows = p.groups == Groups::rows ? p.m / kRows + least(p.batches, p.m) / 2 : tilesOf(p.m, kRows);  // of groups about that many
+  const int64_t all = rows * tilesOf(p.n, Shape::kCols) * (W::depth ? p.batches : 1);
+  return static_cast<float>(divideUp(all, places) * Shape::kBlocks * Shape::kCols) / Shape::kSpeed;
+}
+
+template <class W, class Shape> bool run(const Product& p) {
+  constexpr int64_t kMost = 0x7fffffff - 2 * kRows;  // coordinates of a tensor copy are 32 bits
+  const int64_t matrices = p.groups == Groups::rows ? p.batches : 1, each = p.groups == Groups::rows ? p.b.batch / p.b.stride : 0;  // rows of b's map from one to the next
+  const int64_t rowsB = (matrices - 1) * each + (W::bFirst ? p.k : p.n);
+  if (p.m > kMost || rowsB > kMost || p.k > kMost || p.n > kMost) return false;
+  const TensorMap b = machine::tensorMap(p.b.data, rowsB, W::bFirst ? p.n : p.k, p.b.stride, W::bFirst ? kDepth : Shape::kCols);
+  const TensorMap a = W::gatherA ? b : machine::tensorMap(p.a.data, W::aFirst ? p.k : p.m, W::aFirst ? p.m : p.k, p.a.stride, W::aFirst ? kDepth : kRows);
+  const Tiles tiles = tilesFor<W, Shape>(p);
+  const unsigned grid = blocks(least(tiles.all, int64_t{machine::multiprocessors()} * Shape::kBlocks));
+  launch(hopperKernel<W, Shape>, grid, W::kThreads, Sizes<Shape>::kShared, a, b, p, writingOf(p), tiles);
+  return true;
+}
+
+template <class W> bool compute(const Product& p) {
+  const float narrow = costOf<W, Narrow>(p), middle = costOf<W, Middle>(p), wide = costOf<W, Wide>(p);
+  const char* asked = getenv("TRAIN_MOE_TILE");
+  const int cols = asked ? atoi(asked) : wide <= middle && wide <= narrow ? 256 : middle <= narrow ? 192 : 128;
+  return cols == 256 ? run<W, Wide>(p) : cols == 192 ? run<W, Middle>(p) : run<W, Narrow>(p);
 }
 
 }  // namespace
 
+bool prefersHopper() { return machine::kPrefersHopper; }
+
 bool computeHopper(const Product& p) {
-  constexpr int64_t kMost = 0x7fffffff - kRows;  // coordinates of a tensor copy are 32 bits
-  const bool groups = p.groups == Groups::rows;
-  if (!groups && (p.groups != Groups::none || p.batches != 1)) return false;
-  if (!describable(p.a) || !describable(p.b) || p.b.gather || p.k == 0 || (groups && p.b.batch % p.b.stride)) return false;
-  const int64_t rowsB = groups ? (p.batches - 1) * (p.b.batch / p.b.stride) + p.n : p.n;  // of all matrices, one below the other
-  if (p.m > kMost || rowsB > kMost || p.k > kMost || !machine::hasHopper()) return false;
-  const int64_t down = rowTiles(p, kRows);
-  const TensorMap b = machine::tensorMap(p.b.data, rowsB, p.k, p.b.stride, kCols);
-  const TensorMap a = p.a.gather ? b : machine::tensorMap(p.a.data, p.m, p.k, p.a.stride, kRows);
-  const auto run = [&](auto kernel) { launch(kernel, blocks(down * tilesOf(p.n, kCols)), kThreads, kShared, a, b, p, pairedTarget(p), down); };
-  if (p.a.gather) run(hopperKernel<true>);
-  else run(hopperKernel<false>);
-  return true;
+  if (p.groups == Groups::none && p.batches != 1) return false;
+  if (!describable(p.a) || !describable(p.b) || p.k == 0 || !machine::hasHopper()) return false;
+  if (p.groups == Groups::rows && p.b.batch % p.b.stride) return false;
+  if (p.groups == Groups::depth) {
+    if (!p.a.kFirst || !p.b.kFirst || p.a.gather) return false;
+    return p.b.gather ? compute<Way<true, true, false, true, true>>(p) : compute<Way<true, true, false, false, true>>(p);
+  }
+  if (p.b.gather || (p.a.kFirst && (p.a.gather || p.groups == Groups::rows))) return false;
+  if (p.a.gather) return !p.b.kFirst && compute<Way<false, false, true, false, false>>(p);
+  if (!p.b.kFirst) return !p.a.kFirst && compute<Way<false, false, false, false, false>>(p);
+  return p.a.kFirst ? compute<Way<true, true, false, false, false>>(p) : compute<Way<false, true, false, false, false>>(p);
 }
 
 }  // namespace moe::cuda::gemm

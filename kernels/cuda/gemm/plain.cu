@@ -26,7 +26,7 @@ __device__ void bring(float* to, const Side& s, int64_t base, int64_t i0, int64_
 
 __global__ void __launch_bounds__(kThreads) plainKernel(Product p, int64_t tilesDown) {
   const TileAt tile = tileAt(blockIdx.x, tilesDown, tilesOf(p.n, kTile));
-  const Part part = partOf(p, tile.down, kTile);
+  const Part part = partOf(p, tile.down, kTile, blockIdx.z);
   if (part.empty) return;
   const int64_t col = tile.across * kTile;
   float* a = sharedMemory<float>();

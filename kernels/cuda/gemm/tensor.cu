@@ -30,7 +30,7 @@ template <bool aFirst, bool bFirst, class Shape>
 __global__ void __launch_bounds__(Sizes<Shape>::kThreads, Shape::kBlocks) tensorKernel(Product p, bool aAligned, bool bAligned, bool paired, int64_t tilesDown) {
   using S = Sizes<Shape>;
   const TileAt tile = tileAt(blockIdx.x, tilesDown, tilesOf(p.n, S::kCols));
-  const Part part = partOf(p, tile.down, S::kRows);
+  const Part part = partOf(p, tile.down, S::kRows, blockIdx.z);
   if (part.empty) return;
   const int64_t col = tile.across * S::kCols;
 

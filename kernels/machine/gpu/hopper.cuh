@@ -13,6 +13,8 @@ namespace machine {
 
 /// Whether kernels of sm_90a run here.
 bool hasHopper();
+/// Whether they are what an op runs unless told otherwise.
+inline constexpr bool kPrefersHopper = true;
 
 /// Describes a matrix [rows, cols] of bf16, rows `stride` elements apart, for copies of boxes [boxRows, 64] that arrive in shared
 /// memory swizzled by 128 bytes; elements outside the matrix arrive as 0. data and the stride are multiples of 16 bytes.

@@ -35,6 +35,13 @@ __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint3
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/// x, which the compiler takes for a new number each time: what follows from it is computed here, not kept in registers from before
+/// a loop.
+__device__ __forceinline__ int anew(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 /// 2^x, to about 2 ulp.
 __device__ __forceinline__ float exp2(float x) {
   float y;

@@ -21,6 +21,8 @@ struct TensorMap {
 namespace machine {
 
 inline bool hasHopper() { return true; }
+/// Ops run the portable kernels here, so that both kinds are covered: calls that are for Hopper's name them.
+inline constexpr bool kPrefersHopper = false;
 /// @throws Error("internal") for what the driver would refuse.
 TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows);
 

@@ -3,8 +3,8 @@ import { empty } from '../../tensor/index.js';
 import { type Job, shortWork } from '../case.js';
 import { draw, into, none } from '../inputs.js';
 
-/** The other kernels of dense products on a GPU (TRAIN_MOE_GEMM), and what they compute. */
-const KERNELS = { hopper: ['gemm'], cublaslt: ['gemm', 'gemm_dgrad', 'gemm_wgrad'] } as const;
+/** The other kernels of dense products on a GPU (TRAIN_MOE_GEMM). */
+const KERNELS = ['portable', 'cublaslt'];
 
 /**
  * A linear layer: x [M,K] times W [N,K] transposed, and the products of its gradients, dx = g W and dW = g^T x (in f32).
@@ -34,8 +34,9 @@ export const gemm: Job<'gemm'> = {
     const kept = draw([n, k], { ...on, weight: true });
     c.time({ ...count, job: 'gemm_packed', own: true }, () => native.linearForward(y, x, kept, undefined));
     if (c.device.kind !== 'cuda' || dtype !== 'bf16') return;
-    for (const [kernel, jobs] of Object.entries(KERNELS))
-      for (const job of jobs) c.time({ ...count, job, rival: `train-moe-${kernel}` }, () => by(kernel, products[job]));
+    for (const kernel of KERNELS)
+      for (const [job, run] of Object.entries(products))
+        c.time({ ...count, job, rival: `train-moe-${kernel}` }, () => by(kernel, run));
   },
 };
 
