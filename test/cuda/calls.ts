@@ -401,8 +401,10 @@ export const calls: readonly Call[] = [
   productCall(67, 33, 35),
   productBy('hopper', 200, 168, 152),
   productBy('hopper', 70, 400, 131),
+  productBy('hopper', 700, 136, 400),
   expertsByHopper([0, 140, 1, 0, 37], 72, 56, 5, false),
   expertsByHopper([3, 0, 131, 20], 392, 40, 4, true),
+  expertsByHopper([200, 0, 310, 129], 264, 200, 3, true),
   expertsCall([0, 70, 1, 0, 130, 5], 90, 48, 72, 9),
   expertsCall([3, 0, 2], 7, 9, 11, 0),
   expertsCall(

@@ -9,7 +9,7 @@
 // `empty` (an arrival of each consumer warp). An operand lies in shared memory as it does in memory, rows along k or lines that
 // are k; wgmma takes both. A group's tiles begin at its first row; where they reach beyond its last row or column they multiply the
 // neighbour's too, and do not write that. A group of depth ends inside a step; that step, and rows that are looked up, which the
-// copy engine cannot do, are brought by two warps of producers with cp.async: then `full` has an arrival of each of them more. Results in bf16 pass through shared memory, so that a warp writes whole lines. What bounds it: the tensor cores.
+// copy engine cannot do, are brought by more producers with cp.async: then `full` has an arrival of each of them more. Results in bf16 pass through shared memory, so that a warp writes whole lines. What bounds it: the tensor cores.
 #include <hopper.cuh>
 
 #include <cstdlib>
@@ -24,7 +24,6 @@ namespace {
 
 constexpr int kRows = 128, kDepth = 64, kStep = 16, kLine = 64;  // kLine: elements of a line of a tile, 128 bytes
 constexpr int kGroup = 128, kConsumers = 2, kConsumerThreads = kGroup * kConsumers, kConsumerWarps = kConsumerThreads / kLanes;
-constexpr int kFillers = 2 * kLanes, kFillerLines = kFillers / 8;  // producers that bring lines themselves, and how many lines at once
 constexpr int kGroupRows = kRows / kConsumers, kTileA = kRows * kDepth;                    // elements
 constexpr int kPart = kLine * kDepth, kPartBytes = kPart * static_cast<int>(sizeof(bf16));  // 64 lines
 constexpr int kStaged = 16 * kLine;                                                         // a warp's part of its results
@@ -33,11 +32,11 @@ constexpr int kStaged = 16 * kLine;                                             
 /// tensor cores' peak a tile reaches (measured on an H200).
 struct Narrow {
   static constexpr int kCols = 128, kStages = 3, kBlocks = 2;
-  static constexpr float kSpeed = 0.78f;
+  static constexpr float kSpeed = 0.75f;
 };
 struct Middle {
   static constexpr int kCols = 192, kStages = 5, kBlocks = 1;
-  static constexpr float kSpeed = 0.9f;
+  static constexpr float kSpeed = 0.85f;
 };
 struct Wide {
   static constexpr int kCols = 256, kStages = 4, kBlocks = 1;
@@ -47,10 +46,12 @@ struct Wide {
 /// Which way the operands lie, which of them is looked up, and whether k is cut into groups.
 template <bool a, bool b, bool lookA, bool lookB, bool cut> struct Way {
   static constexpr bool aFirst = a, bFirst = b, gatherA = lookA, gatherB = lookB, depth = cut, fills = gatherA || gatherB || depth;
-  static constexpr int kProducers = fills ? kFillers : kLanes, kThreads = kConsumerThreads + kProducers, kArrivals = fills ? 1 + kFillers / kLanes : 1;
 };
 
-template <class Shape> struct Sizes : Shape {
+template <class W, class Shape> struct Sizes : Shape {
+  static constexpr int kFillers = (Shape::kBlocks == 1 ? 4 : 2) * kLanes;  // producers that bring lines themselves; more would cost the consumers registers
+  static constexpr int kThreads = kConsumerThreads + (W::fills ? kFillers : kLanes), kArrivals = W::fills ? 1 + kFillers / kLanes : 1;
+  static constexpr int kLag = Shape::kStages - 2;  // stages whose lines are on their way
   static constexpr int kStage = kTileA + Shape::kCols * kDepth;
   static constexpr int kBytesA = kTileA * static_cast<int>(sizeof(bf16)), kBytesB = Shape::kCols * kDepth * static_cast<int>(sizeof(bf16));
   static constexpr size_t kShared = (size_t{Shape::kStages} * kStage + kConsumerWarps * kStaged) * sizeof(bf16) + 2 * Shape::kStages * sizeof(ptx::Mbarrier);
@@ -72,13 +73,13 @@ struct Place {
 };
 
 /// Lines of a tile from rows of the source; a row below 0 is zeros. memoryRow(j, line): line is this thread's j-th.
-template <class Index> __device__ __forceinline__ void fillLines(bf16* tile, int lines, const Source& s, Index&& memoryRow, int64_t col, int64_t colEnd) {
+template <int fillers, class Index> __device__ __forceinline__ void fillLines(bf16* tile, int lines, const Source& s, Index&& memoryRow, int64_t col, int64_t colEnd) {
   const int thread = threadIdx.x - kConsumerThreads, chunk = thread % 8;
   const int64_t at = col + chunk * kChunk;
   const int valid = at < colEnd ? static_cast<int>(least(colEnd - at, int64_t{kChunk})) : 0;
 #pragma unroll
-  for (int j = 0; j < lines / kFillerLines; j++) {
-    const int line = thread / 8 + j * kFillerLines;
+  for (int j = 0; j < lines / (fillers / 8); j++) {
+    const int line = thread / 8 + j * (fillers / 8);
     const int64_t row = memoryRow(j, line);
     const int mine = row < 0 ? 0 : valid;
     ptx::copyAsync(Tile{tile, 8}.chunk(line, chunk), mine > 0 ? s.data + row * s.stride + at : s.data, 2 * mine);
@@ -111,28 +112,42 @@ template <class W, class S> __device__ __forceinline__ void produce(const Ring<S
   }
 }
 
-/// Reports that this warp's lines of a slot have come, if some are on their way.
-template <class S> __device__ __forceinline__ void report(const Ring<S>& ring, int pending) {
-  if (pending < 0) return;
+/// Slots whose lines this warp has begun to bring and not reported: the last `count` ones before `next`.
+struct Pending {
+  int next = 0, count = 0;
+};
+/// Waits until at most `left` of them are on their way, and reports the others.
+template <int left, class S> __device__ __forceinline__ void report(const Ring<S>& ring, Pending& pending) {
+  if (pending.count <= left) return;
+  ptx::waitGroups<left>();
   ptx::fenceAsyncProxy();
   __syncwarp();
-  if (threadIdx.x % kLanes == 0) ptx::arrive(ring.full + pending % S::kStages);
+  for (; pending.count > left; pending.count--)
+    if (threadIdx.x % kLanes == 0) ptx::arrive(ring.full + (pending.next - pending.count) % S::kStages);
 }
 
-/// As produce(), by two warps, where rows are looked up or k is cut. pending: a slot whose lines are on their way, or -1.
+/// As produce(), by several warps, where rows are looked up or k is cut.
 template <class W, class S>
-__device__ __forceinline__ void produceFilling(const Ring<S>& ring, int& slot, int& pending, const Product& p, const Part& part, const TensorMap& a, const TensorMap& b, const Place& at, int steps) {
-  constexpr int kEach = kRows / kFillerLines;
+__device__ __forceinline__ void produceFilling(const Ring<S>& ring, int& slot, Pending& pending, const Product& p, const Part& part, const TensorMap& a, const TensorMap& b, const Place& at, int steps) {
+  constexpr int kAtOnce = S::kFillers / 8, kRowsA = W::gatherA ? kRows / kAtOnce : 1, kRowsB = W::gatherB ? kDepth / kAtOnce : 1;
   const int thread = threadIdx.x - kConsumerThreads;
   const Source sourceA{static_cast<const bf16*>(p.a.data), p.a.stride, true}, sourceB{static_cast<const bf16*>(p.b.data), p.b.stride, true};
-  int rows[W::gatherA ? kEach : 1];
+  int rowsA[kRowsA], rowsB[kRowsB];  // of this thread's lines; b's are looked up a step ahead
+  const auto lookUp = [&](int64_t k) {
+#pragma unroll
+    for (int j = 0; j < kRowsB; j++) {
+      const int64_t row = k + thread / 8 + j * kAtOnce;
+      rowsB[j] = row < part.kEnd ? p.b.gather[row] : -1;
+    }
+  };
   if constexpr (W::gatherA) {
 #pragma unroll
-    for (int j = 0; j < kEach; j++) {
-      const int64_t row = part.row + thread / 8 + j * kFillerLines;
-      rows[j] = row < part.rowEnd ? p.a.gather[row] : -1;
+    for (int j = 0; j < kRowsA; j++) {
+      const int64_t row = part.row + thread / 8 + j * kAtOnce;
+      rowsA[j] = row < part.rowEnd ? p.a.gather[row] : -1;
     }
   }
+  if constexpr (W::gatherB) lookUp(part.k);
   for (int step = 0; step < steps; step++, slot++) {
     const int64_t k = part.k + int64_t{step} * kDepth;
     const bool tail = W::depth && k + kDepth > part.kEnd;
@@ -144,27 +159,23 @@ __device__ __forceinline__ void produceFilling(const Ring<S>& ring, int& slot, i
       if (!fillsA) copyA<W>(ring, slot, a, at, step, full);
       if (!fillsB) copyB<W>(ring, slot, b, at, step, full);
     }
-    if constexpr (W::gatherA) fillLines(ring.a(slot), kRows, sourceA, [&](int j, int) { return int64_t{rows[j]}; }, k, p.k);
-    const auto inside = [&](int line) { return k + line < part.kEnd ? k + line : int64_t{-1}; };
+    if constexpr (W::gatherA) fillLines<S::kFillers>(ring.a(slot), kRows, sourceA, [&](int j, int) { return int64_t{rowsA[j]}; }, k, p.k);
+    const auto inside = [&](int, int line) { return k + line < part.kEnd ? k + line : int64_t{-1}; };
     if constexpr (W::depth) {
       if (tail)
-        for (int j = 0; j < kRows / kLine; j++) fillLines(ring.a(slot) + j * kPart, kLine, sourceA, [&](int, int line) { return inside(line); }, at.row + j * kLine, p.m);
-      if (fillsB)
-        for (int j = 0; j < S::kCols / kLine; j++)
-          fillLines(ring.b(slot) + j * kPart, kLine, sourceB, [&](int, int line) {
-            const int64_t row = inside(line);
-            return W::gatherB && row >= 0 ? int64_t{p.b.gather[row]} : row;
-          }, at.col + j * kLine, p.n);
+        for (int j = 0; j < kRows / kLine; j++) fillLines<S::kFillers>(ring.a(slot) + j * kPart, kLine, sourceA, inside, at.row + j * kLine, p.m);
+      if constexpr (W::gatherB) {
+        for (int j = 0; j < S::kCols / kLine; j++) fillLines<S::kFillers>(ring.b(slot) + j * kPart, kLine, sourceB, [&](int i, int) { return int64_t{rowsB[i]}; }, at.col + j * kLine, p.n);
+        if (step + 1 < steps) lookUp(k + kDepth);
+      } else if (tail)
+        for (int j = 0; j < S::kCols / kLine; j++) fillLines<S::kFillers>(ring.b(slot) + j * kPart, kLine, sourceB, inside, at.col + j * kLine, p.n);
     }
     if (fillsA || fillsB) {
       ptx::commit();
-      ptx::waitGroups<1>();
-      report(ring, pending);
-      pending = slot;
+      pending = {slot + 1, pending.count + 1};
+      report<S::kLag>(ring, pending);
     } else {
-      ptx::waitGroups<0>();
-      report(ring, pending);
-      pending = -1;
+      report<0>(ring, pending);
       if (threadIdx.x % kLanes == 0) ptx::arrive(full);
     }
   }
@@ -278,31 +289,31 @@ __device__ __forceinline__ void finish(const float (&sums)[count], const Product
 
 /// The tiles of a launch: of each matrix of c the rows `down`, the columns `across`.
 struct Tiles {
-  int64_t down, across, all;
+  uint32_t down, across, all;
 };
 
 /// The tile's part of the product and where it lies. Whole warps.
-template <class W, class S> __device__ __forceinline__ Part locate(Place& at, const Product& p, const Tiles& tiles, int64_t index) {
-  const int64_t each = tiles.down * tiles.across;
+template <class W, class S> __device__ __forceinline__ Part locate(Place& at, const Product& p, const Tiles& tiles, uint32_t index) {
+  const uint32_t each = tiles.down * tiles.across;
   const TileAt tile = tileAt(W::depth ? index % each : index, tiles.down, tiles.across);
   const Part part = partOf(p, tile.down, kRows, W::depth ? index / each : 0);
-  at = {part.row, tile.across * S::kCols, static_cast<int>(part.k), W::depth ? static_cast<int>(part.k) : static_cast<int>(batchOfB(p, part) / p.b.stride)};
+  at = {part.row, int64_t{tile.across} * S::kCols, static_cast<int>(part.k), W::depth ? static_cast<int>(part.k) : static_cast<int>(batchOfB(p, part) / p.b.stride)};
   return part;
 }
 /// 0 for rows of nobody.
 __device__ __forceinline__ int stepsOf(const Part& part) { return static_cast<int>(divideUp(part.kEnd - part.k, int64_t{kDepth})); }
 
 template <class W, class Shape>
-__global__ void __launch_bounds__(W::kThreads, Shape::kBlocks)
+__global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, Shape::kBlocks)
     hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ Product p, Writing writing, Tiles tiles) {
-  using S = Sizes<Shape>;
+  using S = Sizes<W, Shape>;
   bf16* shared = sharedMemory<bf16>();
   bf16* staged = shared + S::kStages * S::kStage;
   auto* barriers = reinterpret_cast<ptx::Mbarrier*>(staged + kConsumerWarps * kStaged);
   const Ring<S> ring{shared, barriers, barriers + S::kStages};
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < S::kStages; stage++) {
-      ptx::initBarrier(ring.full + stage, W::kArrivals);
+      ptx::initBarrier(ring.full + stage, S::kArrivals);
       ptx::initBarrier(ring.empty + stage, kConsumerWarps);
     }
     ptx::fenceBarrierInit();
@@ -311,21 +322,18 @@ __global__ void __launch_bounds__(W::kThreads, Shape::kBlocks)
   Place at;
   int slot = 0;
   if (threadIdx.x >= kConsumerThreads) {
-    [[maybe_unused]] int pending = -1;
-    for (int64_t tile = blockIdx.x; tile < tiles.all; tile += gridDim.x) {
+    [[maybe_unused]] Pending pending;
+    for (uint32_t tile = blockIdx.x; tile < tiles.all; tile += gridDim.x) {
       const Part part = locate<W, S>(at, p, tiles, tile);
       if constexpr (W::fills) produceFilling<W>(ring, slot, pending, p, part, a, b, at, stepsOf(part));
       else if (threadIdx.x == kConsumerThreads) produce<W>(ring, slot, a, b, at, stepsOf(part));
       __syncwarp();
     }
-    if constexpr (W::fills) {
-      ptx::waitGroups<0>();
-      report(ring, pending);
-    }
+    if constexpr (W::fills) report<0>(ring, pending);
     return;
   }
   const int group = threadIdx.x / kGroup;
-  for (int64_t tile = blockIdx.x; tile < tiles.all; tile += gridDim.x) {
+  for (uint32_t tile = blockIdx.x; tile < tiles.all; tile += gridDim.x) {
     const Part part = locate<W, S>(at, p, tiles, tile);
     const int64_t row = part.row + group * kGroupRows;
     const int steps = stepsOf(part);
@@ -349,10 +357,10 @@ Writing writingOf(const Product& p) {
   return !whole ? Writing::single : p.c.dtype == DType::bf16 && !p.c.add ? Writing::lines : Writing::wide;
 }
 
+/// @throws when there are more than a grid holds.
 template <class W, class Shape> Tiles tilesFor(const Product& p) {
-  Tiles t{rowTiles(p, kRows), tilesOf(p.n, Shape::kCols), 0};
-  t.all = t.down * t.across * (W::depth ? p.batches : 1);
-  return t;
+  const int64_t down = rowTiles(p, kRows), across = tilesOf(p.n, Shape::kCols);
+  return {blocks(down), blocks(across), blocks(down * across * (W::depth ? p.batches : 1))};
 }
 
 /// How long the tiles of this shape keep the GPU, in columns of a tile at the tensor cores' peak.
@@ -371,8 +379,9 @@ template <class W, class Shape> bool run(const Product& p) {
   const TensorMap b = machine::tensorMap(p.b.data, rowsB, W::bFirst ? p.n : p.k, p.b.stride, W::bFirst ? kDepth : Shape::kCols);
   const TensorMap a = W::gatherA ? b : machine::tensorMap(p.a.data, W::aFirst ? p.k : p.m, W::aFirst ? p.m : p.k, p.a.stride, W::aFirst ? kDepth : kRows);
   const Tiles tiles = tilesFor<W, Shape>(p);
-  const unsigned grid = blocks(least(tiles.all, int64_t{machine::multiprocessors()} * Shape::kBlocks));
-  launch(hopperKernel<W, Shape>, grid, W::kThreads, Sizes<Shape>::kShared, a, b, p, writingOf(p), tiles);
+  const unsigned grid = least(tiles.all, static_cast<unsigned>(machine::multiprocessors() * Shape::kBlocks));
+  using S = Sizes<W, Shape>;
+  launch(hopperKernel<W, Shape>, grid, S::kThreads, S::kShared, a, b, p, writingOf(p), tiles);
   return true;
 }
 

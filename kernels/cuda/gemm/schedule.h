@@ -9,11 +9,11 @@ struct TileAt {
 };
 
 /// Tiles are walked in bands of `band` tile rows, down each column of the band: neighbours in time share rows of a and columns
-/// of b, which the second-level cache then reads once.
-constexpr TileAt tileAt(int64_t index, int64_t down, int64_t across, int64_t band = 8) {
-  const int64_t perBand = band * across, first = index / perBand * band;
-  const int64_t height = down - first < band ? down - first : band;
-  return {first + index % perBand % height, index % perBand / height};
+/// of b, which the second-level cache then reads once. A grid has fewer than 2^31 tiles.
+constexpr TileAt tileAt(uint32_t index, uint32_t down, uint32_t across, uint32_t band = 8) {
+  const uint32_t perBand = band * across, first = index / perBand * band, within = index % perBand;
+  const uint32_t height = down - first < band ? down - first : band;
+  return {first + within % height, within / height};
 }
 
 /// Tiles of `size` rows that a group of `rows` rows needs.

@@ -13,7 +13,7 @@ namespace {
 
 /// Large tiles reuse more; small ones give more blocks when c is small.
 struct Large {
-  static constexpr int kRows = 128, kCols = 128, kDepth = 32, kStages = 3, kWarpsDown = 2, kWarpsAcross = 4, kBlocks = 1;
+  static constexpr int kRows = 128, kCols = 128, kDepth = 32, kStages = 3, kWarpsDown = 2, kWarpsAcross = 4, kBlocks = 2;
 };
 struct Small {
   static constexpr int kRows = 64, kCols = 64, kDepth = 32, kStages = 4, kWarpsDown = 2, kWarpsAcross = 2, kBlocks = 2;
