@@ -2,9 +2,12 @@
 // k[s,g] is followed by k_shared[s] where given. lse: natural log of the sum of exp(scores). An empty range gives o = 0, lse = -inf.
 // backward, with delta[r,h] = dout . o:  dv += p dout;  ds = p (dout . v - delta) scale;  dq += ds k;  dk += ds q
 //
-// How it runs: bf16 on tensor cores (attention_forward.cu, attention_backward.cu), other sizes and f32 without
-// (attention_plain.cu). Gradients of queries and keys come from two kernels that both compute the scores, so that nothing is
+// How it runs: bf16 on tensor cores (on Hopper attention_hopper_forward.cu, else attention_forward.cu; attention_backward.cu),
+// other sizes and f32 without (attention_plain.cu). Gradients of queries and keys come from two kernels that both compute the scores, so that nothing is
 // added by atomics and a gradient has the same bits in every run; dk_shared's parts of the groups are added in order.
+#include <cstdlib>
+#include <cstring>
+
 #include "attention.cuh"
 
 namespace moe::cuda {
@@ -61,6 +64,16 @@ template <class T, class O> Forward<O> forwardOf(const View& o, const View& lse,
           reinterpret_cast<const Range*>(ranges.data), n};
 }
 
+/// Whether bf16 goes to Hopper's kernels where they fit: TRAIN_MOE_ATTENTION says it; unset, on a GPU. Asked each time, so that one
+/// process can compare them.
+bool hopperAsked() {
+  const char* who = getenv("TRAIN_MOE_ATTENTION");
+  if (!who || !*who) return !strcmp(machine::kName, "cuda");
+  const bool hopper = !strcmp(who, "hopper");
+  if (!hopper && strcmp(who, "portable")) throw Error("bad-argument", std::string("TRAIN_MOE_ATTENTION is ") + who + "; hopper or portable is expected.");
+  return hopper;
+}
+
 }  // namespace
 
 void attention_forward(Out o, Out lse, In q, In k, In v, MaybeIn k_shared, In ranges, float scale) {
@@ -69,7 +82,7 @@ void attention_forward(Out o, Out lse, In q, In k, In v, MaybeIn k_shared, In ra
     using T = decltype(t);
     const Forward<T> a = forwardOf<T, T>(o, lse, q, k, v, k_shared, ranges, n);
     if constexpr (sizeof(T) == sizeof(bf16))
-      if (attention::tensorForward(a)) return;
+      if ((hopperAsked() && attention::hopperForward(a)) || attention::tensorForward(a)) return;
     attention::plainForward(a);
   });
 }

@@ -50,6 +50,9 @@ template <class T> void plainKeyGradient(const Backward<T>& a);
 bool tensorForward(const Forward<bf16>& a);
 bool tensorBackward(const Backward<bf16>& a);
 
+// -- the same on Hopper (attention_hopper_forward.cu); false when the GPU is none or the sizes do not fit --
+bool hopperForward(const Forward<bf16>& a);
+
 // -- device code of the tensor kernels ------------------------------------------------------------------------------------
 
 inline constexpr int kRowTile = 64, kKeyTile = 64;
@@ -59,10 +62,10 @@ struct Bounds {
   int begin, end, allBegin, allEnd;
 };
 
-/// Of rows [first, first + kRowTile), by each warp for itself.
-__device__ inline Bounds boundsOf(const Range* ranges, int64_t first, int64_t rows) {
+/// Of rows [first, first + count), by each warp for itself.
+template <int count = kRowTile> __device__ inline Bounds boundsOf(const Range* ranges, int64_t first, int64_t rows) {
   Bounds b{0x7fffffff, 0, 0, 0x7fffffff};
-  for (int i = threadIdx.x % kLanes; i < kRowTile; i += kLanes) {
+  for (int i = threadIdx.x % kLanes; i < count; i += kLanes) {
     const Range r = first + i < rows ? ranges[first + i] : Range{0, 0};
     if (r.begin < r.end) {
       b.begin = least(b.begin, r.begin);

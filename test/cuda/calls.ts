@@ -80,30 +80,45 @@ interface AttentionShape {
 
 /** k and v as windows of one tensor, as latent attention makes them. */
 function attentionCall(name: string, s: AttentionShape): Call {
+  return { name: `attention: ${name}`, tolerance: 2e-2, run: (b) => attention(b, s) };
+}
+
+/** The same by Hopper's kernels; the CPU does not ask. */
+function attentionByHopper(name: string, s: AttentionShape): Call {
   return {
-    name: `attention: ${name}`,
+    name: `attention by hopper: ${name}`,
+    dtypes: ['bf16'],
     tolerance: 2e-2,
     run: (b) => {
-      const depth = s.own + s.shared;
-      const q = b.draw([s.rows, s.heads, depth], 1);
-      const kv = b.draw([s.rows, s.groups, s.own + s.values], 2);
-      const k = window(kv, 0, [s.rows, s.groups, s.own], kv.stride);
-      const v = window(kv, s.own, [s.rows, s.groups, s.values], kv.stride);
-      const shared = s.shared ? b.draw([s.rows, s.shared], 3) : undefined;
-      const ranges = b.ints([s.rows, 2], (i) => s.ranges(i >> 1)[i & 1]!);
-      const scale = 1 / Math.sqrt(depth);
-      const [o, lse] = [b.out([s.rows, s.heads, s.values]), b.out([s.rows, s.heads], 'f32')];
-      native.attentionForward(o, lse, q, k, v, shared, ranges, scale);
-      const dout = b.draw(o.shape, 4);
-      const [dq, dkv] = [b.out(q.shape), b.out(kv.shape)];
-      const dk = window(dkv, 0, k.shape, kv.stride);
-      const dv = window(dkv, s.own, v.shape, kv.stride);
-      const dshared = s.shared ? b.draw([s.rows, s.shared], 5) : undefined;
-      const into = dshared ? added(dshared) : unwanted;
-      native.attentionBackward(fresh(dq), fresh(dk), fresh(dv), into, dout, q, k, v, shared, o, lse, ranges, scale);
-      return [o, dq, dkv, ...(dshared ? [dshared] : [])];
+      process.env.TRAIN_MOE_ATTENTION = 'hopper';
+      try {
+        return attention(b, s);
+      } finally {
+        delete process.env.TRAIN_MOE_ATTENTION;
+      }
     },
   };
+}
+
+function attention(b: Bench, s: AttentionShape): readonly Tensor[] {
+  const depth = s.own + s.shared;
+  const q = b.draw([s.rows, s.heads, depth], 1);
+  const kv = b.draw([s.rows, s.groups, s.own + s.values], 2);
+  const k = window(kv, 0, [s.rows, s.groups, s.own], kv.stride);
+  const v = window(kv, s.own, [s.rows, s.groups, s.values], kv.stride);
+  const shared = s.shared ? b.draw([s.rows, s.shared], 3) : undefined;
+  const ranges = b.ints([s.rows, 2], (i) => s.ranges(i >> 1)[i & 1]!);
+  const scale = 1 / Math.sqrt(depth);
+  const [o, lse] = [b.out([s.rows, s.heads, s.values]), b.out([s.rows, s.heads], 'f32')];
+  native.attentionForward(o, lse, q, k, v, shared, ranges, scale);
+  const dout = b.draw(o.shape, 4);
+  const [dq, dkv] = [b.out(q.shape), b.out(kv.shape)];
+  const dk = window(dkv, 0, k.shape, kv.stride);
+  const dv = window(dkv, s.own, v.shape, kv.stride);
+  const dshared = s.shared ? b.draw([s.rows, s.shared], 5) : undefined;
+  const into = dshared ? added(dshared) : unwanted;
+  native.attentionBackward(fresh(dq), fresh(dk), fresh(dv), into, dout, q, k, v, shared, o, lse, ranges, scale);
+  return [o, lse, dq, dkv, ...(dshared ? [dshared] : [])];
 }
 
 const causal = (row: number) => [0, row + 1] as const;
@@ -385,6 +400,42 @@ export const calls: readonly Call[] = [
     own: 264,
     shared: 8,
     values: 24,
+    ranges: causal,
+  }),
+  attentionByHopper('causal 192/128 with a shared part', {
+    rows: 200,
+    heads: 2,
+    groups: 2,
+    own: 128,
+    shared: 64,
+    values: 128,
+    ranges: causal,
+  }),
+  attentionByHopper('grouped heads of 128, documents, rows that see nothing', {
+    rows: 590,
+    heads: 2,
+    groups: 1,
+    own: 128,
+    shared: 0,
+    values: 128,
+    ranges: (r) => (r % 31 === 7 || (r >= 128 && r < 200) ? [5, 5] : r < 100 ? [0, r + 1] : [100, r + 1]),
+  }),
+  attentionByHopper('heads of 64, every row sees all', {
+    rows: 261,
+    heads: 3,
+    groups: 1,
+    own: 64,
+    shared: 0,
+    values: 64,
+    ranges: () => [0, 261],
+  }),
+  attentionByHopper('sizes that stay with the portable kernels', {
+    rows: 40,
+    heads: 2,
+    groups: 1,
+    own: 40,
+    shared: 24,
+    values: 64,
     ranges: causal,
   }),
   decodeCall('grouped heads, two spans', 6, 2, 64, 64, [700, 1, 130]),

@@ -16,6 +16,7 @@ const limits: Readonly<Record<string, number>> = {
   'gemm/hopper.cu': 168,
   'attention_forward.cu': 255,
   'attention_backward.cu': 255,
+  'attention_hopper_forward.cu': 168,
   'decode.cu': 128,
   'optimizer.cu': 64,
   'optimizer_8bit.cu': 80,

@@ -106,6 +106,15 @@ template <int groups, int n> __device__ __forceinline__ void wgmmaWait(float (&d
   }
 }
 
+/// wgmmaWait() for accumulators that no group still in flight adds to: they may be used from here on.
+template <int groups, int n> __device__ __forceinline__ void wgmmaLanded(float (&d)[n]) {
+  if constexpr (kHopper) {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(groups) : "memory");
+#pragma unroll
+    for (int i = 0; i < n; i++) asm volatile("" : "+f"(d[i])::"memory");
+  }
+}
+
 // The accumulators of one wgmma: a list of places in the instruction, a list of operands.
 #define MOE_D8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define MOE_D32(i) MOE_D8(i), MOE_D8(i + 8), MOE_D8(i + 16), MOE_D8(i + 24)

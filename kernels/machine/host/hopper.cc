@@ -234,6 +234,11 @@ void landProducts(int groupsInFlight) {
   meet("wgmma.wait_group", nullptr, [](void**) {});  // the instruction is the warp's: no lane is past it before all have their sums
 }
 
+void requireLanded(const float* d) {
+  for (const Sums& s : block().products[currentThread()].sums)
+    if (s.d == d) fail("accumulators are to be used while a wgmma that adds to them is in flight");
+}
+
 // -- what the scheduler asks (hopper.h) -------------------------------------------------------------------------------------
 
 void beginHopper() {

@@ -33,6 +33,8 @@ void issueProduct(float* d, int count, const uint32_t* a, uint64_t b, bool add, 
 void fenceProducts();
 void commitProducts();
 void landProducts(int groupsInFlight);
+/// Fails when products in flight still add to d.
+void requireLanded(const float* d);
 
 }  // namespace machine
 
@@ -62,6 +64,11 @@ uint64_t descriptorFirst(const void* p, int next);
 inline void wgmmaFence() { machine::fenceProducts(); }
 inline void wgmmaCommit() { machine::commitProducts(); }
 template <int groups, int n> void wgmmaWait(float (&)[n]) { machine::landProducts(groups); }
+/// The same for accumulators that no group still in flight adds to: they may be used from here on.
+template <int groups, int n> void wgmmaLanded(float (&d)[n]) {
+  machine::landProducts(groups);
+  machine::requireLanded(d);
+}
 
 /// d = [d +] a b^T: [64 x 16] times [n x 16] in bf16 by the 128 threads of a warpgroup; n = 64, 128, 192 or 256.
 /// fragment::accumulator says who holds what. aFirst, bFirst: that operand's lines are k (descriptorFirst).
