@@ -216,10 +216,13 @@ template <class P> __device__ __forceinline__ void consume(const Memory<P>& m, c
       m.k.release(t);
       hide(s, t);
       softmaxStep(s, run, fade, log2);
-      ptx::wgmmaLanded<0>(o);
-      m.v.release(t - 1);
+      // The wait stands behind the vote: the assembler would move it above the softmax, which is to run under the product.
+      if (__ballot_sync(kAll, fade[0] != 1 || fade[1] != 1)) {
+        ptx::wgmmaLanded<0>(o);
 #pragma unroll
-      for (int i = 0; i < P::kValues / 2; i++) o[i] *= fade[i % 4 / 2];
+        for (int i = 0; i < P::kValues / 2; i++) o[i] *= fade[i % 4 / 2];
+      } else ptx::wgmmaLanded<0>(o);
+      m.v.release(t - 1);
       packFragments(p, s);
     }
     m.v.awaitFull(tiles - 1);

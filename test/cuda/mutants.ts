@@ -318,8 +318,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'values are given back while they are multiplied',
     file: 'attention_hopper_forward.cu',
-    find: '      ptx::wgmmaLanded<0>(o);\n      m.v.release(t - 1);',
-    replace: '      m.v.release(t - 1);\n      ptx::wgmmaLanded<0>(o);',
+    find: 'softmaxStep(s, run, fade, log2);\n      //',
+    replace: 'softmaxStep(s, run, fade, log2);\n      m.v.release(t - 1);\n      //',
     calls: ['attention by hopper: grouped'],
   },
   {
@@ -343,6 +343,13 @@ export const mutants: readonly Mutant[] = [
     file: 'attention_hopper_forward.cu',
     find: 'o[i] *= fade[i % 4 / 2];',
     replace: 'o[i] *= fade[0];',
+    calls: ['attention by hopper'],
+  },
+  {
+    what: 'results fade only where both rows do',
+    file: 'attention_hopper_forward.cu',
+    find: 'fade[0] != 1 || fade[1] != 1',
+    replace: 'fade[0] != 1 && fade[1] != 1',
     calls: ['attention by hopper'],
   },
   {
