@@ -4,278 +4,173 @@
 //                      followed by those, which all heads share
 //   mla_decode         all heads share the one key row of the cache, and the value is its first L channels (weights absorbed)
 //
-// How it runs: keys are split in spans of a fixed 512, a block to each (row, 16 heads, span); its results and softmax sums go to
-// scratch and a second kernel merges the spans in order. A span's arithmetic depends on the row alone, so a row has the same bits
-// in any batch. Where a key head serves 8 query heads or fewer, the 16 places of a block are filled from neighbouring rows that
-// see the same keys: completions of one prompt, whose tables name the same pages, and a prompt's own tokens. The block of the
-// first such row does the work of all, so a shared prefix is read once for them. bf16: a span passes through shared memory 64 keys at a time, scores and values by tensor cores, warps sharing the
-// keys for the scores and the channels for the values, so that the cache is read once for 16 heads. f32 and odd sizes: a warp a
-// head, without tensor cores. What bounds it: the bytes of the cache up to about 16 heads, tensor cores beyond.
-#include "tile.cuh"
+// How it runs: keys are split in spans of 512 whose results are joined in pairs, pairs of pairs, and beyond eight in order. A block
+// takes (row, 16 or 64 heads of one key head) over one span, or over two to eight when rows are many; what is left to join goes
+// through scratch to a second kernel. Who joins does not change what is joined, so a row has the same bits in any batch. Where a
+// key head serves 8 query heads or fewer, the 16 places of a block are filled from neighbouring rows that see the same keys:
+// completions of one prompt, whose tables name the same pages, and a prompt's own tokens. The block of the first such row does the
+// work of all, so a shared prefix is read once for them. bf16: decode_tensor.cuh, so that the cache is read once for 16 heads, and
+// for 64 where a key head serves more than 16. f32 and odd sizes: a warp a head, without tensor cores. What bounds it: the bytes of
+// the cache up to about 16 heads, tensor cores and shared memory beyond.
+#include "decode_tensor.cuh"
 
 namespace moe::cuda {
 
 namespace {
 
-constexpr int kSpan = 512, kKeyTile = 64, kHeadTile = 16, kWarps = 4, kThreads = kWarps * kLanes;
-
-template <class T> struct Decode {
-  const T *q, *k, *v, *shared;  ///< shared: null when k holds all channels of a key
-  T* o;
-  int64_t qRow, qHead, oRow, oHead;
-  int64_t kPage, kKey, kGroup, vPage, vKey, vGroup, sharedPage, sharedKey;  ///< elements between pages, keys of a page, key heads
-  const int32_t *pages, *sequence, *lengths;
-  int64_t rows, pagesPerSequence;
-  int heads, groups, depth, own, values, pageKeys, spans;  ///< own: channels of a key that k holds
-  int together;  ///< neighbouring rows that may share a block
-  float scale;
-  float* parts;  ///< [R,H,spans,V+2]: unnormalised result, maximum, sum
-
-  __device__ int64_t page(int64_t row, int key) const { return pages[sequence[row] * pagesPerSequence + key / pageKeys]; }
-  __device__ const T* keyAt(int64_t row, int key, int group) const { return k + page(row, key) * kPage + key % pageKeys * kKey + group * kGroup; }
-  __device__ const T* sharedAt(int64_t row, int key) const { return shared + page(row, key) * sharedPage + key % pageKeys * sharedKey; }
-  __device__ const T* valueAt(int64_t row, int key, int group) const { return v + page(row, key) * vPage + key % pageKeys * vKey + group * vGroup; }
-  __device__ float* partAt(int64_t row, int head, int span) const { return parts + ((row * heads + head) * spans + span) * (values + 2); }
-};
+using namespace decoding;
 
 // -- without tensor cores ---------------------------------------------------------------------------------------------------
 
-template <class T> __global__ void __launch_bounds__(kThreads) plainKernel(Decode<T> d) {
+constexpr int kPlainWarps = 4, kPlainThreads = kPlainWarps * kLanes;
+
+template <class T> __global__ void __launch_bounds__(kPlainThreads) plainKernel(Decode<T> d) {
   const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, span = blockIdx.z;
   const int64_t row = blockIdx.x;
-  const int head = blockIdx.y * kWarps + warp, length = d.lengths[row];
+  const int head = blockIdx.y * kPlainWarps + warp, length = d.lengths[row];
   const int begin = span * kSpan, end = least(length, begin + kSpan);
   if (head >= d.heads || begin >= end) return;
   const int group = head / (d.heads / d.groups);
+  const int32_t* table = d.tableOf(row);
   float* q = sharedMemory<float>() + warp * (d.depth + d.values);
   float* o = q + d.depth;
   for (int c = lane; c < d.depth; c += kLanes) q[c] = widen(d.q[row * d.qRow + head * d.qHead + c]);
   for (int c = lane; c < d.values; c += kLanes) o[c] = 0;
   __syncwarp();
-  float top = -INFINITY, sum = 0;
+  const float log2 = d.scale * kLog2e;
+  Softmax own{-INFINITY, 0};
   for (int first = begin; first < end; first += kLanes) {
     float score = -INFINITY;
-    if (first + lane < end) {
-      const T* key = d.keyAt(row, first + lane, group);
+    if (const int key = first + lane; key < end) {
+      const int64_t page = table[key / d.pageKeys], at = key % d.pageKeys;
+      const T* k = d.k + page * d.kPage + at * d.kKey + group * d.kGroup;
+      const T* rest = d.shared ? d.shared + page * d.sharedPage + at * d.sharedKey - d.own : k;
       float dot = 0;
-      for (int c = 0; c < d.own; c++) dot = fmaf(q[c], widen(key[c]), dot);
-      if (d.own < d.depth) {
-        const T* rest = d.sharedAt(row, first + lane);
-        for (int c = d.own; c < d.depth; c++) dot = fmaf(q[c], widen(rest[c - d.own]), dot);
-      }
-      score = d.scale * dot;
+      for (int c = 0; c < d.depth; c++) dot = fmaf(q[c], widen(c < d.own ? k[c] : rest[c]), dot);
+      score = log2 * dot;
     }
-    const float higher = fmaxf(top, warpMost(score)), fade = expf(top - higher), p = expf(score - higher);
-    top = higher;
-    sum = sum * fade + warpSum(p);
+    const float top = fmaxf(own.top, warpMost(score)), fade = ptx::exp2(own.top - top), p = ptx::exp2(score - top);
+    own = {top, own.sum * fade + warpSum(p)};
     for (int c = lane; c < d.values; c += kLanes) o[c] *= fade;
     for (int j = 0; j < least(kLanes, end - first); j++) {
       const float pj = __shfl_sync(kAll, p, j);
-      const T* value = d.valueAt(row, first + j, group);
+      const int key = first + j;
+      const T* value = d.v + table[key / d.pageKeys] * d.vPage + key % d.pageKeys * d.vKey + group * d.vGroup;
       for (int c = lane; c < d.values; c += kLanes) o[c] = fmaf(pj, widen(value[c]), o[c]);
     }
   }
-  float* part = d.partAt(row, head, span);
-  for (int c = lane; c < d.values; c += kLanes) part[c] = o[c];
-  if (lane == 0) {
-    part[d.values] = top;
-    part[d.values + 1] = sum;
-  }
+  const int64_t part = d.partAt(row, head, span);
+  for (int c = lane; c < d.values; c += kLanes) d.parts[part * d.values + c] = o[c];
+  if (lane == 0) store<2>(d.stats + 2 * part, Floats<2>{{own.top, own.sum}});
 }
 
-// -- on tensor cores ----------------------------------------------------------------------------------------------------------
+// -- joining the spans ----------------------------------------------------------------------------------------------------------
 
-/// Shared memory of the tensor kernel. Key channels are rounded up to whole 64s, so that rows are whole swizzles; values to what
-/// the warps own together.
-struct Layout {
-  int depth, values;
-  bool ownValues;     ///< values have a tile of their own; else they are the first channels of the keys
-  __host__ __device__ size_t bytes() const {
-    return static_cast<size_t>((kHeadTile + kKeyTile) * depth + (ownValues ? kKeyTile * values : 0) + kHeadTile * kKeyTile) * sizeof(bf16) + 2 * kWarps * kHeadTile * sizeof(float) + 2 * kHeadTile * sizeof(int);
+/// n columns of the result over some spans; nothing where the row has none of them.
+template <int n> struct Node {
+  bool any = false;
+  Softmax softmax{-INFINITY, 0};
+  Floats<n> o = {};
+
+  __device__ void joinWith(const Node& right) {
+    if (!right.any) return;
+    if (!any) {
+      *this = right;
+      return;
+    }
+    const Weights w = join(softmax, right.softmax);
+#pragma unroll
+    for (int i = 0; i < n; i++) o.at[i] = join(o.at[i], right.o.at[i], w);
   }
 };
 
-/// Of the rows [first, first + together), those that meet this span's keys as `row` does, as bits; 0 when row sees none of them.
-/// They see all of the span and their tables name the same pages, or they see a part and are rows of one sequence. Whole warps.
-template <class T> __device__ unsigned companions(const Decode<T>& d, int64_t row, int64_t first, int begin) {
-  const int64_t other = first + threadIdx.x % kLanes;
-  const int end = begin + kSpan, length = d.lengths[row];
-  bool same = length > begin && other < d.rows && other < first + d.together;
-  if (same) {
-    const int theirs = d.lengths[other];
-    const int32_t mine = d.sequence[row], its = d.sequence[other];
-    same = theirs > begin && (theirs >= end) == (length >= end);
-    if (same && mine != its) {
-      same = length >= end;
-      for (int p = begin / d.pageKeys; same && p * d.pageKeys < end; p++) same = d.pages[mine * d.pagesPerSequence + p] == d.pages[its * d.pagesPerSequence + p];
-    }
-  }
-  return __ballot_sync(kAll, same);
-}
-
-/// The n-th set bit.
-__device__ __forceinline__ int bitOf(unsigned bits, int n) {
-  for (; n > 0; n--) bits &= bits - 1;
-  return __ffs(bits) - 1;
-}
-
-/// fragments: 8-channel columns of the result that a warp owns.
-template <int fragments> __global__ void __launch_bounds__(kThreads, 2) tensorKernel(Decode<bf16> d, Layout layout) {
-  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, span = blockIdx.z;
-  const int64_t row = blockIdx.x, bundle = row / d.together * d.together;
-  const int begin = span * kSpan;
-  const unsigned members = companions(d, row, bundle, begin);
-  if (members == 0 || bundle + __ffs(members) - 1 != row) return;  // the first of them works for all
-  const int each = d.heads / d.groups, tilesPerGroup = divideUp(each, kHeadTile);
-  const int group = blockIdx.y / tilesPerGroup, firstInGroup = blockIdx.y % tilesPerGroup * kHeadTile;
-  const int head = group * each + firstInGroup, perRow = least(kHeadTile, each - firstInGroup), count = __popc(members) * perRow;
-
-  const Tile q{sharedMemory<bf16>(), layout.depth / kChunk}, k{q.data + kHeadTile * layout.depth, layout.depth / kChunk};
-  const Tile v = layout.ownValues ? Tile{k.data + kKeyTile * layout.depth, layout.values / kChunk} : k;
-  const Tile p{layout.ownValues ? v.data + kKeyTile * layout.values : k.data + kKeyTile * layout.depth, kKeyTile / kChunk};
-  float* tops = reinterpret_cast<float*>(p.data + kHeadTile * kKeyTile);  // [warp][head], then sums [warp][head]
-  float* sums = tops + kWarps * kHeadTile;
-  int* rowOf = reinterpret_cast<int*>(sums + kWarps * kHeadTile);  // of each place: its row in the bundle, and where its keys end
-  int* endOf = rowOf + kHeadTile;
-
-  // Place h holds head h % perRow of member h / perRow; the surplus places compute zeros that nobody reads.
-  if (const int h = threadIdx.x; h < kHeadTile) {
-    rowOf[h] = bitOf(members, h < count ? h / perRow : 0);
-    endOf[h] = least(d.lengths[bundle + rowOf[h]], begin + kSpan);
-  }
-  __syncthreads();
-  int end = 0;
-  for (int h = 0; h < count; h += perRow) end = most(end, endOf[h]);
-  for (int i = threadIdx.x; i < kHeadTile * q.chunks; i += kThreads) {
-    const int h = i / q.chunks, col = i % q.chunks * kChunk, valid = h < count ? most(least(d.depth - col, kChunk), 0) : 0;
-    const bf16* from = valid > 0 ? d.q + (bundle + rowOf[h]) * d.qRow + (head + h % perRow) * d.qHead + col : d.q;
-    ptx::copyAsync(q.chunk(h, col / kChunk), from, 2 * valid);
-  }
-  float o[1][fragments][4] = {};
-  float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of the heads lane/4 and lane/4 + 8; sums over this warp's keys
-  for (int first = begin; first < end; first += kKeyTile) {
-    const auto fill = [&](const Tile& t, int channels, bool values) {
-      for (int i = threadIdx.x; i < kKeyTile * t.chunks; i += kThreads) {
-        const int r = i / t.chunks, col = i % t.chunks * kChunk, key = first + r;
-        const int valid = key < end ? most(least(channels - col, kChunk), 0) : 0;
-        const bf16* from = valid <= 0 ? d.k : values ? d.valueAt(row, key, group) + col : col < d.own ? d.keyAt(row, key, group) + col : d.sharedAt(row, key) + (col - d.own);
-        ptx::copyAsync(t.chunk(r, col / kChunk), from, 2 * valid);
-      }
-    };
-    fill(k, d.depth, false);
-    if (layout.ownValues) fill(v, d.values, true);
-    ptx::commit();
-    ptx::waitGroups<0>();
-    __syncthreads();
-    float s[1][2][4] = {};  // 16 heads by this warp's 16 keys
-    multiply<false, false>(s, q, 0, k, warp * 16, layout.depth);
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      float high = -INFINITY;
-#pragma unroll
-      for (int j = 0; j < 2; j++)
-#pragma unroll
-        for (int e = 2 * half; e < 2 * half + 2; e++) {
-          if (first + warp * 16 + 8 * j + fragment::c(lane, e).col >= endOf[lane / 4 + 8 * half]) s[0][j][e] = -INFINITY;
-          high = fmaxf(high, s[0][j][e]);
-        }
-      high = fmaxf(high, __shfl_xor_sync(kAll, high, 1));
-      high = fmaxf(high, __shfl_xor_sync(kAll, high, 2));
-      if (lane % 4 == 0) tops[warp * kHeadTile + lane / 4 + 8 * half] = high;
-    }
-    __syncthreads();
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int h = lane / 4 + 8 * half;
-      float higher = top[half];
-      for (int w = 0; w < kWarps; w++) higher = fmaxf(higher, tops[w * kHeadTile + h]);
-      const float log2 = d.scale * kLog2e, base = higher * log2, fade = ptx::exp2(top[half] * log2 - base);
-      top[half] = higher;
-      sum[half] *= fade;
-#pragma unroll
-      for (int j = 0; j < 2; j++) {
-        const float a = ptx::exp2(s[0][j][2 * half] * log2 - base), b = ptx::exp2(s[0][j][2 * half + 1] * log2 - base);
-        sum[half] += a + b;
-        *reinterpret_cast<uint32_t*>(p.at(h, warp * 16 + 8 * j + fragment::c(lane, 0).col)) = pack(a, b);
-      }
-#pragma unroll
-      for (int j = 0; j < fragments; j++)
-#pragma unroll
-        for (int e = 2 * half; e < 2 * half + 2; e++) o[0][j][e] *= fade;
-    }
-    __syncthreads();
-    multiply<false, true>(o, p, 0, v, warp * fragments * 8, kKeyTile);
-    __syncthreads();
-  }
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    sum[half] += __shfl_xor_sync(kAll, sum[half], 1);
-    sum[half] += __shfl_xor_sync(kAll, sum[half], 2);
-    if (lane % 4 == 0) sums[warp * kHeadTile + lane / 4 + 8 * half] = sum[half];
-  }
-  __syncthreads();
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const int h = lane / 4 + 8 * half;
-    if (h >= count) continue;
-    float* part = d.partAt(bundle + rowOf[h], head + h % perRow, span);
-#pragma unroll
-    for (int j = 0; j < fragments; j++)
-#pragma unroll
-      for (int e = 0; e < 2; e++) {
-        const int col = (warp * fragments + j) * 8 + fragment::c(lane, e).col;
-        if (col < d.values) part[col] = o[0][j][2 * half + e];
-      }
-    if (warp != 0 || lane % 4 != 0) continue;
-    float all = 0;
-    for (int w = 0; w < kWarps; w++) all += sums[w * kHeadTile + h];
-    part[d.values] = top[half] * d.scale;
-    part[d.values + 1] = all;
-  }
-}
-
-// -- merging the spans ----------------------------------------------------------------------------------------------------------
-
-/// A warp a (row, head): o = sum over spans of part * exp(top - highest) / sum of sums.
-template <class T> __global__ void __launch_bounds__(kThreads) mergeKernel(Decode<T> d) {
+/// A warp a (row, head), n columns a lane. What a block has joined lies at its last span. Rows that one block has done are complete.
+template <int n, class T> __global__ void __launch_bounds__(kThreads) joinKernel(Decode<T> d, bool complete) {
   const int lane = threadIdx.x % kLanes;
   const int64_t i = blockIdx.x * int64_t{kWarps} + threadIdx.x / kLanes;
   if (i >= d.rows * d.heads) return;
   const int64_t row = i / d.heads;
   const int head = static_cast<int>(i % d.heads), spans = divideUp(d.lengths[row], kSpan);
-  float top = -INFINITY, sum = 0;
-  for (int s = 0; s < spans; s++) top = fmaxf(top, d.partAt(row, head, s)[d.values]);
-  for (int s = 0; s < spans; s++) sum += d.partAt(row, head, s)[d.values + 1] * expf(d.partAt(row, head, s)[d.values] - top);
-  for (int c = lane; c < d.values; c += kLanes) {
-    float out = 0;
-    for (int s = 0; s < spans; s++) out += d.partAt(row, head, s)[c] * expf(d.partAt(row, head, s)[d.values] - top);
-    put(d.o + row * d.oRow + head * d.oHead + c, sum > 0 ? out / sum : 0.f);
+  if (complete && spans <= d.each) return;
+  for (int col = lane * n; col < d.values; col += kLanes * n) {
+    Node<n> all;
+    for (int first = 0; first < spans; first += kTree) {
+      Node<n> node[kTree];
+#pragma unroll
+      for (int s = 0; s < kTree; s++)
+        if (first + s < spans && s % d.each == 0) {
+          const int64_t part = d.partAt(row, head, least(first + s + d.each, spans) - 1);
+          const Floats<2> stat = load<2>(d.stats + 2 * part);
+          node[s] = {true, {stat.at[0], stat.at[1]}, load<n>(d.parts + part * d.values + col)};
+        }
+#pragma unroll
+      for (int size = 1; size < kTree; size *= 2)
+#pragma unroll
+        for (int s = 0; s < kTree; s += 2 * size) node[s].joinWith(node[s + size]);
+      all.joinWith(node[0]);
+    }
+    Floats<n> out;
+#pragma unroll
+    for (int j = 0; j < n; j++) out.at[j] = all.any ? all.o.at[j] / all.softmax.sum : 0.f;
+    T* to = d.o + row * d.oRow + head * d.oHead + col;
+#pragma unroll
+    for (int j = 0; j < n; j++) put(to + j, out.at[j]);
   }
 }
 
-/// Whether the caches and q can be copied in whole chunks.
+// -- launching ----------------------------------------------------------------------------------------------------------------
+
+/// Whether everything can be copied in whole chunks.
 bool aligned(const Decode<bf16>& d) {
   bool ok = d.depth % kChunk == 0 && d.own % kChunk == 0 && d.values % kChunk == 0;
-  for (const int64_t stride : {d.qRow, d.qHead, d.kPage, d.kKey, d.kGroup, d.vPage, d.vKey, d.vGroup, d.sharedPage, d.sharedKey}) ok &= stride % kChunk == 0;
-  for (const bf16* p : {d.q, d.k, d.v, d.shared}) ok &= reinterpret_cast<uintptr_t>(p) % 16 == 0;
+  for (const int64_t stride : {d.qRow, d.qHead, d.oRow, d.oHead, d.kPage, d.kKey, d.kGroup, d.vPage, d.vKey, d.vGroup, d.sharedPage, d.sharedKey}) ok &= stride % kChunk == 0;
+  for (const bf16* p : {d.q, d.k, d.v, d.shared, static_cast<const bf16*>(d.o)}) ok &= reinterpret_cast<uintptr_t>(p) % 16 == 0;
   return ok;
 }
 
-template <int fragments> bool tensorDecode(const Decode<bf16>& d) {
-  constexpr int kValues = kWarps * fragments * 8;
-  const bool ownValues = d.v != d.k;
-  const Layout layout{most(divideUp(d.depth, 64) * 64, ownValues ? 0 : kValues), kValues, ownValues};
-  if (layout.bytes() > machine::sharedLimit()) return false;
-  const int tiles = d.groups * divideUp(d.heads / d.groups, kHeadTile);
-  launch(tensorKernel<fragments>, dim3(blocks(d.rows), tiles, d.spans), kThreads, layout.bytes(), d, layout);
+/// As many stages as let two blocks share a multiprocessor, or at least as fit one; false when not even one does.
+bool chooseStages(Layout& layout) {
+  const size_t limit = machine::sharedLimit(), half = limit / 2 - 1024;
+  const auto fits = [&](int stages, size_t bytes) { return layout.stages = stages, layout.bytes() <= bytes; };
+  if (layout.heads == kHeadTile)
+    for (int stages = kMostStages; stages > 1; stages--)
+      if (fits(stages, half)) return true;
+  for (int stages = kMostStages; stages > 0; stages--)
+    if (fits(stages, limit)) return true;
+  return false;
+}
+
+/// Spans of a block: as many as leave the device something to choose from.
+int spansOfBlock(const Decode<bf16>& d, int64_t blocksOfSpan, int blocksAtOnce) {
+  if (d.together > 1) return 1;
+  int each = 1;
+  while (each < kTree && each < d.spans && blocksOfSpan * divideUp(d.spans, 2 * each) * 2 >= int64_t{3} * blocksAtOnce * machine::multiprocessors()) each *= 2;
+  return each;
+}
+
+template <int tiles, int fragments> bool tensorDecode(Decode<bf16>& d) {
+  Layout layout{tiles * kHeadTile, divideUp(d.depth, 64) * 64, d.v == d.k ? 0 : divideUp(d.values, 64) * 64, 1};
+  if (!chooseStages(layout)) return false;
+  const int64_t count = d.rows * d.groups * divideUp(d.heads / d.groups, tiles * kHeadTile);
+  d.each = spansOfBlock(d, count, tiles == 1 ? 2 : 1);
+  launch(tensorKernel<tiles, fragments>, dim3(blocks(count), 1, divideUp(d.spans, d.each)), kThreads, layout.bytes(), d, layout);
   return true;
 }
-bool tensorDecode(const Decode<bf16>& d) {
+template <int tiles> bool tensorDecode(Decode<bf16>& d) {
+  if (d.values <= 128) return tensorDecode<tiles, 2>(d);
+  if (d.values <= 256) return tensorDecode<tiles, 4>(d);
+  return d.values <= 512 && tensorDecode<tiles, 8>(d);
+}
+bool tensorDecode(Decode<bf16>& d) {
   if (!aligned(d)) return false;
-  if (d.values <= 64) return tensorDecode<2>(d);
-  if (d.values <= 128) return tensorDecode<4>(d);
-  if (d.values <= 256) return tensorDecode<8>(d);
-  return d.values <= 512 && tensorDecode<16>(d);
+  return (d.heads / d.groups > kHeadTile && tensorDecode<4>(d)) || tensorDecode<1>(d);
+}
+
+template <class T> void joinSpans(const Decode<T>& d, bool complete) {
+  if (complete && d.spans <= d.each) return;
+  const unsigned grid = blocks(divideUp(d.rows * d.heads, int64_t{kWarps}));
+  if (d.values % 4 == 0) launch(joinKernel<4, T>, grid, kThreads, 0, d, complete);
+  else launch(joinKernel<1, T>, grid, kThreads, 0, d, complete);
 }
 
 template <class T> void decode(Decode<T> d) {
@@ -283,16 +178,19 @@ template <class T> void decode(Decode<T> d) {
   const int sharers = most(d.heads / d.groups, 1);  // query heads of a key head
   d.together = sharers <= kHeadTile / 2 ? kHeadTile / sharers : 1;
   d.spans = static_cast<int>(most(divideUp(d.pagesPerSequence * d.pageKeys, int64_t{kSpan}), int64_t{1}));
-  // A prompt passes through here as many rows: they go in passes, so that the parts stay small.
-  constexpr int64_t kPartBytes = int64_t{256} << 20;
-  const int64_t rows = d.rows, each = int64_t{d.heads} * d.spans * (d.values + 2), pass = least(rows, most(kPartBytes / (4 * each), int64_t{1}));
+  // A prompt passes through here as many rows: they go in passes of about one size, so that the parts stay small.
+  constexpr int64_t kPartBytes = int64_t{512} << 20;
+  const int64_t rows = d.rows, each = int64_t{d.heads} * d.spans, rowBytes = each * (d.values + 2) * static_cast<int64_t>(sizeof(float));
+  const int64_t passes = divideUp(rows, most(kPartBytes / rowBytes, int64_t{1})), pass = divideUp(rows, most(passes, int64_t{1}));
   for (int64_t first = 0; first < rows; first += pass) {
     d.rows = least(pass, rows - first);
-    d.parts = machine::scratch<float>(0, d.rows * each);
+    d.parts = machine::scratch<float>(0, d.rows * each * d.values);
+    d.stats = machine::scratch<float>(1, d.rows * each * 2);
+    d.each = 1;
     bool done = false;
     if constexpr (sizeof(T) == sizeof(bf16)) done = tensorDecode(d);
-    if (!done) launch(plainKernel<T>, dim3(blocks(d.rows), divideUp(d.heads, kWarps), d.spans), kThreads, kWarps * (d.depth + d.values) * sizeof(float), d);
-    launch(mergeKernel<T>, blocks(divideUp(d.rows * d.heads, int64_t{kWarps})), kThreads, 0, d);
+    if (!done) launch(plainKernel<T>, dim3(blocks(d.rows), divideUp(d.heads, kPlainWarps), d.spans), kPlainThreads, kPlainWarps * (d.depth + d.values) * sizeof(float), d);
+    joinSpans(d, done);
     d.q += pass * d.qRow;
     d.o += pass * d.oRow;
     d.sequence += pass;

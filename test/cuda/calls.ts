@@ -175,6 +175,38 @@ function latentCall(name: string, heads: number, depth: number, latent: number, 
   };
 }
 
+/** Rows of up to several spans, in batches of which a block takes more or fewer spans at once: their bits must not differ. */
+function batchedDecodeCall(heads: number, lengths: readonly number[]): Call {
+  const [depth, latent, count] = [48, 32, lengths.length];
+  return {
+    name: `mla_decode: ${heads} heads, rows alone, in fours and all at once`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const p = paged(b, lengths, 16);
+      const q = b.draw([count, heads, depth], 1);
+      const cache = b.draw([p.total, 16, depth], 2);
+      const decoded = (rows: number) => {
+        const o = b.out([count, heads, latent]);
+        const part = (t: Tensor, first: number) =>
+          window(t, first * t.stride[0]!, [Math.min(rows, count - first), ...t.shape.slice(1)], t.stride);
+        for (let r = 0; r < count; r += rows) {
+          const [sequence, length] = [part(p.sequence, r), part(p.lengths, r)];
+          native.mlaDecode(part(o, r), part(q, r), cache, p.pages, sequence, length, 0.2);
+        }
+        return o;
+      };
+      const all = decoded(count);
+      const differences = [1, 4].map((rows) => {
+        const [other, difference] = [decoded(rows), b.out(all.shape)];
+        native.axpy(added(other), all, -1);
+        native.axpy(fresh(difference), other, 1e6);
+        return difference;
+      });
+      return [all, ...differences];
+    },
+  };
+}
+
 /** Completions of two prompts, which share pages of 64 keys, and one prompt's own tokens, as neighbouring rows. */
 function sharedPagesCall(name: string, heads: number, groups: number, depth: number, values: number): Call {
   const [perSequence, keys] = [13, 64];
@@ -446,7 +478,11 @@ export const calls: readonly Call[] = [
   sharedPagesCall('three heads to a group', 6, 2, 32, 32),
   sharedPagesCall('one group, also latent', 4, 1, 48, 32),
   latentCall('576/512', 20, 576, 512, [70, 16]),
+  latentCall('16 heads of 576/512', 16, 576, 512, [70, 16, 1100]),
   latentCall('48/32', 4, 48, 32, [1, 64, 513]),
+  latentCall('many heads of 208/144', 48, 208, 144, [77, 1, 33]),
+  batchedDecodeCall(12, [2100, 1, 513, 512, 1024, 1025, 1600, 0, 33, 1536, 2049, 7, 5000, 600, 4097, 4096]),
+  batchedDecodeCall(24, [1537, 700, 0, 2200, 1, 512]),
   productCall(200, 96, 300),
   productCall(5, 40, 24),
   productCall(67, 33, 35),

@@ -17,7 +17,7 @@ const limits: Readonly<Record<string, number>> = {
   'attention_forward.cu': 255,
   'attention_backward.cu': 255,
   'attention_hopper_forward.cu': 168,
-  'decode.cu': 128,
+  'decode.cu': 255,
   'optimizer.cu': 64,
   'optimizer_8bit.cu': 80,
 };

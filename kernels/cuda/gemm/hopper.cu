@@ -51,7 +51,6 @@ template <bool a, bool b, bool lookA, bool lookB, bool cut> struct Way {
 template <class W, class Shape> struct Sizes : Shape {
   static constexpr int kFillers = (Shape::kBlocks == 1 ? 4 : 2) * kLanes;  // producers that bring lines themselves; more would cost the consumers registers
   static constexpr int kThreads = kConsumerThreads + (W::fills ? kFillers : kLanes), kArrivals = W::fills ? 1 + kFillers / kLanes : 1;
-  static constexpr int kLag = Shape::kStages - 2;  // stages whose lines are on their way
   static constexpr int kStage = kTileA + Shape::kCols * kDepth;
   static constexpr int kBytesA = kTileA * static_cast<int>(sizeof(bf16)), kBytesB = Shape::kCols * kDepth * static_cast<int>(sizeof(bf16));
   static constexpr size_t kShared = (size_t{Shape::kStages} * kStage + kConsumerWarps * kStaged) * sizeof(bf16) + 2 * Shape::kStages * sizeof(ptx::Mbarrier);
@@ -173,7 +172,7 @@ __device__ __forceinline__ void produceFilling(const Ring<S>& ring, int& slot, P
     if (fillsA || fillsB) {
       ptx::commit();
       pending = {slot + 1, pending.count + 1};
-      report<S::kLag>(ring, pending);
+      report<S::kStages - 2>(ring, pending);  // a stage is in use and one at hand
     } else {
       report<0>(ring, pending);
       if (threadIdx.x % kLanes == 0) ptx::arrive(full);

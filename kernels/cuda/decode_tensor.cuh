@@ -1,0 +1,328 @@
+// Decode on tensor cores: a block takes one row's 16 or 64 heads of a key head, or as many heads of rows that see the same keys,
+// over `each` spans of keys.
+//
+// The keys pass through a ring of stages of 32 that asynchronous copies fill while others are used. Scores: two warps' worth of
+// keys by four quarters of the channels, whose sums meet in shared memory; there a warp takes the softmax of two heads in 16.
+// Values: the warps share the channels. A span's results begin at nothing; then they are joined with those of the spans to the
+// left, of which this block has done `each` at most: those wait in `parts`, each thread reading back what it wrote itself.
+#pragma once
+#include "decode.cuh"
+#include "tile.cuh"
+
+namespace moe::cuda::decoding {
+
+constexpr int kHeadTile = 16, kKeyTile = 32, kWarps = 8, kThreads = kWarps * kLanes;
+constexpr int kKeyParts = kKeyTile / 16, kDepthParts = kWarps / kKeyParts;
+constexpr int kScoreRow = kKeyTile + 8;  ///< floats; so that a fragment is written without bank conflicts
+constexpr int kChunkLanes = 8;           ///< threads that copy one key
+static_assert(kThreads / kChunkLanes == kKeyTile);
+static_assert(kSpan % kKeyTile == 0);
+
+/// Shared memory. Channels are rounded up to whole 64s, so that rows are whole swizzles.
+struct Layout {
+  int heads, depth, values;  ///< values: 0 when they are the first channels of the keys
+  int stages;
+
+  __host__ __device__ int qSize() const { return heads * depth; }  // in bf16
+  __host__ __device__ int stageSize() const { return kKeyTile * (depth + values); }
+  __host__ __device__ int pSize() const { return heads * kKeyTile; }
+  __host__ __device__ size_t bytes() const {
+    const size_t halves = qSize() + stages * stageSize() + pSize();
+    return halves * sizeof(bf16) + static_cast<size_t>(heads) * ((kDepthParts * kScoreRow + 3) * sizeof(float) + 2 * sizeof(int));
+  }
+};
+
+/// The same as pointers.
+struct Arena {
+  Tile q, p;
+  bf16* ring;
+  float* scores;        ///< [depth part][head][kScoreRow]
+  float *fade, *top, *sum;  ///< of each head: what earlier results count for, and the softmax at a span's end
+  int *rowOf, *endOf;   ///< of each place: its row in the bundle, and where its keys end
+
+  __device__ explicit Arena(const Layout& l)
+      : q{sharedMemory<bf16>(), l.depth / kChunk}, p{q.data + l.qSize() + l.stages * l.stageSize(), kKeyTile / kChunk}, ring(q.data + l.qSize()) {
+    scores = reinterpret_cast<float*>(p.data + l.pSize());
+    fade = scores + kDepthParts * l.heads * kScoreRow;
+    top = fade + l.heads;
+    sum = top + l.heads;
+    rowOf = reinterpret_cast<int*>(sum + l.heads);
+    endOf = rowOf + l.heads;
+  }
+  __device__ Tile keys(const Layout& l, int stage) const { return {ring + stage * l.stageSize(), l.depth / kChunk}; }
+  __device__ Tile values(const Layout& l, int stage) const {
+    return l.values ? Tile{ring + stage * l.stageSize() + kKeyTile * l.depth, l.values / kChunk} : keys(l, stage);
+  }
+};
+
+/// What a block works on. Place h holds head h % perRow of its member h / perRow; surplus places compute what nobody reads.
+struct Job {
+  int64_t bundle;           ///< the first row that may be a member
+  unsigned members;         ///< rows of the bundle, as bits
+  int group, head, perRow, count;  ///< key head, first head of each member, heads of each, places taken
+  int span, begin, end;     ///< first span, its first key, and where the last member's keys end
+};
+
+/// Of the rows [first, first + together), those that meet this span's keys as `row` does, as bits; 0 when row sees none of them.
+/// They see all of the span and their tables name the same pages, or they see a part and are rows of one sequence. Whole warps.
+/// Rows that may be together have blocks of one span.
+__device__ inline unsigned companions(const Decode<bf16>& d, int64_t row, int64_t first, int begin) {
+  const int64_t other = first + threadIdx.x % kLanes;
+  const int end = begin + kSpan, length = d.lengths[row];
+  bool same = length > begin && other < d.rows && other < first + d.together;
+  if (same) {
+    const int theirs = d.lengths[other];
+    const int32_t mine = d.sequence[row], its = d.sequence[other];
+    same = theirs > begin && (theirs >= end) == (length >= end);
+    if (same && mine != its) {
+      same = length >= end;
+      const int32_t *a = d.tableOf(row), *b = d.tableOf(other);
+#pragma unroll 4
+      for (int p = begin / d.pageKeys; p * d.pageKeys < end; p++) same &= a[p] == b[p];
+    }
+  }
+  return __ballot_sync(kAll, same);
+}
+
+/// The n-th set bit.
+__device__ __forceinline__ int bitOf(unsigned bits, int n) {
+  for (; n > 0; n--) bits &= bits - 1;
+  return __ffs(bits) - 1;
+}
+
+/// Starts filling the stage with 32 keys from `first` on, whose page this thread has looked up. Eight threads a key, a line of 128
+/// bytes at a time.
+__device__ __forceinline__ void fillStage(const Decode<bf16>& d, const Layout& l, const Tile& k, const Tile& v, const Job& job, int first, int32_t page) {
+  const int r = threadIdx.x / kChunkLanes, sub = threadIdx.x % kChunkLanes, key = first + r;
+  const bool seen = key < job.end;
+  const int64_t at = key % d.pageKeys, in = seen ? page : 0;
+  const bf16* own = d.k + in * d.kPage + at * d.kKey + job.group * d.kGroup;
+  const bf16* rest = d.own < d.depth ? d.shared + in * d.sharedPage + at * d.sharedKey - d.own : own;
+#pragma unroll 3
+  for (int chunk = sub; chunk < k.chunks; chunk += kChunkLanes) {
+    const int col = chunk * kChunk;
+    const bool valid = seen && col < d.depth;
+    ptx::copyAsync(k.chunk(r, chunk), valid ? (col < d.own ? own : rest) + col : d.k, valid ? 16 : 0);
+  }
+  if (!l.values) return;
+  const bf16* value = d.v + in * d.vPage + at * d.vKey + job.group * d.vGroup;
+#pragma unroll 2
+  for (int chunk = sub; chunk < v.chunks; chunk += kChunkLanes) {
+    const bool valid = seen && chunk * kChunk < d.values;
+    ptx::copyAsync(v.chunk(r, chunk), valid ? value + chunk * kChunk : d.k, valid ? 16 : 0);
+  }
+}
+
+/// Starts copying the queries; surplus places and channels become 0.
+__device__ inline void fillQueries(const Decode<bf16>& d, const Arena& s, const Job& job, int heads) {
+  for (int h = threadIdx.x / kChunkLanes; h < heads; h += kThreads / kChunkLanes) {
+    const bf16* from = d.q + (job.bundle + s.rowOf[h]) * d.qRow + (job.head + h % job.perRow) * d.qHead;
+    for (int chunk = threadIdx.x % kChunkLanes; chunk < s.q.chunks; chunk += kChunkLanes) {
+      const bool valid = h < job.count && chunk * kChunk < d.depth;
+      ptx::copyAsync(s.q.chunk(h, chunk), valid ? from + chunk * kChunk : d.q, valid ? 16 : 0);
+    }
+  }
+}
+
+/// Scores of all heads and this warp's 16 keys over its quarter of the channels.
+template <int tiles> __device__ __forceinline__ void multiplyKeys(const Arena& s, const Tile& k, int steps) {
+  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, keys = warp % kKeyParts * 16, part = warp / kKeyParts;
+  const int each = divideUp(steps, kDepthParts), end = least(steps, (part + 1) * each);
+  float c[tiles][2][4] = {};
+#pragma unroll 3
+  for (int step = part * each; step < end; step++) {
+    uint32_t b[4];
+    loadB<false>(b, k, step * 16, keys);
+#pragma unroll
+    for (int i = 0; i < tiles; i++) {
+      uint32_t a[4];
+      loadA<false>(a, s.q, 16 * i, step * 16);
+      ptx::mma(c[i][0], a, b[0], b[1]);
+      ptx::mma(c[i][1], a, b[2], b[3]);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < tiles; i++)
+#pragma unroll
+    for (int j = 0; j < 2; j++)
+#pragma unroll
+      for (int e = 0; e < 4; e += 2) {
+        const fragment::Place at = fragment::c(lane, e);
+        store<2>(s.scores + ((part * tiles + i) * kHeadTile + at.row) * kScoreRow + keys + 8 * j + at.col, Floats<2>{{c[i][j][e], c[i][j][e + 1]}});
+      }
+}
+
+/// Two keys' scores of one head in 16 of each half of the warp: `own` is that head's softmax so far, its sum over this lane's keys.
+/// Leaves the probabilities in s.p and what earlier results count for in s.fade; at a span's end the softmax in s.top and s.sum.
+template <int tiles> __device__ __forceinline__ void softmax(const Arena& s, Softmax (&own)[tiles], int first, float log2, bool last) {
+  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, col = lane % 16 * 2;
+#pragma unroll
+  for (int i = 0; i < tiles; i++) {
+    const int head = i * kHeadTile + warp * 2 + lane / 16, seen = s.endOf[head] - first - col;
+    float x = 0, y = 0;
+#pragma unroll
+    for (int part = 0; part < kDepthParts; part++) {
+      const Floats<2> c = load<2>(s.scores + (part * tiles * kHeadTile + head) * kScoreRow + col);
+      x += c.at[0];
+      y += c.at[1];
+    }
+    if (seen < 1) x = -INFINITY;
+    if (seen < 2) y = -INFINITY;
+    float top = fmaxf(x, y);
+#pragma unroll
+    for (int half = 8; half > 0; half /= 2) top = fmaxf(top, __shfl_xor_sync(kAll, top, half));
+    top = fmaxf(own[i].top, top * log2);
+    const float fade = ptx::exp2(own[i].top - top), a = ptx::exp2(fmaf(x, log2, -top)), b = ptx::exp2(fmaf(y, log2, -top));
+    own[i] = {top, fmaf(own[i].sum, fade, a + b)};
+    *reinterpret_cast<uint32_t*>(s.p.at(head, col)) = pack(a, b);
+    if (lane % 16 == 0) s.fade[head] = fade;
+    if (!last) continue;
+    float sum = own[i].sum;
+#pragma unroll
+    for (int half = 8; half > 0; half /= 2) sum += __shfl_xor_sync(kAll, sum, half);
+    if (lane % 16 == 0) {
+      s.top[head] = top;
+      s.sum[head] = sum;
+    }
+    own[i] = {-INFINITY, 0};
+  }
+}
+
+/// This thread's results of one place: `fragments` pairs of columns, from its warp's first on.
+template <int fragments> struct Results {
+  float (&o)[fragments][4];
+  int half, values;
+  template <class F> __device__ __forceinline__ void each(F f) const {
+    const int first = threadIdx.x / kLanes * fragments * 8 + fragment::c(threadIdx.x % kLanes, 0).col;
+#pragma unroll
+    for (int j = 0; j < fragments; j++)
+      if (first + 8 * j < values) f(first + 8 * j, o[j][2 * half], o[j][2 * half + 1]);
+  }
+};
+
+/// Ends a span: joins its results with those of this block's spans to the left, and keeps them at the place of the span, or writes
+/// the row's when they are all.
+template <int tiles, int fragments> __device__ __forceinline__ void finishSpan(const Decode<bf16>& d, const Arena& s, const Job& job, float (&o)[tiles][fragments][4], int span) {
+  const int lane = threadIdx.x % kLanes;
+#pragma unroll
+  for (int i = 0; i < 2 * tiles; i++) {
+    const int place = 8 * i + lane / 4, head = job.head + place % job.perRow;
+    if (place >= job.count) continue;
+    const int64_t row = job.bundle + s.rowOf[place];
+    const bool last = d.lengths[row] <= (span + 1) * kSpan;  // no span of the row to the right
+    const Results<fragments> mine{o[i / 2], i % 2, d.values};
+    Softmax own{s.top[place], s.sum[place]};
+    int node = span;
+    for (int size = 1; size < d.each && (node & size || last); size *= 2) {
+      if (!(node & size)) continue;
+      const int64_t part = d.partAt(row, head, node - 1);
+      node -= size;
+      const Floats<2> stat = load<2>(d.stats + 2 * part);
+      Softmax both{stat.at[0], stat.at[1]};
+      const Weights w = join(both, own);
+      own = both;
+      mine.each([&](int col, float& a, float& b) {
+        const Floats<2> left = load<2>(d.parts + part * d.values + col);
+        a = join(left.at[0], a, w);
+        b = join(left.at[1], b, w);
+      });
+    }
+    if (node == 0 && last) {
+      bf16* to = d.o + row * d.oRow + head * d.oHead;
+      mine.each([&](int col, float& a, float& b) { store<2>(to + col, Floats<2>{{a / own.sum, b / own.sum}}); });
+    } else {
+      const int64_t part = d.partAt(row, head, span);
+      mine.each([&](int col, float& a, float& b) { store<2>(d.parts + part * d.values + col, Floats<2>{{a, b}}); });
+      if (threadIdx.x < kLanes && lane % 4 == 0) store<2>(d.stats + 2 * part, Floats<2>{{own.top, own.sum}});
+    }
+  }
+}
+
+/// Waits until at most `stages - 1` copies of a stage are in flight.
+__device__ __forceinline__ void waitStage(int stages) {
+  if (stages == 1) ptx::waitGroups<0>();
+  else if (stages == 2) ptx::waitGroups<1>();
+  else if (stages == 3) ptx::waitGroups<2>();
+  else ptx::waitGroups<3>();
+}
+constexpr int kMostStages = 4;
+
+/// tiles: 16 heads each; fragments: 8-channel columns of the result that a warp owns.
+template <int tiles, int fragments> __global__ void __launch_bounds__(kThreads, tiles == 1 ? 2 : 1) tensorKernel(Decode<bf16> d, Layout layout) {
+  constexpr int kHeads = tiles * kHeadTile;
+  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
+  const int each = d.heads / d.groups, perGroup = divideUp(each, kHeads), perRow = d.groups * perGroup;
+  const int64_t row = blockIdx.x / perRow;
+  const int turn = blockIdx.x % perRow;
+  Job job;
+  job.span = blockIdx.z * d.each;
+  job.begin = job.span * kSpan;
+  job.bundle = row / d.together * d.together;
+  job.group = turn / perGroup;
+  job.head = job.group * each + turn % perGroup * kHeads;
+  job.perRow = least(kHeads, each - turn % perGroup * kHeads);
+  if (job.span == 0 && d.lengths[row] <= 0)
+    for (int i = threadIdx.x; i < job.perRow * d.values; i += kThreads) d.o[row * d.oRow + (job.head + i / d.values) * d.oHead + i % d.values] = bf16{0};
+  job.members = companions(d, row, job.bundle, job.begin);
+  if (job.members == 0 || job.bundle + __ffs(job.members) - 1 != row) return;  // the first of them works for all
+  job.count = __popc(job.members) * job.perRow;
+
+  const Arena s(layout);
+  const int limit = job.begin + d.each * kSpan;
+  if (const int h = threadIdx.x; h < kHeads) {
+    s.rowOf[h] = bitOf(job.members, h < job.count ? h / job.perRow : 0);
+    s.endOf[h] = least(d.lengths[job.bundle + s.rowOf[h]], limit);
+  }
+  __syncthreads();
+  job.end = 0;
+  for (int h = 0; h < job.count; h += job.perRow) job.end = most(job.end, s.endOf[h]);
+
+  // A page is looked up one stage ahead of its copies.
+  const int32_t* table = d.tableOf(row);
+  const int tilesOfKeys = divideUp(job.end - job.begin, kKeyTile);
+  const auto pageOf = [&](int tile) { return table[least(job.begin + tile * kKeyTile + static_cast<int>(threadIdx.x) / kChunkLanes, job.end - 1) / d.pageKeys]; };
+  int32_t page = pageOf(0);
+  const auto fill = [&](int tile, int stage) {
+    if (tile < tilesOfKeys) {
+      fillStage(d, layout, s.keys(layout, stage), s.values(layout, stage), job, job.begin + tile * kKeyTile, page);
+      page = pageOf(tile + 1);
+    }
+    ptx::commit();
+  };
+  fillQueries(d, s, job, kHeads);
+  for (int stage = 0; stage < layout.stages; stage++) fill(stage, stage);
+
+  const float log2 = d.scale * kLog2e;
+  const int steps = divideUp(d.depth, 16), firstCol = warp * fragments * 8;
+  float o[tiles][fragments][4] = {};
+  Softmax own[tiles];
+  for (Softmax& one : own) one = {-INFINITY, 0};
+  int stage = 0;
+  for (int tile = 0; tile < tilesOfKeys; tile++) {
+    const int first = job.begin + tile * kKeyTile;
+    const bool last = tile + 1 == tilesOfKeys || (first + kKeyTile) % kSpan == 0;
+    waitStage(layout.stages);
+    __syncthreads();
+    multiplyKeys<tiles>(s, s.keys(layout, stage), steps);
+    __syncthreads();
+    softmax<tiles>(s, own, first, log2, last);
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < tiles; i++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const float fade = s.fade[i * kHeadTile + lane / 4 + 8 * half];
+#pragma unroll
+        for (int j = 0; j < fragments; j++)
+#pragma unroll
+          for (int e = 2 * half; e < 2 * half + 2; e++) o[i][j][e] *= fade;
+      }
+    if (firstCol < d.values) multiply<false, true>(o, s.p, 0, s.values(layout, stage), firstCol, kKeyTile);
+    __syncthreads();
+    fill(tile + layout.stages, stage);
+    stage = stage + 1 < layout.stages ? stage + 1 : 0;
+    if (last) finishSpan(d, s, job, o, first / kSpan);  // the next span's first fade is 0
+  }
+}
+
+}  // namespace moe::cuda::decoding
