@@ -3,130 +3,122 @@
 // layernorm  y = (x - m) r w + b,   r = 1 / sqrt(mean((x - m)^2) + eps),   h = (x - m) r
 //            dx = r (dy w - mean(dy w) - h mean(dy w h))              dw = sum of dy h, db = sum of dy
 //
-// How it runs and what bounds it: memory. Forward: one block a row; the second pass over the row hits the cache. Backward: a
-// block walks a slab of rows and keeps its part of dw (and db) in shared memory, each column owned by one thread; a second
-// kernel adds the slabs in order. Slabs are cut by shape only, so sums do not depend on the GPU.
+// How it runs and what bounds it: memory. Rows whose packs of 8 elements can be read whole stay in a block's registers from their
+// one reading on (norm.cuh); odd rows and those beyond 8192 channels are read again for every step. Backward: a block walks a slab
+// of rows and keeps its part of dw (and db), each column owned by one thread; a second kernel adds the slabs in order. Slabs are
+// cut by shape only, so sums do not depend on the GPU.
+#include <initializer_list>
+#include <type_traits>
+
+#include "norm.cuh"
 #include "slabs.cuh"
 
 namespace moe::cuda {
 
 namespace {
 
-constexpr int kThreads = 256, kMostSlabs = 512, kSlabRows = 32;
-constexpr int64_t kMostSharedCols = 8192;  // columns whose sums one block keeps in shared memory
+using namespace norms;
 
-/// calls f(col) for this thread's packs of a row
-template <int n, class F> __device__ __forceinline__ void columns(int64_t cols, F f) {
-  for (int64_t col = int64_t{threadIdx.x} * n; col < cols; col += int64_t{kThreads} * n) f(col);
+// -- rows of any kind ---------------------------------------------------------------------------------------------------------
+
+constexpr int kThreads = 256, kMostSlabs = 512, kSlabRows = 16;
+
+/// calls f(col) for this thread's columns of a row
+template <class F> __device__ __forceinline__ void columns(int64_t cols, F f) {
+  for (int64_t col = threadIdx.x; col < cols; col += kThreads) f(col);
 }
 
-template <int n, class T, class W> __global__ void __launch_bounds__(kThreads)
-rmsForward(Rows<T> y, float* rstd, Rows<const T> x, const W* weight, int64_t cols, float eps) {
+template <class T, class W> __global__ void __launch_bounds__(kThreads)
+forwardAny(Rows<T> y, float* mean, float* rstd, Rows<const T> x, const W* weight, Bias bias, int64_t cols, float eps) {
   float* reduce = sharedMemory<float>();
   const int64_t row = blockIdx.x;
-  float sum = 0;
-  columns<n>(cols, [&](int64_t col) {
-    const Floats<n> v = load<n>(x.at(row, col));
-#pragma unroll
-    for (int i = 0; i < n; i++) sum += v.at[i] * v.at[i];
-  });
-  const float r = rsqrtf(blockSum(sum, reduce) / static_cast<float>(cols) + eps);
-  if (threadIdx.x == 0) rstd[row] = r;
-  columns<n>(cols, [&](int64_t col) {
-    Floats<n> v = load<n>(x.at(row, col));
-    const Floats<n> w = load<n>(weight + col);
-#pragma unroll
-    for (int i = 0; i < n; i++) v.at[i] = v.at[i] * r * w.at[i];
-    store<n>(y.at(row, col), v);
-  });
-}
-
-template <int n, class T, class W> __global__ void __launch_bounds__(kThreads)
-layerForward(Rows<T> y, float* mean, float* rstd, Rows<const T> x, const W* weight, const void* bias, bool biasWide, int64_t cols, float eps) {
-  float* reduce = sharedMemory<float>();
-  const int64_t row = blockIdx.x;
-  float sum = 0;
-  columns<n>(cols, [&](int64_t col) {
-    const Floats<n> v = load<n>(x.at(row, col));
-#pragma unroll
-    for (int i = 0; i < n; i++) sum += v.at[i];
-  });
-  const float m = blockSum(sum, reduce) / static_cast<float>(cols);
-  float squares = 0;
-  columns<n>(cols, [&](int64_t col) {
-    const Floats<n> v = load<n>(x.at(row, col));
-#pragma unroll
-    for (int i = 0; i < n; i++) squares += (v.at[i] - m) * (v.at[i] - m);
+  float m = 0, squares = 0;
+  if (mean) {
+    columns(cols, [&](int64_t col) { m += widen(*x.at(row, col)); });
+    m = blockSum(m, reduce) / static_cast<float>(cols);
+  }
+  columns(cols, [&](int64_t col) {
+    const float h = widen(*x.at(row, col)) - m;
+    squares = fmaf(h, h, squares);
   });
   const float r = rsqrtf(blockSum(squares, reduce) / static_cast<float>(cols) + eps);
   if (threadIdx.x == 0) {
-    mean[row] = m;
     rstd[row] = r;
+    if (mean) mean[row] = m;
   }
-  columns<n>(cols, [&](int64_t col) {
-    Floats<n> v = load<n>(x.at(row, col));
-    const Floats<n> w = load<n>(weight + col);
-#pragma unroll
-    for (int i = 0; i < n; i++) {
-      const float b = !bias ? 0.f : biasWide ? static_cast<const float*>(bias)[col + i] : widen(static_cast<const bf16*>(bias)[col + i]);
-      v.at[i] = (v.at[i] - m) * r * w.at[i] + b;
-    }
-    store<n>(y.at(row, col), v);
+  columns(cols, [&](int64_t col) {
+    const float b = !bias.data ? 0.f : bias.wide ? static_cast<const float*>(bias.data)[col] : widen(static_cast<const bf16*>(bias.data)[col]);
+    put(y.at(row, col), fmaf((widen(*x.at(row, col)) - m) * r, widen(weight[col]), b));
   });
 }
 
-struct Slab {
-  int64_t rows, each;  // all rows, rows of a block
-};
-
-/// Both norms: rmsnorm is the case without mean. dweight and dbias sums go to parts[slab][2][cols].
-template <int n, class T, class W> __global__ void __launch_bounds__(kThreads)
-normBackward(Rows<T> dx, float beta, float* parts, bool wantBias, Rows<const T> dy, Rows<const T> x, const W* weight, const float* mean, const float* rstd, Slab slab, int64_t cols) {
+template <class T, class W> __global__ void __launch_bounds__(kThreads)
+backwardAny(Rows<T> dx, float beta, Rows<const T> dy, Rows<const T> x, const W* weight, const float* mean, const float* rstd, Slab slab, int64_t cols) {
   float* reduce = sharedMemory<float>();
-  float* dw = reduce + kLanes;
-  float* db = dw + cols;
-  if (parts)
-    columns<n>(cols, [&](int64_t col) {
-      for (int i = 0; i < n; i++) {
-        dw[col + i] = 0;
-        if (wantBias) db[col + i] = 0;
-      }
+  float *dw = reduce + kLanes, *db = dw + cols;
+  if (slab.parts)
+    columns(cols, [&](int64_t col) {
+      dw[col] = 0;
+      if (slab.bias) db[col] = 0;
     });
   const int64_t end = least(slab.rows, (blockIdx.x + 1) * slab.each);
   for (int64_t row = blockIdx.x * slab.each; row < end; row++) {
     const float r = rstd[row], m = mean ? mean[row] : 0.f;
     float sum = 0, dot = 0;
-    columns<n>(cols, [&](int64_t col) {
-      const Floats<n> d = load<n>(dy.at(row, col)), v = load<n>(x.at(row, col)), w = load<n>(weight + col);
-#pragma unroll
-      for (int i = 0; i < n; i++) {
-        const float h = (v.at[i] - m) * r, g = d.at[i] * w.at[i];
-        sum += g;
-        dot += g * h;
-        if (parts) {
-          dw[col + i] += d.at[i] * h;
-          if (wantBias) db[col + i] += d.at[i];
-        }
-      }
+    columns(cols, [&](int64_t col) {
+      const float d = widen(*dy.at(row, col)), h = (widen(*x.at(row, col)) - m) * r, g = d * widen(weight[col]);
+      sum += g;
+      dot = fmaf(g, h, dot);
+      if (!slab.parts) return;
+      dw[col] = fmaf(d, h, dw[col]);
+      if (slab.bias) db[col] += d;
     });
     if (!dx) continue;
     dot = blockSum(dot, reduce) / static_cast<float>(cols);
     sum = mean ? blockSum(sum, reduce) / static_cast<float>(cols) : 0.f;
-    columns<n>(cols, [&](int64_t col) {
-      Floats<n> d = load<n>(dy.at(row, col));
-      const Floats<n> v = load<n>(x.at(row, col)), w = load<n>(weight + col);
-#pragma unroll
-      for (int i = 0; i < n; i++) d.at[i] = r * (d.at[i] * w.at[i] - sum - (v.at[i] - m) * r * dot);
-      accumulate<n>(dx.at(row, col), d, beta);
+    columns(cols, [&](int64_t col) {
+      accumulate(dx.at(row, col), r * (widen(*dy.at(row, col)) * widen(weight[col]) - sum - (widen(*x.at(row, col)) - m) * r * dot), beta);
     });
   }
-  if (parts)
-    columns<n>(cols, [&](int64_t col) {
-      for (int i = 0; i < n; i++) {
-        parts[blockIdx.x * 2 * cols + col + i] = dw[col + i];
-        if (wantBias) parts[(blockIdx.x * 2 + 1) * cols + col + i] = db[col + i];
-      }
-    });
+  if (!slab.parts) return;
+  float* to = slab.parts + blockIdx.x * (slab.bias ? 2 : 1) * cols;
+  columns(cols, [&](int64_t col) {
+    to[col] = dw[col];
+    if (slab.bias) to[cols + col] = db[col];
+  });
+}
+
+// -- launching ----------------------------------------------------------------------------------------------------------------
+
+constexpr int64_t kMostHeld = 4 * kMost<4> * kVec;
+constexpr size_t kReduceBytes = kLanes * sizeof(float);
+
+/// Whether whole packs fit the rows, which are no wider than a block's registers.
+bool held(int64_t cols, std::initializer_list<const View*> rows, std::initializer_list<const View*> vectors) {
+  bool ok = cols % kVec == 0 && cols <= kMostHeld;
+  for (const View* v : rows) ok &= !v->data || (reinterpret_cast<uintptr_t>(v->data) % 16 == 0 && v->stride[0] % kVec == 0);
+  for (const View* v : vectors) ok &= reinterpret_cast<uintptr_t>(v->data) % 16 == 0;
+  return ok;
+}
+
+/// f(packs of a thread as a constant, threads of a block).
+template <class F> void byPacks(int64_t cols, F f) {
+  const auto run = [&](auto packs) { f(packs, static_cast<int>(divideUp(cols, int64_t{kVec} * packs() * kLanes)) * kLanes); };
+  if (cols <= kMost<1> * kVec) run(std::integral_constant<int, 1>{});
+  else if (cols <= 2 * kMost<2> * kVec) run(std::integral_constant<int, 2>{});
+  else run(std::integral_constant<int, 4>{});
+}
+
+template <bool centred, class T, class W> void forward(const Out& y, float* mean, const Out& rstd, const In& x, const In& weight, const View* bias, float eps) {
+  const int64_t rows = x.shape[0], cols = x.shape[1];
+  const Bias b{bias ? bias->data : nullptr, bias && bias->dtype == DType::f32};
+  if (!held(cols, {&y, &x}, {&weight, bias ? bias : &weight}))
+    return launch(forwardAny<T, W>, blocks(rows), kThreads, kReduceBytes, rowsOf<T>(y), mean, rstd.as<float>(), rowsOf<const T>(x), weight.as<W>(), b, cols, eps);
+  byPacks(cols, [&](auto packs, int threads) {
+    constexpr int kRows = 4 / packs();
+    launch(forwardRows<centred, kRows, packs(), T, W>, blocks(divideUp(rows, int64_t{kRows})), threads, kSumBytes, rowsOf<T>(y), mean, rstd.as<float>(), rowsOf<const T>(x),
+           weight.as<W>(), b, rows, cols, eps);
+  });
 }
 
 struct Norm {
@@ -135,75 +127,43 @@ struct Norm {
   const float *mean, *rstd;
 };
 
-template <class T, class W> void backward(const Norm& a) {
+template <bool centred, class T, class W> void backward(const Norm& a) {
   const int64_t rows = a.x.shape[0], cols = a.x.shape[1];
-  const bool sums = a.dweight || a.dbias;
-  if (sums && cols > kMostSharedCols) throw Error("bad-argument", "a norm over more than 8192 channels has no gradient of its weight on this device.");
-  const int64_t each = most(int64_t{kSlabRows}, divideUp(rows, int64_t{kMostSlabs}));
+  const bool sums = a.dweight || a.dbias, wide = held(cols, {&a.dy, &a.x, &a.dx}, {&a.weight});
+  if (sums && cols > kMostHeld) throw Error("bad-argument", "a norm over more than 8192 channels has no gradient of its weight on this device.");
+  const int64_t each = most(int64_t{kSlabRows}, divideUp(rows, int64_t{cols > kMost<1> * kVec ? kMostSlabs / 2 : kMostSlabs})), stride = (a.dbias ? 2 : 1) * cols;
   const int slabs = static_cast<int>(divideUp(rows, each));
-  float* parts = sums ? machine::scratch<float>(0, most(1, slabs) * 2 * cols) : nullptr;
-  Plane p = plane(a.dy, a.x, a.dx);
-  p.wide = p.wide && cols % kVec == 0 && reinterpret_cast<uintptr_t>(a.weight.data) % 16 == 0;
-  const size_t shared = (kLanes + (sums ? cols * (a.dbias ? 2 : 1) : 0)) * sizeof(float);
-  const auto run = [&](auto kernel) {
-    launch(kernel, blocks(slabs), kThreads, shared, rowsOf<T>(a.dx), a.dx.beta, parts, static_cast<bool>(a.dbias), rowsOf<const T>(a.dy), rowsOf<const T>(a.x),
-           a.weight.as<W>(), a.mean, a.rstd, Slab{rows, each}, cols);
+  const Slab slab{rows, each, sums ? machine::scratch<float>(0, most(1, slabs) * stride) : nullptr, static_cast<bool>(a.dbias)};
+  const auto run = [&](auto kernel, int threads, size_t shared) {
+    launch(kernel, blocks(slabs), threads, shared, rowsOf<T>(a.dx), a.dx.beta, rowsOf<const T>(a.dy), rowsOf<const T>(a.x), a.weight.as<W>(), a.mean, a.rstd, slab, cols);
   };
-  if (p.wide) run(normBackward<kVec, T, W>);
-  else run(normBackward<1, T, W>);
-  if (a.dweight) addSlabs(a.dweight.as<float>(), a.dweight.beta, parts, slabs, cols, 2 * cols);
-  if (a.dbias) addSlabs(a.dbias.as<float>(), a.dbias.beta, parts + cols, slabs, cols, 2 * cols);
+  if (!wide) run(backwardAny<T, W>, kThreads, kReduceBytes + (sums ? stride * sizeof(float) : 0));
+  else byPacks(cols, [&](auto packs, int threads) { run(backwardRows<centred, packs() == 1 && !centred ? 2 : 1, packs(), T, W>, threads, kSumBytes); });
+  if (a.dweight) addSlabs(a.dweight.as<float>(), a.dweight.beta, slab.parts, slabs, cols, stride);
+  if (a.dbias) addSlabs(a.dbias.as<float>(), a.dbias.beta, slab.parts + cols, slabs, cols, stride);
 }
 
-bool wideRows(const View& y, const View& x, const View& weight) {
-  return plane(y, x).wide && x.shape[1] % kVec == 0 && reinterpret_cast<uintptr_t>(weight.data) % 16 == 0;
+/// f(a value of x's type, a value of the weight's).
+template <class F> void dispatchBoth(const In& x, const In& weight, F f) {
+  dispatch(x.dtype, [&](auto t) { dispatch(weight.dtype, [&](auto w) { f(t, w); }); });
 }
-
-constexpr size_t kReduceBytes = kLanes * sizeof(float);
 
 }  // namespace
 
 void rmsnorm_forward(Out y, Out rstd, In x, In weight, float eps) {
-  dispatch(x.dtype, [&](auto t) {
-    dispatch(weight.dtype, [&](auto tw) {
-      using T = decltype(t);
-      using W = decltype(tw);
-      const auto run = [&](auto kernel) {
-        launch(kernel, blocks(x.shape[0]), kThreads, kReduceBytes, rowsOf<T>(y), rstd.as<float>(), rowsOf<const T>(x), weight.as<W>(), x.shape[1], eps);
-      };
-      if (wideRows(y, x, weight)) run(rmsForward<kVec, T, W>);
-      else run(rmsForward<1, T, W>);
-    });
-  });
+  dispatchBoth(x, weight, [&](auto t, auto w) { forward<false, decltype(t), decltype(w)>(y, nullptr, rstd, x, weight, nullptr, eps); });
 }
 
 void rmsnorm_backward(Acc dx, Acc dweight, In dy, In x, In weight, In rstd) {
-  dispatch(x.dtype, [&](auto t) {
-    dispatch(weight.dtype, [&](auto tw) { backward<decltype(t), decltype(tw)>({dx, dweight, {}, dy, x, weight, nullptr, rstd.as<float>()}); });
-  });
+  dispatchBoth(x, weight, [&](auto t, auto w) { backward<false, decltype(t), decltype(w)>({dx, dweight, {}, dy, x, weight, nullptr, rstd.as<float>()}); });
 }
 
 void layernorm_forward(Out y, Out mean, Out rstd, In x, In weight, MaybeIn bias, float eps) {
-  dispatch(x.dtype, [&](auto t) {
-    dispatch(weight.dtype, [&](auto tw) {
-      using T = decltype(t);
-      using W = decltype(tw);
-      const auto run = [&](auto kernel) {
-        launch(kernel, blocks(x.shape[0]), kThreads, kReduceBytes, rowsOf<T>(y), mean.as<float>(), rstd.as<float>(), rowsOf<const T>(x), weight.as<W>(),
-               static_cast<const void*>(bias.data), bias.dtype == DType::f32, x.shape[1], eps);
-      };
-      if (wideRows(y, x, weight)) run(layerForward<kVec, T, W>);
-      else run(layerForward<1, T, W>);
-    });
-  });
+  dispatchBoth(x, weight, [&](auto t, auto w) { forward<true, decltype(t), decltype(w)>(y, mean.as<float>(), rstd, x, weight, bias ? &bias : nullptr, eps); });
 }
 
 void layernorm_backward(Acc dx, Acc dweight, Acc dbias, In dy, In x, In weight, In mean, In rstd) {
-  dispatch(x.dtype, [&](auto t) {
-    dispatch(weight.dtype, [&](auto tw) {
-      backward<decltype(t), decltype(tw)>({dx, dweight, dbias, dy, x, weight, mean.as<float>(), rstd.as<float>()});
-    });
-  });
+  dispatchBoth(x, weight, [&](auto t, auto w) { backward<true, decltype(t), decltype(w)>({dx, dweight, dbias, dy, x, weight, mean.as<float>(), rstd.as<float>()}); });
 }
 
 }  // namespace moe::cuda

@@ -316,6 +316,33 @@ const balance = (name: string, rescale: boolean, ownTop: boolean, devices: numbe
   },
 });
 
+/** Both norms and their gradients; `apart`: rows that lie 3 elements apart and cannot be read in whole packs. */
+function normCall(rows: number, cols: number, apart = 0): Call {
+  return {
+    name: `norms: [${rows},${cols}]${apart ? ' in a window' : ''}`,
+    run: (b) => {
+      const of = (t: Tensor) => window(t, 0, [rows, cols], t.stride);
+      const wide = (seed: number) => of(b.draw([rows, cols + apart], seed));
+      const [x, dy] = [wide(1), wide(2)];
+      const statistics = () => b.out([rows], 'f32');
+      return (['bf16', 'f32'] as const).flatMap((dtype) => {
+        const [weight, bias] = [b.draw([cols], 3, { dtype }), b.draw([cols], 4, { dtype })];
+        const [y, rstd, dx] = [b.out([rows, cols]), statistics(), wide(5)];
+        const dw = b.draw([cols], 6, { dtype: 'f32' });
+        native.rmsnormForward(y, rstd, x, weight, 1e-5);
+        native.rmsnormBackward(added(dx), added(dw), dy, x, weight, rstd);
+        const [z, mean, rest, dz] = [b.out([rows, cols]), statistics(), statistics(), b.out([rows, cols])];
+        const [dv, db] = [b.out([cols], 'f32'), b.draw([cols], 7, { dtype: 'f32' })];
+        native.layernormForward(z, mean, rest, x, weight, dtype === 'f32' ? bias : undefined, 1e-5);
+        native.layernormBackward(fresh(dz), fresh(dv), added(db), dy, x, weight, mean, rest);
+        const dense = b.out([rows, cols]);
+        native.copy(dense, dx);
+        return [y, rstd, dense, dw, z, mean, rest, dz, dv, db];
+      });
+    },
+  };
+}
+
 /** Runs `body` with the kernels of products that TRAIN_MOE_GEMM names; the CPU does not ask. */
 function by<T>(kernel: string, body: () => T): T {
   process.env.TRAIN_MOE_GEMM = kernel;
@@ -483,6 +510,12 @@ export const calls: readonly Call[] = [
   latentCall('many heads of 208/144', 48, 208, 144, [77, 1, 33]),
   batchedDecodeCall(12, [2100, 1, 513, 512, 1024, 1025, 1600, 0, 33, 1536, 2049, 7, 5000, 600, 4097, 4096]),
   batchedDecodeCall(24, [1537, 700, 0, 2200, 1, 512]),
+  normCall(21, 40),
+  normCall(37, 264),
+  normCall(3, 2056),
+  normCall(2, 7176),
+  normCall(18, 33),
+  normCall(9, 64, 3),
   productCall(200, 96, 300),
   productCall(5, 40, 24),
   productCall(67, 33, 35),

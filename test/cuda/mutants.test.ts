@@ -27,6 +27,7 @@ const users: Readonly<Record<string, readonly string[]>> = {
   'gemm/common.cuh': ['gemm/tensor.cu', 'gemm/plain.cu'],
   'cuda.cuh': ['optimizer.cu', 'balance.cu'],
   'adam.cuh': ['optimizer.cu', 'optimizer_8bit.cu'],
+  'norm.cuh': ['norm.cu'],
   'decode.cuh': ['decode.cu'],
   'decode_tensor.cuh': ['decode.cu'],
   'segments.cuh': ['optimizer.cu', 'router_bias.cu'],

@@ -508,4 +508,32 @@ export const mutants: readonly Mutant[] = [
     replace: 'warpSum(sum) / static_cast<double>(q.experts)',
     calls: ['add_counts'],
   },
+  {
+    what: 'sums of the next rows are written while those of the last are read',
+    file: 'norm.cuh',
+    find: 'sums(dot, sumBuffer(second));',
+    replace: 'sums(dot, sumBuffer(false));',
+    calls: ['norms'],
+  },
+  {
+    what: 'a slab takes the first row of the next as well',
+    file: 'norm.cuh',
+    find: 'const Held<rows, packs, T> v(x, row, end, cols), d(dy, row, end, cols);',
+    replace: 'const Held<rows, packs, T> v(x, row, end + 1, cols), d(dy, row, end + 1, cols);',
+    calls: ['norms'],
+  },
+  {
+    what: 'columns beyond the row count to its mean',
+    file: 'norm.cuh',
+    find: 'columnOf(p) < cols ? v.get(i, p, j) - m[i] : 0.f',
+    replace: 'v.get(i, p, j) - m[i]',
+    calls: ['norms'],
+  },
+  {
+    what: 'sums of warps are read before they are written',
+    file: 'slabs.cu',
+    find: '  __syncthreads();\n',
+    replace: '',
+    calls: ['norms', 'linear: ['],
+  },
 ];
