@@ -3,31 +3,95 @@
 //              then D/2 sines.                                                          Su et al., arXiv:2104.09864
 // cache_write  cache[slots[r]] = x[r]; a slot below 0 is skipped
 //
-// How it runs and what bounds it: memory; one thread a pair, one thread a pack of a cache row.
+// How it runs and what bounds it: memory. A thread turns one pack of channels (or two, of both halves) in some heads, so that four loads are in
+// flight and the angles are read once for them; neighbouring threads take neighbouring packs. One thread a pack of a cache row.
 #include "cuda.cuh"
 
 namespace moe::cuda {
 
 namespace {
 
-template <class T> __global__ void __launch_bounds__(256)
-turn(T* x, int64_t rowStride, int64_t headStride, int64_t rows, int heads, int half, const float* table, int positions, const int32_t* position, bool interleaved, float sign, int32_t* fault) {
-  const int64_t i = blockIdx.x * int64_t{256} + threadIdx.x, perRow = int64_t{heads} * half;
-  if (i >= rows * perRow) return;
-  const int64_t row = i / perRow;
-  const int head = static_cast<int>(i % perRow / half), pair = static_cast<int>(i % half);
-  const int p = position[row];
-  if (p < 0 || p >= positions) {
-    *fault = static_cast<int32_t>(machine::Fault::position);
+constexpr int kThreads = 256;
+/// Heads of a thread: as many as make four loads.
+constexpr int headsOf(bool interleaved, int n) { return interleaved || n == 1 ? 4 : 2; }
+
+/// n pairs of channels: 2n neighbours when interleaved, else n in each half of the head.
+template <bool interleaved, int n, class T> struct Pairs {
+  Floats<n> a, b;
+  __device__ __forceinline__ void load(const T* x, int pair, int half) {
+    if constexpr (interleaved && n > 1) {
+      const Floats<2 * n> v = cuda::load<2 * n>(x + 2 * pair);
+#pragma unroll
+      for (int i = 0; i < n; i++) {
+        a.at[i] = v.at[2 * i];
+        b.at[i] = v.at[2 * i + 1];
+      }
+    } else {
+      a = cuda::load<n>(x + (interleaved ? 2 * pair : pair));
+      b = cuda::load<n>(x + (interleaved ? 2 * pair + 1 : pair + half));
+    }
+  }
+  __device__ __forceinline__ void turn(const Floats<n>& cos, const Floats<n>& sin, float sign) {
+#pragma unroll
+    for (int i = 0; i < n; i++) {
+      const float c = cos.at[i], s = sign * sin.at[i], first = a.at[i];
+      a.at[i] = first * c - b.at[i] * s;
+      b.at[i] = b.at[i] * c + first * s;
+    }
+  }
+  __device__ __forceinline__ void store(T* x, int pair, int half) const {
+    if constexpr (interleaved && n > 1) {
+      Floats<2 * n> v;
+#pragma unroll
+      for (int i = 0; i < n; i++) {
+        v.at[2 * i] = a.at[i];
+        v.at[2 * i + 1] = b.at[i];
+      }
+      cuda::store<2 * n>(x + 2 * pair, v);
+    } else {
+      cuda::store<n>(x + (interleaved ? 2 * pair : pair), a);
+      cuda::store<n>(x + (interleaved ? 2 * pair + 1 : pair + half), b);
+    }
+  }
+};
+
+template <class T> struct Turn {
+  T* x;
+  int64_t rowStride, headStride;
+  unsigned units, perRow, packs;  ///< threads with work, those of a row, packs of a head
+  int heads, half;
+  const float* table;
+  int positions;
+  const int32_t* position;
+  float sign;
+  int32_t* fault;
+};
+
+/// A unit: heads h, h + perRow/packs, .. of one row, and one pack of each.
+template <bool interleaved, int n, class T> __global__ void __launch_bounds__(kThreads) turnKernel(Turn<T> t) {
+  constexpr int kHeads = headsOf(interleaved, n);
+  const unsigned unit = blockIdx.x * kThreads + threadIdx.x;
+  if (unit >= t.units) return;
+  const unsigned row = unit / t.perRow, within = unit % t.perRow;
+  const int step = static_cast<int>(t.perRow / t.packs), first = static_cast<int>(within / t.packs), pair = static_cast<int>(within % t.packs) * n;
+  const int p = t.position[row];
+  T* x = t.x + row * t.rowStride + first * t.headStride;
+  Pairs<interleaved, n, T> v[kHeads];
+#pragma unroll
+  for (int i = 0; i < kHeads; i++)
+    if (first + i * step < t.heads) v[i].load(x + i * step * t.headStride, pair, t.half);
+  if (p < 0 || p >= t.positions) {
+    *t.fault = static_cast<int32_t>(machine::Fault::position);
     return;
   }
-  const float c = table[int64_t{p} * 2 * half + pair], s = sign * table[int64_t{p} * 2 * half + half + pair];
-  T* at = x + row * rowStride + head * headStride;
-  T* first = at + (interleaved ? 2 * pair : pair);
-  T* second = at + (interleaved ? 2 * pair + 1 : pair + half);
-  const float a = widen(*first), b = widen(*second);
-  put(first, a * c - b * s);
-  put(second, b * c + a * s);
+  const float* angles = t.table + int64_t{p} * 2 * t.half + pair;
+  const Floats<n> cos = load<n>(angles), sin = load<n>(angles + t.half);
+#pragma unroll
+  for (int i = 0; i < kHeads; i++) {
+    if (first + i * step >= t.heads) continue;
+    v[i].turn(cos, sin, t.sign);
+    v[i].store(x + i * step * t.headStride, pair, t.half);
+  }
 }
 
 template <class T> struct WriteCache {
@@ -49,10 +113,20 @@ template <class T> struct WriteCache {
 void rope(Mut x, In table, In positions, bool interleaved, bool inverse) {
   const int64_t rows = x.shape[0], heads = x.shape[1], half = x.shape[2] / 2;
   if (x.shape[2] % 2) throw Error("bad-argument", "rope: the number of channels must be even.");
+  bool wide = half % (interleaved ? kVec / 2 : kVec) == 0 && x.stride[0] % kVec == 0 && x.stride[1] % kVec == 0;
+  for (const void* data : {x.data, static_cast<void*>(table.data)}) wide &= reinterpret_cast<uintptr_t>(data) % 16 == 0;
+  const int n = !wide ? 1 : interleaved ? kVec / 2 : kVec;
+  const int64_t packs = half / n, perRow = divideUp(heads, int64_t{headsOf(interleaved, n)}) * packs;
+  if (rows * perRow > 0xffffffff) throw Error("bad-argument", "rope: a tensor is too large for one launch; use a smaller batch.");
   dispatch(x.dtype, [&](auto t) {
     using T = decltype(t);
-    launch(turn<T>, blocks(divideUp(rows * heads * half, int64_t{256})), 256, 0, x.as<T>(), x.stride[0], x.stride[1], rows, heads, half, table.as<float>(), table.shape[0],
-           positions.as<int32_t>(), interleaved, inverse ? -1.f : 1.f, machine::faultWord());
+    const auto run = [&](auto kernel) {
+      const Turn<T> all{x.as<T>(), x.stride[0], x.stride[1], static_cast<unsigned>(rows * perRow), static_cast<unsigned>(perRow), static_cast<unsigned>(packs), static_cast<int>(heads),
+                        static_cast<int>(half), table.as<float>(), static_cast<int>(table.shape[0]), positions.as<int32_t>(), inverse ? -1.f : 1.f, machine::faultWord()};
+      launch(kernel, blocks(divideUp(rows * perRow, int64_t{kThreads})), kThreads, 0, all);
+    };
+    if (interleaved) wide ? run(turnKernel<true, kVec / 2, T>) : run(turnKernel<true, 1, T>);
+    else wide ? run(turnKernel<false, kVec, T>) : run(turnKernel<false, 1, T>);
   });
 }
 

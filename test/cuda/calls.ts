@@ -571,7 +571,15 @@ export const calls: readonly Call[] = [
       const x = window(wide, 8, [21, 3, 16], wide.stride);
       native.rope(x, table, positions, true, false);
       native.rope(x, table, positions, false, true);
-      return [wide];
+      // Two halves that cannot be read in whole packs, many heads, and channels at an odd address.
+      const [narrow, many, base] = [b.draw([21, 2, 24], 3), b.draw([21, 19, 16], 4), b.draw([21, 3, 24], 5)];
+      const odd = window(base, 3, [21, 3, 16], base.stride);
+      native.rope(narrow, b.draw([40, 24], 6, { dtype: 'f32' }), positions, false, false);
+      for (const interleaved of [true, false]) {
+        native.rope(many, table, positions, interleaved, false);
+        native.rope(odd, table, positions, interleaved, true);
+      }
+      return [wide, narrow, many, base];
     },
   },
   {

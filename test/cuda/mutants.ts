@@ -536,4 +536,18 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     calls: ['norms', 'linear: ['],
   },
+  {
+    what: 'a thread turns heads that there are not',
+    file: 'rope.cu',
+    find: '    if (first + i * step >= t.heads) continue;\n',
+    replace: '',
+    calls: ['rope'],
+  },
+  {
+    what: 'sines begin among the cosines',
+    file: 'rope.cu',
+    find: 'load<n>(angles + t.half)',
+    replace: 'load<n>(angles + t.half - (pair > 0 ? 0 : n - 1))',
+    calls: ['rope'],
+  },
 ];
