@@ -406,7 +406,38 @@ function expertsByHopper(
   };
 }
 
+/** More rows than one chunk of logits holds. */
+function headCall(rows: number, hidden: number, vocabulary: number): Call {
+  return {
+    name: `linear_cross_entropy in chunks: ${rows} rows`,
+    dtypes: ['bf16'],
+    tolerance: 2e-2,
+    run: (b) => {
+      const [x, weight] = [b.draw([rows, hidden], 1), b.draw([vocabulary, hidden], 2)];
+      const dnll = b.draw([rows], 3, { dtype: 'f32' });
+      const targets = b.ints([rows], (i) => (i % 7 === 3 ? -1 : (i * 5) % vocabulary));
+      const [nll, lse] = [b.out([rows], 'f32'), b.out([rows], 'f32')];
+      const [dx, dweight, dbias] = [b.out([rows, hidden]), b.draw([vocabulary, hidden], 4, { dtype: 'f32' }), nobody];
+      native.linearCrossEntropyTrain(
+        nll,
+        lse,
+        fresh(dx),
+        added(dweight),
+        dbias,
+        dnll,
+        x,
+        weight,
+        undefined,
+        targets,
+        1e-3,
+      );
+      return [nll, lse, dx, dweight];
+    },
+  };
+}
+
 export const calls: readonly Call[] = [
+  headCall(4200, 16, 24),
   attentionCall('causal 192/128 with a shared part', {
     rows: 150,
     heads: 4,

@@ -28,20 +28,16 @@ constexpr int kGroupRows = kRows / kConsumers, kTileA = kRows * kDepth;         
 constexpr int kPart = kLine * kDepth, kPartBytes = kPart * static_cast<int>(sizeof(bf16));  // 64 lines
 constexpr int kStaged = 16 * kLine;                                                         // a warp's part of its results
 
-/// Two blocks to a multiprocessor hide each other's beginnings and ends; one with more columns reads less. kSpeed: what part of the
-/// tensor cores' peak a tile reaches (measured on an H200).
-struct Narrow {
-  static constexpr int kCols = 128, kStages = 3, kBlocks = 2;
-  static constexpr float kSpeed = 0.75f;
+/// Columns of a block's tile, and stages of its ring: more columns read less, fewer leave no multiprocessor idle. speed: what part of
+/// the tensor cores' peak such tiles reach (on an H200).
+template <int cols, int stages> struct Shape {
+  static constexpr int kCols = cols, kStages = stages;
+  static constexpr float kSpeed = cols == 256 ? 0.95f : cols == 192 ? 0.85f : cols == 128 ? 0.75f : 0.45f;
 };
-struct Middle {
-  static constexpr int kCols = 192, kStages = 5, kBlocks = 1;
-  static constexpr float kSpeed = 0.85f;
-};
-struct Wide {
-  static constexpr int kCols = 256, kStages = 4, kBlocks = 1;
-  static constexpr float kSpeed = 0.95f;
-};
+using Slim = Shape<64, 8>;
+using Narrow = Shape<128, 6>;
+using Middle = Shape<192, 5>;
+using Wide = Shape<256, 4>;
 
 /// Which way the operands lie, which of them is looked up, and whether k is cut into groups.
 template <bool a, bool b, bool lookA, bool lookB, bool cut> struct Way {
@@ -49,7 +45,7 @@ template <bool a, bool b, bool lookA, bool lookB, bool cut> struct Way {
 };
 
 template <class W, class Shape> struct Sizes : Shape {
-  static constexpr int kFillers = (Shape::kBlocks == 1 ? 4 : 2) * kLanes;  // producers that bring lines themselves; more would cost the consumers registers
+  static constexpr int kFillers = 4 * kLanes;  // producers that bring lines themselves
   static constexpr int kThreads = kConsumerThreads + (W::fills ? kFillers : kLanes), kArrivals = W::fills ? 1 + kFillers / kLanes : 1;
   static constexpr int kStage = kTileA + Shape::kCols * kDepth;
   static constexpr int kBytesA = kTileA * static_cast<int>(sizeof(bf16)), kBytesB = Shape::kCols * kDepth * static_cast<int>(sizeof(bf16));
@@ -303,7 +299,7 @@ template <class W, class S> __device__ __forceinline__ Part locate(Place& at, co
 __device__ __forceinline__ int stepsOf(const Part& part) { return static_cast<int>(divideUp(part.kEnd - part.k, int64_t{kDepth})); }
 
 template <class W, class Shape>
-__global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, Shape::kBlocks)
+__global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, 1)
     hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ Product p, Writing writing, Tiles tiles) {
   using S = Sizes<W, Shape>;
   bf16* shared = sharedMemory<bf16>();
@@ -364,10 +360,9 @@ template <class W, class Shape> Tiles tilesFor(const Product& p) {
 
 /// How long the tiles of this shape keep the GPU, in columns of a tile at the tensor cores' peak.
 template <class W, class Shape> float costOf(const Product& p) {
-  const int64_t places = int64_t{machine::multiprocessors()} * Shape::kBlocks;
   const int64_t rows = p.groups == Groups::rows ? p.m / kRows + least(p.batches, p.m) / 2 : tilesOf(p.m, kRows);  // of groups about that many
   const int64_t all = rows * tilesOf(p.n, Shape::kCols) * (W::depth ? p.batches : 1);
-  return static_cast<float>(divideUp(all, places) * Shape::kBlocks * Shape::kCols) / Shape::kSpeed;
+  return static_cast<float>(divideUp(all, int64_t{machine::multiprocessors()}) * Shape::kCols) / Shape::kSpeed;
 }
 
 template <class W, class Shape> bool run(const Product& p) {
@@ -378,17 +373,21 @@ template <class W, class Shape> bool run(const Product& p) {
   const TensorMap b = machine::tensorMap(p.b.data, rowsB, W::bFirst ? p.n : p.k, p.b.stride, W::bFirst ? kDepth : Shape::kCols);
   const TensorMap a = W::gatherA ? b : machine::tensorMap(p.a.data, W::aFirst ? p.k : p.m, W::aFirst ? p.m : p.k, p.a.stride, W::aFirst ? kDepth : kRows);
   const Tiles tiles = tilesFor<W, Shape>(p);
-  const unsigned grid = least(tiles.all, static_cast<unsigned>(machine::multiprocessors() * Shape::kBlocks));
+  const unsigned grid = least(tiles.all, static_cast<unsigned>(machine::multiprocessors()));
   using S = Sizes<W, Shape>;
   launch(hopperKernel<W, Shape>, grid, S::kThreads, S::kShared, a, b, p, writingOf(p), tiles);
   return true;
 }
 
+/// Runs the cheapest shape; TRAIN_MOE_TILE names its columns instead.
 template <class W> bool compute(const Product& p) {
-  const float narrow = costOf<W, Narrow>(p), middle = costOf<W, Middle>(p), wide = costOf<W, Wide>(p);
   const char* asked = getenv("TRAIN_MOE_TILE");
-  const int cols = asked ? atoi(asked) : wide <= middle && wide <= narrow ? 256 : middle <= narrow ? 192 : 128;
-  return cols == 256 ? run<W, Wide>(p) : cols == 192 ? run<W, Middle>(p) : run<W, Narrow>(p);
+  const auto cost = [&](auto shape) {
+    using S = decltype(shape);
+    return asked ? (atoi(asked) == S::kCols ? 0.f : 1.f) : costOf<W, S>(p);
+  };
+  const float slim = cost(Slim{}), narrow = cost(Narrow{}), middle = cost(Middle{}), wide = cost(Wide{}), best = least(least(slim, narrow), least(middle, wide));
+  return wide == best ? run<W, Wide>(p) : middle == best ? run<W, Middle>(p) : narrow == best ? run<W, Narrow>(p) : run<W, Slim>(p);
 }
 
 }  // namespace
