@@ -250,6 +250,33 @@ function productCall(rows: number, depth: number, cols: number): Call {
   };
 }
 
+/** A product of f32 weights, as a router's, and its gradients; then the same by parts of the rows, whose bits must not differ. */
+function routerCall(rows: number, depth: number, cols: number): Call {
+  return {
+    name: `linear by f32 units: [${rows},${depth}] x [${cols},${depth}]`,
+    run: (b) => {
+      const [x, weight] = [b.draw([rows, depth], 1), b.draw([cols, depth], 2, { dtype: 'f32' })];
+      const dy = b.draw([rows, cols], 3, { dtype: 'f32' });
+      const product = (count: number) => {
+        const y = b.out([rows, cols], 'f32');
+        const part = (t: Tensor, r: number) =>
+          window(t, r * t.shape[1]!, [Math.min(count, rows - r), t.shape[1]!], t.stride);
+        for (let r = 0; r < rows; r += count) native.linearForward(part(y, r), part(x, r), weight, undefined);
+        return y;
+      };
+      const [y, dx, dweight] = [product(rows), b.draw([rows, depth], 4), b.out([cols, depth], 'f32')];
+      native.linearBackward(added(dx), fresh(dweight), unwanted, dy, x, weight);
+      const differences = [5, 70].map((count) => {
+        const [other, difference] = [product(count), b.out([rows, cols], 'f32')];
+        native.axpy(added(other), y, -1);
+        native.axpy(fresh(difference), other, 1e6);
+        return difference;
+      });
+      return [y, dx, dweight, ...differences];
+    },
+  };
+}
+
 function expertsCall(counts: readonly number[], tokens: number, inner: number, outer: number, spare: number): Call {
   const offsets = [0];
   for (const n of counts) offsets.push(offsets.at(-1)! + n);
@@ -550,6 +577,10 @@ export const calls: readonly Call[] = [
   productCall(200, 96, 300),
   productCall(5, 40, 24),
   productCall(67, 33, 35),
+  routerCall(256, 72, 250),
+  routerCall(250, 136, 60),
+  routerCall(20, 300, 30),
+  routerCall(130, 33, 67),
   productBy('hopper', 200, 168, 152),
   productBy('hopper', 70, 400, 131),
   productBy('hopper', 700, 136, 400),
