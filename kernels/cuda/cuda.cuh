@@ -101,19 +101,29 @@ template <class... V> Plane plane(const V&... views) {
   return p;
 }
 
-template <int n, class F> __global__ void __launch_bounds__(256) elementwiseKernel(int64_t rows, int64_t packs, F f) {
+/// packs: those of a row, or 0 for one long row. Rows are counted in 32 bits, since a 64-bit division costs more than the memory.
+template <int n, class F> __global__ void __launch_bounds__(256) elementwiseKernel(int64_t firstRow, int64_t count, uint32_t packs, F f) {
   const int64_t i = blockIdx.x * int64_t{256} + threadIdx.x;
-  if (i >= rows * packs) return;
-  if (rows == 1) f.template run<n>(0, i * n);
-  else f.template run<n>(i / packs, i % packs * n);
+  if (i >= count) return;
+  if (packs == 0) return f.template run<n>(0, i * n);
+  const uint32_t at = static_cast<uint32_t>(i), row = at / packs;
+  f.template run<n>(firstRow + row, int64_t{at - row * packs} * n);
+}
+
+template <int n, class F> void forEachPack(int64_t rows, int64_t packs, const F& f) {
+  const auto run = [&](int64_t firstRow, int64_t count, int64_t perRow) {
+    launch(elementwiseKernel<n, F>, blocks(divideUp(count, int64_t{256})), 256, 0, firstRow, count, static_cast<uint32_t>(perRow), f);
+  };
+  if (rows == 1 || packs == 0) return run(0, packs, 0);
+  const int64_t atOnce = 0xffffffff / packs;
+  if (atOnce == 0) throw Error("bad-argument", "a tensor's rows are too long for one launch; use a smaller batch.");
+  for (int64_t row = 0; row < rows; row += atOnce) run(row, least(atOnce, rows - row) * packs, packs);
 }
 
 /// f.run<n>(row, col) for every pack of n elements of the plane; f is a struct of pointers and numbers.
 template <class F> void forEach(const Plane& p, const F& f) {
-  const int64_t packs = p.wide ? p.cols / kVec : p.cols;
-  const unsigned grid = blocks(divideUp(p.rows * packs, int64_t{256}));
-  if (p.wide) launch(elementwiseKernel<kVec, F>, grid, 256, 0, p.rows, packs, f);
-  else launch(elementwiseKernel<1, F>, grid, 256, 0, p.rows, packs, f);
+  if (p.wide) forEachPack<kVec>(p.rows, p.cols / kVec, f);
+  else forEachPack<1>(p.rows, p.cols, f);
 }
 
 // -- sums over a warp and a block, in one fixed order ---------------------------------------------------------------------------

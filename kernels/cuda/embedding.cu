@@ -1,14 +1,15 @@
 // forward   y[r] = scale * table[ids[r]]          backward   dtable[v] += scale * sum over r with ids[r] = v of dy[r]
 //
 // How it runs and what bounds it: memory. Backward sorts the ids (two stable counting sorts, by low and high digit); then one
-// block to each run of equal ids adds its rows in the order of r, so there are no atomics and one order of sums.
+// block to each run of equal ids adds its rows in the order of r, eight on the way at once, so there are no atomics and one order
+// of sums.
 #include "sort.cuh"
 
 namespace moe::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256, kAhead = 8;  // rows of a run that are loaded together
 
 template <class A, class B> struct Gather {
   A* y;
@@ -53,10 +54,23 @@ template <int n, class T> __global__ void __launch_bounds__(kThreads) addRuns(fl
   if (first > 0 && ids[order[first - 1]] == id) return;  // not the begin of a run
   for (int64_t col = int64_t{threadIdx.x} * n; col < width; col += int64_t{kThreads} * n) {
     Floats<n> sum = load<n>(table + id * width + col);
-    for (int64_t j = first; j < count && order[j] >= 0 && ids[order[j]] == id; j++) {
-      const Floats<n> v = load<n>(dy + order[j] * width + col);
+    bool more = true;
+    for (int64_t j = first; more; j += kAhead) {
+      int32_t at[kAhead];
+      Pack<T, n> v[kAhead];
 #pragma unroll
-      for (int i = 0; i < n; i++) sum.at[i] += scale * v.at[i];
+      for (int a = 0; a < kAhead; a++) at[a] = j + a < count ? order[j + a] : -1;
+#pragma unroll
+      for (int a = 0; a < kAhead; a++) at[a] = at[a] >= 0 && ids[at[a]] == id ? at[a] : -1;
+#pragma unroll
+      for (int a = 0; a < kAhead; a++)
+        if (at[a] >= 0) v[a] = *reinterpret_cast<const Pack<T, n>*>(dy + at[a] * width + col);
+#pragma unroll
+      for (int a = 0; a < kAhead; a++)
+        if (at[a] >= 0)
+#pragma unroll
+          for (int i = 0; i < n; i++) sum.at[i] += scale * widen(v[a].at[i]);
+      more = at[kAhead - 1] >= 0;
     }
     store<n>(table + id * width + col, sum);
   }

@@ -2,8 +2,9 @@
 // combine   y[t] = sum_k weights[t,k] * x[inverse[t,k]]
 // backward  dx[inverse[t,k]] = weights[t,k] * dy[t],   dweights[t,k] = <dy[t], x[inverse[t,k]]>
 //
-// How it runs: nothing of the plan leaves the device. Combine is bound by memory: one warp a pack of columns forward, one warp a
-// (token, choice) backward; each row of x is read once.
+// How it runs: nothing of the plan leaves the device. Combine is bound by memory: forward a thread takes a pack of columns, and four
+// choices at once so that their rows are on the way together; backward a warp takes a (token, choice), two packs at once; each row
+// of x is read once.
 #include "sort.cuh"
 
 namespace moe::cuda {
@@ -21,6 +22,8 @@ __global__ void __launch_bounds__(kThreads) clearRows(int32_t* rows, const int32
   if (i < size && i >= *end) rows[i] = 0;
 }
 
+constexpr int kAhead = 4;  // choices whose rows are loaded together
+
 template <class T> struct Combine {
   T* y;
   const T* x;
@@ -30,13 +33,23 @@ template <class T> struct Combine {
   int each;
   template <int n> __device__ void run(int64_t token, int64_t col) const {
     Floats<n> sum = {};
-    for (int k = 0; k < each; k++) {
-      const int64_t slot = inverse[token * each + k];
-      if (slot < 0) continue;
-      const float w = weights ? weights[token * each + k] : 1.f;
-      const Floats<n> v = load<n>(x + slot * width + col);
+    for (int first = 0; first < each; first += kAhead) {
+      int64_t slot[kAhead];
+      float w[kAhead];
+      Pack<T, n> v[kAhead];
 #pragma unroll
-      for (int i = 0; i < n; i++) sum.at[i] = fmaf(w, v.at[i], sum.at[i]);
+      for (int k = 0; k < kAhead; k++) {
+        slot[k] = first + k < each ? inverse[token * each + first + k] : -1;
+        w[k] = slot[k] >= 0 && weights ? weights[token * each + first + k] : 1.f;
+      }
+#pragma unroll
+      for (int k = 0; k < kAhead; k++)
+        if (slot[k] >= 0) v[k] = *reinterpret_cast<const Pack<T, n>*>(x + slot[k] * width + col);
+#pragma unroll
+      for (int k = 0; k < kAhead; k++)
+        if (slot[k] >= 0)
+#pragma unroll
+          for (int i = 0; i < n; i++) sum.at[i] = fmaf(w[k], widen(v[k].at[i]), sum.at[i]);
     }
     store<n>(y + token * width + col, sum);
   }
@@ -56,21 +69,30 @@ template <int n, class T> __global__ void __launch_bounds__(kThreads) combineBac
   const int64_t i = blockIdx.x * int64_t{kWarps} + threadIdx.x / kLanes;
   if (i >= a.choices) return;
   const int64_t slot = a.inverse[i];
-  const T* from = dy + i / a.each * a.width;
+  const T* from = dy + static_cast<uint32_t>(i) / a.each * a.width;
   const float w = a.weights ? a.weights[i] : 1.f;
   float dot = 0;
   if (slot >= 0)
-    for (int64_t col = lane * n; col < a.width; col += kLanes * n) {
-      Floats<n> d = load<n>(from + col);
-      if (a.dweights) {
-        const Floats<n> v = load<n>(x + slot * a.width + col);
+    for (int64_t col = lane * n; col < a.width; col += 2 * kLanes * n) {
+      Pack<T, n> d[2], v[2];
+      const bool second = col + kLanes * n < a.width;
 #pragma unroll
-        for (int j = 0; j < n; j++) dot += d.at[j] * v.at[j];
+      for (int p = 0; p < 2; p++) {
+        if (p == 1 && !second) continue;
+        d[p] = *reinterpret_cast<const Pack<T, n>*>(from + col + p * kLanes * n);
+        if (a.dweights) v[p] = *reinterpret_cast<const Pack<T, n>*>(x + slot * a.width + col + p * kLanes * n);
       }
-      if (!dx) continue;
 #pragma unroll
-      for (int j = 0; j < n; j++) d.at[j] *= w;
-      accumulate<n>(dx + slot * a.width + col, d, a.dxBeta);
+      for (int p = 0; p < 2; p++) {
+        if (p == 1 && !second) continue;
+        Floats<n> out;
+#pragma unroll
+        for (int j = 0; j < n; j++) {
+          if (a.dweights) dot = fmaf(widen(d[p].at[j]), widen(v[p].at[j]), dot);
+          out.at[j] = widen(d[p].at[j]) * w;
+        }
+        if (dx) accumulate<n>(dx + slot * a.width + col + p * kLanes * n, out, a.dxBeta);
+      }
     }
   if (!a.dweights) return;
   dot = warpSum(dot);
@@ -86,14 +108,12 @@ __global__ void __launch_bounds__(kThreads) unmark(int32_t* used, int64_t rows) 
   const int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (i < rows) used[i] = 0;
 }
-template <class T> struct ClearUnused {
-  T* dx;
-  const int32_t* used;
-  int64_t width;
-  template <int n> __device__ void run(int64_t row, int64_t col) const {
-    if (!used[row]) store<n>(dx + row * width + col, Floats<n>{});
-  }
-};
+/// A warp a row.
+template <int n, class T> __global__ void __launch_bounds__(kThreads) clearUnused(T* dx, const int32_t* used, int64_t rows, int64_t width) {
+  const int64_t row = blockIdx.x * int64_t{kWarps} + threadIdx.x / kLanes;
+  if (row >= rows || used[row]) return;
+  for (int64_t col = threadIdx.x % kLanes * n; col < width; col += kLanes * n) store<n>(dx + row * width + col, Floats<n>{});
+}
 
 unsigned threadsFor(int64_t count) { return blocks(divideUp(count, int64_t{kThreads})); }
 
@@ -129,7 +149,9 @@ void combine_backward(Acc dx, Acc dweights, In dy, In x, In inverse, MaybeIn wei
       int32_t* used = machine::scratch<int32_t>(0, most(dx.shape[0], int64_t{1}));
       launch(unmark, threadsFor(dx.shape[0]), kThreads, 0, used, dx.shape[0]);
       launch(markRows, threadsFor(choices), kThreads, 0, used, inverse.as<int32_t>(), choices);
-      forEach(rowWalk(dx.shape[0], width, dx, dx), ClearUnused<T>{dx.as<T>(), used, width});
+      const auto clear = [&](auto kernel) { launch(kernel, blocks(divideUp(dx.shape[0], int64_t{kWarps})), kThreads, 0, dx.as<T>(), used, dx.shape[0], width); };
+      if (rowWalk(1, width, dx, dx).wide) clear(clearUnused<kVec, T>);
+      else clear(clearUnused<1, T>);
     }
     const Backward a{dx.beta, dweights.beta, inverse.as<int32_t>(), static_cast<const float*>(weights.data), static_cast<float*>(dweights.data), width, choices, static_cast<int>(inverse.shape[1])};
     Plane p = rowWalk(1, width, dy, x);

@@ -621,9 +621,29 @@ export const calls: readonly Call[] = [
         b.ints([tokens], (i) => (i * 29 + (i >> 2)) % 70),
         0.5,
       );
-      return [offsets, rows, inverse, dtable];
+      // Runs of one id that are longer than what is loaded at once.
+      const few = b.draw([5, 24], 3, { dtype: 'f32' });
+      const ids = b.ints([tokens], (i) => (i % 19 === 0 ? 2 : i < 40 ? 4 : (i >> 6) % 2));
+      native.embeddingBackward(added(few), b.draw([tokens, 24], 4), ids, 0.25);
+      return [offsets, rows, inverse, dtable, few];
     },
   },
+  ...[536, 33].map(
+    (width): Call => ({
+      name: `combine: more choices than are loaded at once, ${width} channels`,
+      run: (b) => {
+        const [tokens, active, rows] = [13, 6, 90];
+        const x = b.draw([rows, width], 1);
+        const inverse = b.ints([tokens, active], (i) => (i % 11 === 3 ? -1 : (i * 17) % 89));
+        const weights = b.draw([tokens, active], 2, { dtype: 'f32' });
+        const [y, dy, dx] = [b.out([tokens, width]), b.draw([tokens, width], 3), b.out([rows, width])];
+        const dweights = b.draw([tokens, active], 4, { dtype: 'f32' });
+        native.combineForward(y, x, inverse, weights);
+        native.combineBackward(fresh(dx), added(dweights), dy, x, inverse, weights);
+        return [y, dx, dweights];
+      },
+    }),
+  ),
   {
     name: 'rope: both layouts, back again',
     run: (b) => {

@@ -628,4 +628,32 @@ export const mutants: readonly Mutant[] = [
     replace: 'from + k * tile + first + i / kPack * apart',
     calls: ['linear by f32'],
   },
+  {
+    what: 'a run of one id ends with what is loaded at once',
+    file: 'embedding.cu',
+    find: 'more = at[kAhead - 1] >= 0;',
+    replace: 'more = false;',
+    calls: ['moe_plan'],
+  },
+  {
+    what: "a token combines its neighbour's first choice as well",
+    file: 'moe.cu',
+    find: 'first + k < each ? inverse',
+    replace: 'first + k <= each ? inverse',
+    calls: ['combine'],
+  },
+  {
+    what: 'a second pack is taken where the row has ended',
+    file: 'moe.cu',
+    find: 'const bool second = col + kLanes * n < a.width;',
+    replace: 'const bool second = true;',
+    calls: ['combine'],
+  },
+  {
+    what: 'rows that no token refers to keep what they held',
+    file: 'moe.cu',
+    find: 'if (row >= rows || used[row]) return;',
+    replace: 'if (row >= rows - 1 || used[row]) return;',
+    calls: ['combine'],
+  },
 ];
