@@ -32,9 +32,17 @@ struct Layout {
   }
 };
 
+/// A Tile whose rows are whole swizzles: without the other case, which costs a branch and a division at every access.
+struct WideTile {
+  bf16* data;
+  int chunks;  ///< per row: a multiple of 8
+  __device__ __forceinline__ bf16* chunk(int row, int chunk) const { return data + (row * chunks + (chunk ^ (row & 7))) * kChunk; }
+};
+
 /// The same as pointers.
 struct Arena {
-  Tile q, p;
+  WideTile q;
+  Tile p;
   bf16* ring;
   float* scores;        ///< [depth part][head][kScoreRow]
   float *fade, *top, *sum;  ///< of each head: what earlier results count for, and the softmax at a span's end
@@ -49,9 +57,9 @@ struct Arena {
     rowOf = reinterpret_cast<int*>(sum + l.heads);
     endOf = rowOf + l.heads;
   }
-  __device__ Tile keys(const Layout& l, int stage) const { return {ring + stage * l.stageSize(), l.depth / kChunk}; }
-  __device__ Tile values(const Layout& l, int stage) const {
-    return l.values ? Tile{ring + stage * l.stageSize() + kKeyTile * l.depth, l.values / kChunk} : keys(l, stage);
+  __device__ WideTile keys(const Layout& l, int stage) const { return {ring + stage * l.stageSize(), l.depth / kChunk}; }
+  __device__ WideTile values(const Layout& l, int stage) const {
+    return l.values ? WideTile{ring + stage * l.stageSize() + kKeyTile * l.depth, l.values / kChunk} : keys(l, stage);
   }
 };
 
@@ -92,7 +100,7 @@ __device__ __forceinline__ int bitOf(unsigned bits, int n) {
 
 /// Starts filling the stage with 32 keys from `first` on, whose page this thread has looked up. Eight threads a key, a line of 128
 /// bytes at a time.
-__device__ __forceinline__ void fillStage(const Decode<bf16>& d, const Layout& l, const Tile& k, const Tile& v, const Job& job, int first, int32_t page) {
+__device__ __forceinline__ void fillStage(const Decode<bf16>& d, const Layout& l, const WideTile& k, const WideTile& v, const Job& job, int first, int32_t page) {
   const int r = threadIdx.x / kChunkLanes, sub = threadIdx.x % kChunkLanes, key = first + r;
   const bool seen = key < job.end;
   const int64_t at = key % d.pageKeys, in = seen ? page : 0;
@@ -125,18 +133,19 @@ __device__ inline void fillQueries(const Decode<bf16>& d, const Arena& s, const 
 }
 
 /// Scores of all heads and this warp's 16 keys over its quarter of the channels.
-template <int tiles> __device__ __forceinline__ void multiplyKeys(const Arena& s, const Tile& k, int steps) {
+template <int tiles> __device__ __forceinline__ void multiplyKeys(const Arena& s, const WideTile& k, int steps) {
   const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, keys = warp % kKeyParts * 16, part = warp / kKeyParts;
   const int each = divideUp(steps, kDepthParts), end = least(steps, (part + 1) * each);
+  const fragment::Place pa = fragment::addressA(lane, false), pb = fragment::addressB(lane, false);
   float c[tiles][2][4] = {};
 #pragma unroll 3
   for (int step = part * each; step < end; step++) {
     uint32_t b[4];
-    loadB<false>(b, k, step * 16, keys);
+    ptx::loadMatrices<false>(b, k.chunk(keys + pb.row, step * 2 + pb.col));
 #pragma unroll
     for (int i = 0; i < tiles; i++) {
       uint32_t a[4];
-      loadA<false>(a, s.q, 16 * i, step * 16);
+      ptx::loadMatrices<false>(a, s.q.chunk(16 * i + pa.row, step * 2 + pa.col));
       ptx::mma(c[i][0], a, b[0], b[1]);
       ptx::mma(c[i][1], a, b[2], b[3]);
     }
@@ -185,6 +194,27 @@ template <int tiles> __device__ __forceinline__ void softmax(const Arena& s, Sof
       s.sum[head] = sum;
     }
     own[i] = {-INFINITY, 0};
+  }
+}
+
+/// o += p times this warp's columns of the values, from `col` on.
+template <int tiles, int fragments> __device__ __forceinline__ void multiplyValues(float (&o)[tiles][fragments][4], const Tile& p, const WideTile& v, int col) {
+  const fragment::Place at = fragment::addressB(threadIdx.x % kLanes, true);
+#pragma unroll
+  for (int k = 0; k < kKeyTile; k += 16) {
+    uint32_t a[tiles][4];
+#pragma unroll
+    for (int i = 0; i < tiles; i++) loadA<false>(a[i], p, 16 * i, k);
+#pragma unroll
+    for (int j = 0; j < fragments; j += 2) {
+      uint32_t b[4];
+      ptx::loadMatrices<true>(b, v.chunk(k + at.row, col / kChunk + j + at.col));
+#pragma unroll
+      for (int i = 0; i < tiles; i++) {
+        ptx::mma(o[i][j], a[i], b[0], b[1]);
+        ptx::mma(o[i][j + 1], a[i], b[2], b[3]);
+      }
+    }
   }
 }
 
@@ -317,7 +347,7 @@ template <int tiles, int fragments> __global__ void __launch_bounds__(kThreads, 
 #pragma unroll
           for (int e = 2 * half; e < 2 * half + 2; e++) o[i][j][e] *= fade;
       }
-    if (firstCol < d.values) multiply<false, true>(o, s.p, 0, s.values(layout, stage), firstCol, kKeyTile);
+    if (firstCol < d.values) multiplyValues(o, s.p, s.values(layout, stage), firstCol);
     __syncthreads();
     fill(tile + layout.stages, stage);
     stage = stage + 1 < layout.stages ? stage + 1 : 0;

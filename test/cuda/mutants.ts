@@ -168,8 +168,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'a stage is filled while values are still read',
     file: 'decode_tensor.cuh',
-    find: 'firstCol, kKeyTile);\n    __syncthreads();',
-    replace: 'firstCol, kKeyTile);',
+    find: 'firstCol);\n    __syncthreads();',
+    replace: 'firstCol);',
     calls: ['mla_decode'],
   },
   {
