@@ -2,9 +2,10 @@
 // k[s,g] is followed by k_shared[s] where given. lse: natural log of the sum of exp(scores). An empty range gives o = 0, lse = -inf.
 // backward, with delta[r,h] = dout . o:  dv += p dout;  ds = p (dout . v - delta) scale;  dq += ds k;  dk += ds q
 //
-// How it runs: bf16 on tensor cores (on Hopper attention_hopper_forward.cu, else attention_forward.cu; attention_backward.cu),
-// other sizes and f32 without (attention_plain.cu). Gradients of queries and keys come from two kernels that both compute the scores, so that nothing is
-// added by atomics and a gradient has the same bits in every run; dk_shared's parts of the groups are added in order.
+// How it runs: bf16 on tensor cores (on Hopper attention_hopper_forward.cu, _keys.cu and _queries.cu, else attention_forward.cu and
+// attention_backward.cu), other sizes and f32 without (attention_plain.cu). Gradients of queries and keys come from two kernels
+// that both compute the scores, so that nothing is added by atomics and a gradient has the same bits in every run; dk_shared's
+// parts of the groups are added in order.
 #include <cstdlib>
 #include <cstring>
 
@@ -15,22 +16,44 @@ namespace moe::cuda {
 using attention::Backward;
 using attention::Forward;
 using attention::headsOf;
+using attention::kRowTile;
 using attention::Range;
+using attention::RowTile;
 using attention::Sizes;
 
 namespace {
 
-constexpr int kThreads = 256, kWarps = kThreads / kLanes;
+constexpr int kThreads = 256;
 
-template <class T> __global__ void __launch_bounds__(kThreads) deltaKernel(float* delta, attention::Heads<const T> dout, attention::Heads<const T> o, int64_t rows, int heads, int values) {
-  const int64_t i = blockIdx.x * int64_t{kWarps} + threadIdx.x / kLanes;
-  if (i >= rows * heads) return;
-  const T* a = dout.at(i / heads, i % heads);
-  const T* b = o.at(i / heads, i % heads);
+/// Tiles of rows, n channels at a time; `lanes` lanes share a row of a head.
+template <int n, int lanes, class T>
+__global__ void __launch_bounds__(kThreads) tilesKernel(RowTile* tiles, attention::Heads<const T> dout, attention::Heads<const T> o, const float* lse, const Range* ranges, Sizes size) {
+  const int64_t i = blockIdx.x * int64_t{kThreads / lanes} + threadIdx.x / lanes, count = divideUp(size.rows, int64_t{kRowTile});
+  const int64_t row = i / size.heads, head = i % size.heads;
+  const bool inside = row < size.rows;
   float sum = 0;
-  for (int c = threadIdx.x % kLanes; c < values; c += kLanes) sum += widen(a[c]) * widen(b[c]);
-  sum = warpSum(sum);
-  if (threadIdx.x % kLanes == 0) delta[i] = sum;
+  for (int c = threadIdx.x % lanes * n; inside && c < size.values; c += lanes * n) {
+    const Floats<n> a = load<n>(dout.at(row, head) + c), b = load<n>(o.at(row, head) + c);
+#pragma unroll
+    for (int e = 0; e < n; e++) sum += a.at[e] * b.at[e];
+  }
+#pragma unroll
+  for (int half = lanes / 2; half > 0; half /= 2) sum += __shfl_xor_sync(kAll, sum, half);
+  if (row >= count * kRowTile || threadIdx.x % lanes) return;
+  RowTile& tile = tiles[head * count + row / kRowTile];
+  tile.lse[row % kRowTile] = inside ? lse[i] * kLog2e : 0.f;
+  tile.delta[row % kRowTile] = sum;
+  tile.range[row % kRowTile] = inside ? ranges[row] : Range{0, 0};
+}
+
+template <class T> void launchTiles(RowTile* tiles, const Backward<T>& a, const attention::Heads<const T>& o) {
+  const Sizes& n = a.f.n;
+  const auto run = [&](auto kernel, int64_t lanes) {
+    launch(kernel, blocks(divideUp(divideUp(n.rows, int64_t{kRowTile}) * kRowTile * n.heads * lanes, int64_t{kThreads})), kThreads, 0, tiles, a.dout, o, a.f.lse, a.f.ranges, n);
+  };
+  if (n.values % kVec || !attention::alignedHeads(a.dout) || !attention::alignedHeads(o)) run(tilesKernel<1, kLanes, T>, kLanes);
+  else if (n.values <= 8 * kVec) run(tilesKernel<kVec, 8, T>, 8);
+  else run(tilesKernel<kVec, 16, T>, 16);
 }
 
 /// to[s] = beta*to[s] + sum over groups of parts[g][s].
@@ -74,6 +97,17 @@ bool hopperAsked() {
   return hopper;
 }
 
+template <class T> void queryGradient(const Backward<T>& a) {
+  if constexpr (sizeof(T) == sizeof(bf16))
+    if ((hopperAsked() && attention::hopperQueryGradient(a)) || attention::tensorQueryGradient(a)) return;
+  attention::plainQueryGradient(a);
+}
+template <class T> void keyGradient(const Backward<T>& a) {
+  if constexpr (sizeof(T) == sizeof(bf16))
+    if ((hopperAsked() && attention::hopperKeyGradient(a)) || attention::tensorKeyGradient(a)) return;
+  attention::plainKeyGradient(a);
+}
+
 }  // namespace
 
 void attention_forward(Out o, Out lse, In q, In k, In v, MaybeIn k_shared, In ranges, float scale) {
@@ -92,12 +126,12 @@ void attention_backward(Acc dq, Acc dk, Acc dv, Acc dk_shared, In dout, In q, In
   dispatch(q.dtype, [&](auto t) {
     using T = decltype(t);
     const int64_t shared = k_shared ? k_shared.shape[1] : 0;
-    float* delta = machine::scratch<float>(0, most(n.rows * n.heads, int64_t{1}));
+    RowTile* tiles = machine::scratch<RowTile>(0, most(divideUp(n.rows, int64_t{kRowTile}) * n.heads, int64_t{1}));
     float* parts = dk_shared && shared > 0 ? machine::scratch<float>(1, most(n.groups * n.keys * shared, int64_t{1})) : nullptr;
     Backward<T> a{};
     a.f = forwardOf<T, const T>(o, lse, q, k, v, k_shared, ranges, n);
     a.dout = headsOf<const T>(dout);
-    a.delta = delta;
+    a.tiles = tiles;
     a.dq = headsOf<T>(dq);
     a.dk = headsOf<T>(dk);
     a.dv = headsOf<T>(dv);
@@ -105,13 +139,9 @@ void attention_backward(Acc dq, Acc dk, Acc dv, Acc dk_shared, In dout, In q, In
     a.dqBeta = dq.beta;
     a.dkBeta = dk.beta;
     a.dvBeta = dv.beta;
-    launch(deltaKernel<T>, blocks(divideUp(n.rows * n.heads, int64_t{kWarps})), kThreads, 0, delta, a.dout, headsOf<const T>(o), n.rows, n.heads, n.values);
-    bool done = false;
-    if constexpr (sizeof(T) == sizeof(bf16)) done = attention::tensorBackward(a);
-    if (!done) {
-      if (dq) attention::plainQueryGradient(a);
-      if (dk || dv || parts) attention::plainKeyGradient(a);
-    }
+    launchTiles<T>(tiles, a, headsOf<const T>(o));
+    if (dq) queryGradient(a);
+    if (dk || dv || parts) keyGradient(a);
     if (!parts) return;
     Plane p{n.keys, shared, shared % kVec == 0 && dk_shared.stride[0] % kVec == 0 && reinterpret_cast<uintptr_t>(dk_shared.data) % 16 == 0};
     forEach(p, AddShared<T>{rowsOf<T>(dk_shared), parts, n.keys, shared, n.groups, dk_shared.beta});

@@ -32,13 +32,22 @@ template <class T> struct Forward {
   Sizes n;
 };
 
+inline constexpr int kRowTile = 64, kKeyTile = 64;
+
+/// What backward knows of the rows of a tile and head before it looks at keys; zeros beyond the last.
+struct alignas(16) RowTile {
+  float lse[kRowTile], delta[kRowTile];  ///< lse times log2(e); sum of dout o
+  Range range[kRowTile];
+};
+
 template <class T> struct Backward {
   Forward<const T> f;      ///< o and lse are read here
   Heads<const T> dout;
-  const float* delta;      ///< [R,H] sum of dout o
+  const RowTile* tiles;    ///< [H, R/64 rounded up]
   Heads<T> dq, dk, dv;
   float* sharedParts;      ///< [G,S,P] each group's part of dk_shared
   float dqBeta, dkBeta, dvBeta;
+  __device__ const RowTile& tileOf(int64_t row, int head) const { return tiles[head * divideUp(f.n.rows, int64_t{kRowTile}) + row / kRowTile]; }
 };
 
 // -- any dtype and size, without tensor cores (attention_plain.cu) --
@@ -48,14 +57,15 @@ template <class T> void plainKeyGradient(const Backward<T>& a);
 
 // -- bf16 on tensor cores; false when the sizes do not fit (attention_forward.cu, attention_backward.cu) --
 bool tensorForward(const Forward<bf16>& a);
-bool tensorBackward(const Backward<bf16>& a);
+bool tensorKeyGradient(const Backward<bf16>& a);
+bool tensorQueryGradient(const Backward<bf16>& a);
 
-// -- the same on Hopper (attention_hopper_forward.cu); false when the GPU is none or the sizes do not fit --
+// -- the same on Hopper (attention_hopper_*.cu); false when the GPU is none or the sizes do not fit --
 bool hopperForward(const Forward<bf16>& a);
+bool hopperKeyGradient(const Backward<bf16>& a);
+bool hopperQueryGradient(const Backward<bf16>& a);
 
 // -- device code of the tensor kernels ------------------------------------------------------------------------------------
-
-inline constexpr int kRowTile = 64, kKeyTile = 64;
 
 /// The keys that a tile of rows can see: any row from `begin` to `end`; all its rows from `allBegin` to `allEnd`.
 struct Bounds {

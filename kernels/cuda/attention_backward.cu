@@ -50,9 +50,9 @@ template <class C> __device__ __forceinline__ void fillRows(const Shared<C>& m, 
   fillHead(m.q, kRowTile, a.f.q, head, first, a.f.n.rows, a.f.n.depth, aligned.q, kThreads);
   fillHead(m.dout, kRowTile, a.dout, head, first, a.f.n.rows, a.f.n.values, aligned.dout, kThreads);
   for (int i = threadIdx.x; i < kRowTile; i += kThreads) {
-    const int64_t at = (first + i) * a.f.n.heads + head;
-    m.lse[i] = first + i < a.f.n.rows ? a.f.lse[at] : 0.f;
-    m.delta[i] = first + i < a.f.n.rows ? a.delta[at] : 0.f;
+    const RowTile& tile = a.tileOf(first, head);
+    m.lse[i] = tile.lse[i];
+    m.delta[i] = tile.delta[i];
   }
 }
 
@@ -72,7 +72,7 @@ template <bool wantP, class C> __device__ __forceinline__ void scoreTile(const S
   for (int half = 0; half < 2; half++) {
     const int r = down + fragment::c(lane, 2 * half).row;
     const Range range = row + r < a.f.n.rows ? a.f.ranges[row + r] : Range{0, 0};
-    const float lse = m.lse[r] * kLog2e, delta = m.delta[r];
+    const float lse = m.lse[r], delta = m.delta[r];
 #pragma unroll
     for (int j = 0; j < kScoreFragments; j++) {
       const int col = across + 8 * j + fragment::c(lane, 0).col;
@@ -167,14 +167,24 @@ template <class C> __global__ void __launch_bounds__(kThreads, 1) queryKernel(Ba
 
 }  // namespace
 
-bool tensorBackward(const Backward<bf16>& a) {
+namespace {
+Aligned alignedOf(const Backward<bf16>& a) { return {alignedHeads(a.f.q), alignedKeys(a.f), alignedHeads(a.f.v), alignedHeads(a.dout)}; }
+}  // namespace
+
+bool tensorKeyGradient(const Backward<bf16>& a) {
   return withChannels(a.f.n, [&](auto c) {
     using C = decltype(c);
     if (Shared<C>::kBytes > machine::sharedLimit()) return false;
-    const Aligned aligned{alignedHeads(a.f.q), alignedKeys(a.f), alignedHeads(a.f.v), alignedHeads(a.dout)};
-    if (a.dk.data || a.dv.data || a.sharedParts)
-      launch(keyKernel<C>, dim3(blocks(divideUp(a.f.n.keys, int64_t{kKeyTile})), a.f.n.groups), kThreads, Shared<C>::kBytes, a, aligned);
-    if (a.dq.data) launch(queryKernel<C>, dim3(blocks(divideUp(a.f.n.rows, int64_t{kRowTile})), a.f.n.heads), kThreads, Shared<C>::kBytes, a, aligned);
+    launch(keyKernel<C>, dim3(blocks(divideUp(a.f.n.keys, int64_t{kKeyTile})), a.f.n.groups), kThreads, Shared<C>::kBytes, a, alignedOf(a));
+    return true;
+  });
+}
+
+bool tensorQueryGradient(const Backward<bf16>& a) {
+  return withChannels(a.f.n, [&](auto c) {
+    using C = decltype(c);
+    if (Shared<C>::kBytes > machine::sharedLimit()) return false;
+    launch(queryKernel<C>, dim3(blocks(divideUp(a.f.n.rows, int64_t{kRowTile})), a.f.n.heads), kThreads, Shared<C>::kBytes, a, alignedOf(a));
     return true;
   });
 }

@@ -14,11 +14,33 @@ inline constexpr int kGroupRows = 64;  ///< of a warpgroup's products
 inline constexpr int kPanel = 64, kStep = 16;
 inline constexpr int kPanelLine = kPanel * static_cast<int>(sizeof(bf16)), kStepLines = kStep * kPanelLine;  // bytes
 
+/// The mbarriers of a ring: step s uses stage s % stages in round s / stages. A stage is full after `arrivals` and its bytes, empty
+/// when every consumer warp has released it.
+template <int stages> struct Ring {
+  ptx::Mbarrier *fulls, *empties;
+  static constexpr int kBarriers = 2 * stages;
+  __device__ explicit Ring(ptx::Mbarrier* first) : fulls(first), empties(first + stages) {}
+  __device__ static int stage(int step) { return step % stages; }
+  __device__ ptx::Mbarrier* full(int step) const { return fulls + stage(step); }
+  __device__ void init(int arrivals, int consumerWarps) const {
+    for (int i = 0; i < stages; i++) {
+      ptx::initBarrier(fulls + i, arrivals);
+      ptx::initBarrier(empties + i, consumerWarps);
+    }
+  }
+  __device__ void awaitEmpty(int step) const { ptx::waitBarrier(empties + stage(step), (step / stages & 1) ^ 1); }  // the first round finds its stages empty
+  __device__ void awaitFull(int step) const { ptx::waitBarrier(full(step), step / stages & 1); }
+  __device__ void release(int step) const {
+    if (threadIdx.x % kLanes == 0) ptx::arrive(empties + stage(step));
+  }
+};
+
 /// The descriptor of what lies `bytes` further.
 __device__ __forceinline__ uint64_t ahead(uint64_t descriptor, int bytes) { return descriptor + static_cast<uint64_t>(bytes >> 4); }
 
 /// d = a b^T over `depth` channels: 64 rows of a, n of b; panels of a and b have aRows and bRows rows.
 template <int depth, int aRows, int bRows, int count> __device__ __forceinline__ void multiplyChannels(float (&d)[count], uint64_t a, uint64_t b) {
+  ptx::wgmmaForget(d);
 #pragma unroll
   for (int k = 0; k < depth; k += kStep) {
     const int in = k % kPanel * static_cast<int>(sizeof(bf16));

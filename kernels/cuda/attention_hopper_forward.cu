@@ -18,48 +18,22 @@ template <class C, int keys, int stages, int consumers, bool turns> struct Plan 
   static_assert(!turns || consumers == 2);
   static constexpr int kRows = consumers * kGroupRows, kThreads = kGroup * (1 + consumers), kConsumerWarps = consumers * kGroup / kLanes;
   static constexpr int kProducerRegisters = consumers == 2 ? 24 : 32, kConsumerRegisters = consumers == 2 ? 240 : 160;
-  static constexpr int kBarriers = 1 + 4 * stages + 2;
-  static constexpr int kElements = kRows * kDepth + stages * keys * (kDepth + kValues);
-  static constexpr size_t kShared = kElements * sizeof(bf16) + kBarriers * sizeof(ptx::Mbarrier);
-};
-
-/// A ring of tiles: tile t uses stage t % kStages in round t / kStages.
-template <int stages, int elements> struct Ring {
-  bf16* tiles;
-  ptx::Mbarrier *full, *empty;
-  __device__ bf16* at(int t) const { return tiles + t % stages * elements; }
-  __device__ void awaitEmpty(int t) const { ptx::waitBarrier(empty + t % stages, (t / stages & 1) ^ 1); }  // the first round finds its stages empty
-  __device__ void awaitFull(int t) const { ptx::waitBarrier(full + t % stages, t / stages & 1); }
-  __device__ void expect(int t) const { ptx::arriveExpect(full + t % stages, elements * static_cast<int>(sizeof(bf16))); }
-  __device__ void release(int t) const {
-    if (threadIdx.x % kLanes == 0) ptx::arrive(empty + t % stages);
-  }
+  static constexpr int kKeyTile = keys * kDepth, kValueTile = keys * kValues;  // elements
+  static constexpr size_t kShared = (kRows * kDepth + stages * (kKeyTile + kValueTile)) * sizeof(bf16) + (2 * Ring<stages>::kBarriers + 3) * sizeof(ptx::Mbarrier);
 };
 
 template <class P> struct Memory {
-  bf16* q;
-  Ring<P::kStages, P::kKeys * P::kDepth> k;
-  Ring<P::kStages, P::kKeys * P::kValues> v;
+  bf16 *q, *k, *v;
+  Ring<P::kStages> keys, values;
   ptx::Mbarrier *queries, *turn;
-  __device__ Memory() {
-    q = sharedMemory<bf16>();
-    k.tiles = q + P::kRows * P::kDepth;
-    v.tiles = k.tiles + P::kStages * P::kKeys * P::kDepth;
-    auto* barriers = reinterpret_cast<ptx::Mbarrier*>(q + P::kElements);
-    k.full = barriers;
-    k.empty = k.full + P::kStages;
-    v.full = k.empty + P::kStages;
-    v.empty = v.full + P::kStages;
-    queries = v.empty + P::kStages;
-    turn = queries + 1;
-  }
+  __device__ explicit Memory(bf16* arena)
+      : q(arena), k(q + P::kRows * P::kDepth), v(k + P::kStages * P::kKeyTile), keys(reinterpret_cast<ptx::Mbarrier*>(v + P::kStages * P::kValueTile)),
+        values(keys.fulls + keys.kBarriers), queries(values.fulls + values.kBarriers), turn(queries + 1) {}
+  __device__ bf16* keyTile(int t) const { return k + keys.stage(t) * P::kKeyTile; }
+  __device__ bf16* valueTile(int t) const { return v + values.stage(t) * P::kValueTile; }
   __device__ void initBarriers() const {
-    for (int stage = 0; stage < P::kStages; stage++) {
-      ptx::initBarrier(k.full + stage, 1);
-      ptx::initBarrier(v.full + stage, 1);
-      ptx::initBarrier(k.empty + stage, P::kConsumerWarps);
-      ptx::initBarrier(v.empty + stage, P::kConsumerWarps);
-    }
+    keys.init(1, P::kConsumerWarps);
+    values.init(1, P::kConsumerWarps);
     ptx::initBarrier(queries, 1);
     for (int own = 0; own < 2; own++) ptx::initBarrier(turn + own, kGroup / kLanes);
     ptx::fenceBarrierInit();
@@ -81,12 +55,12 @@ template <class P> __device__ __forceinline__ void produce(const Memory<P>& m, c
   if (!chosen) return;
   int t = 0;
   for (int key = bounds.begin; key < bounds.end; key += P::kKeys, t++) {
-    m.k.awaitEmpty(t);
-    m.k.expect(t);
-    copyKeys<P::kDepth, P::kKeys>(m.k.at(t), maps.k, maps.shared, f.n.own, key, group * static_cast<int>(f.k.head), m.k.full + t % P::kStages);
-    m.v.awaitEmpty(t);
-    m.v.expect(t);
-    copyPanels<P::kValues, P::kKeys>(m.v.at(t), maps.v, key, group * static_cast<int>(f.v.head), m.v.full + t % P::kStages);
+    m.keys.awaitEmpty(t);
+    ptx::arriveExpect(m.keys.full(t), P::kKeyTile * static_cast<int>(sizeof(bf16)));
+    copyKeys<P::kDepth, P::kKeys>(m.keyTile(t), maps.k, maps.shared, f.n.own, key, group * static_cast<int>(f.k.head), m.keys.full(t));
+    m.values.awaitEmpty(t);
+    ptx::arriveExpect(m.values.full(t), P::kValueTile * static_cast<int>(sizeof(bf16)));
+    copyPanels<P::kValues, P::kKeys>(m.valueTile(t), maps.v, key, group * static_cast<int>(f.v.head), m.values.full(t));
   }
 }
 
@@ -173,11 +147,11 @@ template <class P> __device__ __forceinline__ void consume(const Memory<P>& m, c
   };
   const uint64_t q = ptx::descriptor(m.q + own * kGroupRows * kPanel);
   const auto issueScores = [&](float (&s)[P::kKeys / 2], int t) {
-    multiplyChannels<P::kDepth, P::kRows, P::kKeys>(s, q, ptx::descriptor(m.k.at(t)));
+    multiplyChannels<P::kDepth, P::kRows, P::kKeys>(s, q, ptx::descriptor(m.keyTile(t)));
     ptx::wgmmaCommit();
   };
   const auto issueValues = [&](float (&o)[P::kValues / 2], const uint32_t (&p)[kSteps][4], int t) {
-    multiplyHeld(o, p, ptx::descriptorFirst(m.v.at(t), P::kKeys * kPanelLine));
+    multiplyHeld(o, p, ptx::descriptorFirst(m.valueTile(t), P::kKeys * kPanelLine));
     ptx::wgmmaCommit();
   };
   int turns = 0;
@@ -196,24 +170,24 @@ template <class P> __device__ __forceinline__ void consume(const Memory<P>& m, c
   for (float& x : o) x = 0;
   ptx::waitBarrier(m.queries, 0);
   if (tiles > 0) {
-    m.k.awaitFull(0);
+    m.keys.awaitFull(0);
     ptx::wgmmaFence();
     issueScores(s, 0);
     ptx::wgmmaLanded<0>(s);
-    m.k.release(0);
+    m.keys.release(0);
     hide(s, 0);
     softmaxStep(s, run, fade, log2);  // nothing is there yet that could fade
     packFragments(p, s);
     for (int t = 1; t < tiles; t++) {
-      m.k.awaitFull(t);
+      m.keys.awaitFull(t);
       awaitTurn();
       ptx::wgmmaFence();
       issueScores(s, t);
-      m.v.awaitFull(t - 1);
+      m.values.awaitFull(t - 1);
       issueValues(o, p, t - 1);
       passTurn();
       ptx::wgmmaLanded<1>(s);
-      m.k.release(t);
+      m.keys.release(t);
       hide(s, t);
       softmaxStep(s, run, fade, log2);
       // The wait stands behind the vote: the assembler would move it above the softmax, which is to run under the product.
@@ -222,10 +196,10 @@ template <class P> __device__ __forceinline__ void consume(const Memory<P>& m, c
 #pragma unroll
         for (int i = 0; i < P::kValues / 2; i++) o[i] *= fade[i % 4 / 2];
       } else ptx::wgmmaLanded<0>(o);
-      m.v.release(t - 1);
+      m.values.release(t - 1);
       packFragments(p, s);
     }
-    m.v.awaitFull(tiles - 1);
+    m.values.awaitFull(tiles - 1);
     ptx::wgmmaFence();
     issueValues(o, p, tiles - 1);
     ptx::wgmmaLanded<0>(o);
@@ -236,7 +210,7 @@ template <class P> __device__ __forceinline__ void consume(const Memory<P>& m, c
 template <class P> __global__ void __launch_bounds__(P::kThreads, 1) forwardKernel(const __grid_constant__ Maps maps, Forward<bf16> f) {
   const int64_t first = (gridDim.x - 1 - blockIdx.x) * int64_t{P::kRows};  // rows that see most begin
   const int head = blockIdx.y, group = head / (f.n.heads / f.n.groups);
-  const Memory<P> m;
+  const Memory<P> m(sharedMemory<bf16>());
   if (threadIdx.x == 0) m.initBarriers();
   __syncthreads();
   const int warpgroup = __shfl_sync(kAll, static_cast<int>(threadIdx.x / kGroup), 0);  // the same for the warp, and the compiler knows

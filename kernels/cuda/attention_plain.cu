@@ -69,7 +69,7 @@ template <class T> __global__ void __launch_bounds__(kThreads) queryKernel(Backw
   for (int c = lane; c < f.n.depth; c += kLanes) dq[c] = 0;
   __syncwarp();
   const Range range = f.ranges[row];
-  const float lse = f.lse[row * f.n.heads + head], delta = a.delta[row * f.n.heads + head];
+  const float lse = f.lse[row * f.n.heads + head], delta = a.tileOf(row, head).delta[row % kRowTile];
   for (int64_t first = range.begin; first < range.end; first += kLanes) {
     const int64_t s = first + lane;
     float ds = 0;
@@ -120,7 +120,7 @@ template <class T> __global__ void __launch_bounds__(kThreads) keyKernel(Backwar
         for (int c = lane; c < f.n.depth; c += kLanes) score = fmaf(widen(q[c]), k[c], score);
         for (int c = lane; c < f.n.values; c += kLanes) dp = fmaf(widen(dout[c]), v[c], dp);
         const float p = expf(f.n.scale * warpSum(score) - f.lse[row * f.n.heads + head]);
-        const float ds = p * (warpSum(dp) - a.delta[row * f.n.heads + head]) * f.n.scale;
+        const float ds = p * (warpSum(dp) - a.tileOf(row, head).delta[row % kRowTile]) * f.n.scale;
         for (int c = lane; c < f.n.depth; c += kLanes) dk[c] = fmaf(ds, widen(q[c]), dk[c]);
         for (int c = lane; c < f.n.values; c += kLanes) dv[c] = fmaf(p, widen(dout[c]), dv[c]);
       }

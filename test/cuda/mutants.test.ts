@@ -23,7 +23,7 @@ const seeds = ['11', '12', '13', '14'];
 /** Sources that a header's edit reaches, for the calls named beside it. */
 const users: Readonly<Record<string, readonly string[]>> = {
   'tile.cuh': ['attention_forward.cu', 'attention_backward.cu'],
-  'attention_hopper.cuh': ['attention_hopper_forward.cu'],
+  'attention_hopper.cuh': ['attention_hopper_forward.cu', 'attention_hopper_keys.cu', 'attention_hopper_queries.cu'],
   'gemm/common.cuh': ['gemm/tensor.cu', 'gemm/plain.cu'],
   'cuda.cuh': ['optimizer.cu', 'balance.cu'],
   'adam.cuh': ['optimizer.cu', 'optimizer_8bit.cu'],
@@ -112,6 +112,8 @@ describe.skipIf(!built)(`planted bugs${built ? '' : ' (no emulator build in buil
     'cuda.cuh',
     'attention_forward.cu',
     'attention_hopper_forward.cu',
+    'attention_hopper_keys.cu',
+    'attention_hopper_queries.cu',
     'decode.cu',
     'optimizer_8bit.cu',
     'segments.cuh',

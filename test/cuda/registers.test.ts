@@ -18,6 +18,8 @@ const limits: Readonly<Record<string, number>> = {
   'attention_backward.cu': 255,
   'attention_hopper_forward.cu': 168,
   'decode.cu': 255,
+  'attention_hopper_keys.cu': 168,
+  'attention_hopper_queries.cu': 168,
   'optimizer.cu': 64,
   'optimizer_8bit.cu': 80,
 };

@@ -74,6 +74,13 @@ __device__ __forceinline__ void copyBox(void* shared, const TensorMap& map, int 
                  ::"r"(sharedAddress(shared)), "l"(&map), "r"(col), "r"(row), "r"(sharedAddress(b)) : "memory");
 }
 
+/// Starts copying bytes as they lie; addresses and count are multiples of 16. They count towards b.
+__device__ __forceinline__ void copyBytes(void* shared, const void* global, int bytes, Mbarrier* b) {
+  if constexpr (kHopper)
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+                 ::"r"(sharedAddress(shared)), "l"(global), "r"(bytes), "r"(sharedAddress(b)) : "memory");
+}
+
 // -- products of a warpgroup ------------------------------------------------------------------------------------------------
 
 /// The descriptor of a tile in shared memory, rows along k in lines of 128 bytes swizzled as copyBox leaves them: groups of eight
@@ -113,6 +120,12 @@ template <int groups, int n> __device__ __forceinline__ void wgmmaLanded(float (
 #pragma unroll
     for (int i = 0; i < n; i++) asm volatile("" : "+f"(d[i])::"memory");
   }
+}
+
+/// What the accumulators hold is of no use: no register keeps it until a wgmma that does not add overwrites it.
+template <int n> __device__ __forceinline__ void wgmmaForget(float (&d)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; i++) d[i] = 0;
 }
 
 // The accumulators of one wgmma: a list of places in the instruction, a list of operands.

@@ -24,6 +24,8 @@ constexpr uint16_t kNone = 0xffff;
 
 struct BoxCopy {
   unsigned char* to;
+  int bytes;
+  const void* plain;  ///< copied as it lies; without it a box:
   TensorMap map;
   int row, col;
   ptx::Mbarrier* barrier;
@@ -93,6 +95,7 @@ std::string nameOf(const ptx::Mbarrier* b) { return "mbarrier at byte " + std::t
 
 /// The box, swizzled: chunk c of row r lies at chunk c ^ r%8.
 void land(const BoxCopy& c) {
+  if (c.plain) return void(memcpy(c.to, c.plain, static_cast<size_t>(c.bytes)));
   for (int r = 0; r < c.map.boxRows; r++)
     for (int chunk = 0; chunk < kLine / kChunkBytes; chunk++) {
       auto* to = reinterpret_cast<bf16*>(c.to + r * kLine + fragment::swizzle(r, chunk, kLine / kChunkBytes) * kChunkBytes);
@@ -264,7 +267,7 @@ bool landOneCopy() {
   land(c);
   Word& w = *reinterpret_cast<Word*>(c.barrier);
   if (w.phase != c.phase) fail("a tensor copy arrives after the phase of its mbarrier has ended, which was told of fewer bytes");
-  w.bytes -= c.map.boxRows * kLine;
+  w.bytes -= c.bytes;
   settle(c.barrier, w);
   return true;
 }
@@ -314,14 +317,25 @@ void waitBarrier(Mbarrier* b, uint32_t parity) {
   while (wordOf(b).phase == parity) sleepOn(b, nameOf(b) + " for phase " + std::to_string(parity));
 }
 
-void copyBox(void* shared, const TensorMap& map, int row, int col, Mbarrier* b) {
-  requireShared(shared, static_cast<size_t>(map.boxRows) * kLine, "a tensor copy goes outside the block's shared memory");
-  if (sharedOffset(shared) % kRepeat) fail("a tensor copy goes to an address that is no multiple of 1024, where its swizzle would begin elsewhere");
-  const uint16_t phase = wordOf(b).phase;
+namespace {
+void begin(BoxCopy c) {
+  requireShared(c.to, static_cast<size_t>(c.bytes), "a tensor copy goes outside the block's shared memory");
+  c.phase = wordOf(c.barrier).phase;
   for (const auto& [thread, barrier] : block().unfenced)
-    if (barrier == b) fail("a tensor copy counts on a mbarrier whose initialisation was not fenced");
-  memset(shared, 0xff, static_cast<size_t>(map.boxRows) * kLine);
-  block().copies.push_back({static_cast<unsigned char*>(shared), map, row, col, b, phase});
+    if (barrier == c.barrier) fail("a tensor copy counts on a mbarrier whose initialisation was not fenced");
+  memset(c.to, 0xff, static_cast<size_t>(c.bytes));
+  block().copies.push_back(c);
+}
+}  // namespace
+
+void copyBox(void* shared, const TensorMap& map, int row, int col, Mbarrier* b) {
+  if (sharedOffset(shared) % kRepeat) fail("a tensor copy goes to an address that is no multiple of 1024, where its swizzle would begin elsewhere");
+  begin({static_cast<unsigned char*>(shared), map.boxRows * kLine, nullptr, map, row, col, b, 0});
+}
+
+void copyBytes(void* shared, const void* global, int bytes, Mbarrier* b) {
+  if (bytes % 16 || reinterpret_cast<uintptr_t>(global) % 16) fail("a copy of bytes begins or ends at an address that is no multiple of 16");
+  begin({static_cast<unsigned char*>(shared), bytes, global, {}, 0, 0, b, 0});
 }
 
 uint64_t descriptorFirst(const void* p, int next) {

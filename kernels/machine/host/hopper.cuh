@@ -56,6 +56,9 @@ void waitBarrier(Mbarrier* b, uint32_t parity);
 /// Starts copying the box at (row, col) of the map to `shared`, a multiple of 1024; its bytes count towards b.
 void copyBox(void* shared, const TensorMap& map, int row, int col, Mbarrier* b);
 
+/// Starts copying bytes as they lie; addresses and count are multiples of 16. They count towards b.
+void copyBytes(void* shared, const void* global, int bytes, Mbarrier* b);
+
 /// Where a tile begins in shared memory, with the fields of the hardware's descriptor: rows along k, or (First) lines that are k,
 /// the next 64 of m or n `next` bytes further.
 uint64_t descriptor(const void* p);
@@ -69,6 +72,9 @@ template <int groups, int n> void wgmmaLanded(float (&d)[n]) {
   machine::landProducts(groups);
   machine::requireLanded(d);
 }
+
+/// What the accumulators hold is of no use, and is lost.
+template <int n> void wgmmaForget(float (&d)[n]) { memset(d, 0xff, sizeof d); }
 
 /// d = [d +] a b^T: [64 x 16] times [n x 16] in bf16 by the 128 threads of a warpgroup; n = 64, 128, 192 or 256.
 /// fragment::accumulator says who holds what. aFirst, bFirst: that operand's lines are k (descriptorFirst).
