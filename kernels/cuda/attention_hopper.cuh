@@ -9,8 +9,10 @@
 
 namespace moe::cuda::attention {
 
-inline constexpr int kGroup = 128;   ///< threads of a warpgroup
+inline constexpr int kGroup = 128;     ///< threads of a warpgroup
 inline constexpr int kGroupRows = 64;  ///< of a warpgroup's products
+/// A block has one warpgroup that produces and two that consume; these own 64 rows each.
+inline constexpr int kConsumers = 2, kThreads = kGroup * (1 + kConsumers), kConsumerWarps = kConsumers * kGroup / kLanes, kOwn = kConsumers * kGroupRows;
 inline constexpr int kPanel = 64, kStep = 16;
 inline constexpr int kPanelLine = kPanel * static_cast<int>(sizeof(bf16)), kStepLines = kStep * kPanelLine;  // bytes
 

@@ -129,13 +129,14 @@ template <class P, class M> __device__ __forceinline__ void consumeRows(const M&
       m.ring.awaitFull(step + 1);
       ptx::wgmmaLanded<0>(dv);
       packFragments(ds, dp);
-      ptx::wgmmaFence();
       if (!m.of(step + 1).more) break;
+      ptx::wgmmaFence();
       products.scores(s, step + 1);
       products.addA(dk, ds, step);
       ptx::wgmmaLanded<kUnder<P>>(s);
       step++;
     }
+    ptx::wgmmaFence();
     products.addA(dk, ds, step);
     ptx::wgmmaLanded<0>(dk);
   }
