@@ -28,7 +28,7 @@ struct Layout {
   __host__ __device__ int pSize() const { return heads * kKeyTile; }
   __host__ __device__ size_t bytes() const {
     const size_t halves = qSize() + stages * stageSize() + pSize();
-    return halves * sizeof(bf16) + static_cast<size_t>(heads) * ((kDepthParts * kScoreRow + 3) * sizeof(float) + 2 * sizeof(int));
+    return halves * sizeof(bf16) + static_cast<size_t>(heads) * ((kDepthParts * kScoreRow + 3) * sizeof(float) + 3 * sizeof(int));
   }
 };
 
@@ -46,7 +46,7 @@ struct Arena {
   bf16* ring;
   float* scores;        ///< [depth part][head][kScoreRow]
   float *fade, *top, *sum;  ///< of each head: what earlier results count for, and the softmax at a span's end
-  int *rowOf, *endOf;   ///< of each place: its row in the bundle, and where its keys end
+  int *rowOf, *headOf, *endOf;  ///< of each place: its row in the bundle, its head, and where its keys end
 
   __device__ explicit Arena(const Layout& l)
       : q{sharedMemory<bf16>(), l.depth / kChunk}, p{q.data + l.qSize() + l.stages * l.stageSize(), kKeyTile / kChunk}, ring(q.data + l.qSize()) {
@@ -55,7 +55,8 @@ struct Arena {
     top = fade + l.heads;
     sum = top + l.heads;
     rowOf = reinterpret_cast<int*>(sum + l.heads);
-    endOf = rowOf + l.heads;
+    headOf = rowOf + l.heads;
+    endOf = headOf + l.heads;
   }
   __device__ WideTile keys(const Layout& l, int stage) const { return {ring + stage * l.stageSize(), l.depth / kChunk}; }
   __device__ WideTile values(const Layout& l, int stage) const {
@@ -124,7 +125,7 @@ __device__ __forceinline__ void fillStage(const Decode<bf16>& d, const Layout& l
 /// Starts copying the queries; surplus places and channels become 0.
 __device__ inline void fillQueries(const Decode<bf16>& d, const Arena& s, const Job& job, int heads) {
   for (int h = threadIdx.x / kChunkLanes; h < heads; h += kThreads / kChunkLanes) {
-    const bf16* from = d.q + (job.bundle + s.rowOf[h]) * d.qRow + (job.head + h % job.perRow) * d.qHead;
+    const bf16* from = d.q + (job.bundle + s.rowOf[h]) * d.qRow + s.headOf[h] * d.qHead;
     for (int chunk = threadIdx.x % kChunkLanes; chunk < s.q.chunks; chunk += kChunkLanes) {
       const bool valid = h < job.count && chunk * kChunk < d.depth;
       ptx::copyAsync(s.q.chunk(h, chunk), valid ? from + chunk * kChunk : d.q, valid ? 16 : 0);
@@ -230,42 +231,54 @@ template <int fragments> struct Results {
   }
 };
 
-/// Ends a span: joins its results with those of this block's spans to the left, and keeps them at the place of the span, or writes
-/// the row's when they are all.
-template <int tiles, int fragments> __device__ __forceinline__ void finishSpan(const Decode<bf16>& d, const Arena& s, const Job& job, float (&o)[tiles][fragments][4], int span) {
-  const int lane = threadIdx.x % kLanes;
+/// finishSpan for `count` of this thread's places, from the first on: what it reads back is on the way at once.
+template <int tiles, int fragments, int count> __device__ __forceinline__ void finishPlaces(const Decode<bf16>& d, const Arena& s, const Job& job, float (&o)[tiles][fragments][4], int span, int first) {
+  const int lane = threadIdx.x % kLanes, next = (span + 1) * kSpan;
+  const auto partOf = [&](int place, int node) { return d.partAt(job.bundle + s.rowOf[place], s.headOf[place], node); };
+  Softmax own[count];
 #pragma unroll
-  for (int i = 0; i < 2 * tiles; i++) {
-    const int place = 8 * i + lane / 4, head = job.head + place % job.perRow;
-    if (place >= job.count) continue;
-    const int64_t row = job.bundle + s.rowOf[place];
-    const bool last = d.lengths[row] <= (span + 1) * kSpan;  // no span of the row to the right
-    const Results<fragments> mine{o[i / 2], i % 2, d.values};
-    Softmax own{s.top[place], s.sum[place]};
-    int node = span;
-    for (int size = 1; size < d.each && (node & size || last); size *= 2) {
-      if (!(node & size)) continue;
-      const int64_t part = d.partAt(row, head, node - 1);
-      node -= size;
+  for (int i = 0; i < count; i++) own[i] = {s.top[8 * (first + i) + lane / 4], s.sum[8 * (first + i) + lane / 4]};
+  int node = span;
+  const bool last = d.lengths[job.bundle + s.rowOf[0]] <= next;  // no span of the row to the right
+  for (int size = 1; size < d.each && (node & size || last); size *= 2) {
+    if (!(node & size)) continue;
+#pragma unroll
+    for (int i = 0; i < count; i++) {
+      const int64_t part = partOf(least(8 * (first + i) + lane / 4, job.count - 1), node - 1);  // surplus places read what is there: no branch
       const Floats<2> stat = load<2>(d.stats + 2 * part);
       Softmax both{stat.at[0], stat.at[1]};
-      const Weights w = join(both, own);
-      own = both;
-      mine.each([&](int col, float& a, float& b) {
+      const Weights w = join(both, own[i]);
+      own[i] = both;
+      Results<fragments>{o[(first + i) / 2], (first + i) % 2, d.values}.each([&](int col, float& a, float& b) {
         const Floats<2> left = load<2>(d.parts + part * d.values + col);
         a = join(left.at[0], a, w);
         b = join(left.at[1], b, w);
       });
     }
-    if (node == 0 && last) {
-      bf16* to = d.o + row * d.oRow + head * d.oHead;
-      mine.each([&](int col, float& a, float& b) { store<2>(to + col, Floats<2>{{a / own.sum, b / own.sum}}); });
+    node -= size;
+  }
+#pragma unroll
+  for (int i = 0; i < count; i++) {
+    const int place = 8 * (first + i) + lane / 4;
+    if (place >= job.count) continue;
+    const Results<fragments> mine{o[(first + i) / 2], (first + i) % 2, d.values};
+    const int64_t row = job.bundle + s.rowOf[place];
+    if (node == 0 && d.lengths[row] <= next) {
+      bf16* to = d.o + row * d.oRow + s.headOf[place] * d.oHead;
+      mine.each([&](int col, float& a, float& b) { store<2>(to + col, Floats<2>{{a / own[i].sum, b / own[i].sum}}); });
     } else {
-      const int64_t part = d.partAt(row, head, span);
+      const int64_t part = partOf(place, span);
       mine.each([&](int col, float& a, float& b) { store<2>(d.parts + part * d.values + col, Floats<2>{{a, b}}); });
-      if (threadIdx.x < kLanes && lane % 4 == 0) store<2>(d.stats + 2 * part, Floats<2>{{own.top, own.sum}});
+      if (threadIdx.x < kLanes && lane % 4 == 0) store<2>(d.stats + 2 * part, Floats<2>{{own[i].top, own[i].sum}});
     }
   }
+}
+
+/// Ends a span: joins its results with those of this block's spans to the left, and keeps them at the place of the span, or writes
+/// the row's when they are all.
+template <int tiles, int fragments> __device__ __forceinline__ void finishSpan(const Decode<bf16>& d, const Arena& s, const Job& job, float (&o)[tiles][fragments][4], int span) {
+#pragma unroll
+  for (int first = 0; first < 2 * tiles; first += most(2, tiles)) finishPlaces<tiles, fragments, most(2, tiles)>(d, s, job, o, span, first);
 }
 
 /// Waits until at most `stages - 1` copies of a stage are in flight.
@@ -301,6 +314,7 @@ template <int tiles, int fragments> __global__ void __launch_bounds__(kThreads, 
   const int limit = job.begin + d.each * kSpan;
   if (const int h = threadIdx.x; h < kHeads) {
     s.rowOf[h] = bitOf(job.members, h < job.count ? h / job.perRow : 0);
+    s.headOf[h] = job.head + h % job.perRow;
     s.endOf[h] = least(d.lengths[job.bundle + s.rowOf[h]], limit);
   }
   __syncthreads();

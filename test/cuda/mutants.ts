@@ -133,8 +133,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'a block joins its last span with the one before the left ones',
     file: 'decode_tensor.cuh',
-    find: 'd.partAt(row, head, node - 1);',
-    replace: 'd.partAt(row, head, node - size);',
+    find: 'job.count - 1), node - 1);',
+    replace: 'job.count - 1), node - size);',
     calls: ['mla_decode: 12'],
   },
   {
@@ -564,8 +564,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'the work of a block is kept for its own row',
     file: 'decode_tensor.cuh',
-    find: 'const int64_t row = job.bundle + s.rowOf[place];',
-    replace: 'const int64_t row = job.bundle + s.rowOf[0];',
+    find: 'd.partAt(job.bundle + s.rowOf[place], s.headOf[place], node)',
+    replace: 'd.partAt(job.bundle + s.rowOf[0], s.headOf[place], node)',
     calls: ['shared pages'],
   },
   {
