@@ -6,132 +6,9 @@
 // Values: the warps share the channels. A span's results begin at nothing; then they are joined with those of the spans to the
 // left, of which this block has done `each` at most: those wait in `parts`, each thread reading back what it wrote itself.
 #pragma once
-#include "decode.cuh"
-#include "tile.cuh"
+#include "decode_block.cuh"
 
 namespace moe::cuda::decoding {
-
-constexpr int kHeadTile = 16, kKeyTile = 32, kWarps = 8, kThreads = kWarps * kLanes;
-constexpr int kKeyParts = kKeyTile / 16, kDepthParts = kWarps / kKeyParts;
-constexpr int kScoreRow = kKeyTile + 8;  ///< floats; so that a fragment is written without bank conflicts
-constexpr int kChunkLanes = 8;           ///< threads that copy one key
-static_assert(kThreads / kChunkLanes == kKeyTile);
-static_assert(kSpan % kKeyTile == 0);
-
-/// Shared memory. Channels are rounded up to whole 64s, so that rows are whole swizzles.
-struct Layout {
-  int heads, depth, values;  ///< values: 0 when they are the first channels of the keys
-  int stages;
-
-  __host__ __device__ int qSize() const { return heads * depth; }  // in bf16
-  __host__ __device__ int stageSize() const { return kKeyTile * (depth + values); }
-  __host__ __device__ int pSize() const { return heads * kKeyTile; }
-  __host__ __device__ size_t bytes() const {
-    const size_t halves = qSize() + stages * stageSize() + pSize();
-    return halves * sizeof(bf16) + static_cast<size_t>(heads) * ((kDepthParts * kScoreRow + 3) * sizeof(float) + 3 * sizeof(int));
-  }
-};
-
-/// A Tile whose rows are whole swizzles: without the other case, which costs a branch and a division at every access.
-struct WideTile {
-  bf16* data;
-  int chunks;  ///< per row: a multiple of 8
-  __device__ __forceinline__ bf16* chunk(int row, int chunk) const { return data + (row * chunks + (chunk ^ (row & 7))) * kChunk; }
-};
-
-/// The same as pointers.
-struct Arena {
-  WideTile q;
-  Tile p;
-  bf16* ring;
-  float* scores;        ///< [depth part][head][kScoreRow]
-  float *fade, *top, *sum;  ///< of each head: what earlier results count for, and the softmax at a span's end
-  int *rowOf, *headOf, *endOf;  ///< of each place: its row in the bundle, its head, and where its keys end
-
-  __device__ explicit Arena(const Layout& l)
-      : q{sharedMemory<bf16>(), l.depth / kChunk}, p{q.data + l.qSize() + l.stages * l.stageSize(), kKeyTile / kChunk}, ring(q.data + l.qSize()) {
-    scores = reinterpret_cast<float*>(p.data + l.pSize());
-    fade = scores + kDepthParts * l.heads * kScoreRow;
-    top = fade + l.heads;
-    sum = top + l.heads;
-    rowOf = reinterpret_cast<int*>(sum + l.heads);
-    headOf = rowOf + l.heads;
-    endOf = headOf + l.heads;
-  }
-  __device__ WideTile keys(const Layout& l, int stage) const { return {ring + stage * l.stageSize(), l.depth / kChunk}; }
-  __device__ WideTile values(const Layout& l, int stage) const {
-    return l.values ? WideTile{ring + stage * l.stageSize() + kKeyTile * l.depth, l.values / kChunk} : keys(l, stage);
-  }
-};
-
-/// What a block works on. Place h holds head h % perRow of its member h / perRow; surplus places compute what nobody reads.
-struct Job {
-  int64_t bundle;           ///< the first row that may be a member
-  unsigned members;         ///< rows of the bundle, as bits
-  int group, head, perRow, count;  ///< key head, first head of each member, heads of each, places taken
-  int span, begin, end;     ///< first span, its first key, and where the last member's keys end
-};
-
-/// Of the rows [first, first + together), those that meet this span's keys as `row` does, as bits; 0 when row sees none of them.
-/// They see all of the span and their tables name the same pages, or they see a part and are rows of one sequence. Whole warps.
-/// Rows that may be together have blocks of one span.
-__device__ inline unsigned companions(const Decode<bf16>& d, int64_t row, int64_t first, int begin) {
-  const int64_t other = first + threadIdx.x % kLanes;
-  const int end = begin + kSpan, length = d.lengths[row];
-  bool same = length > begin && other < d.rows && other < first + d.together;
-  if (same) {
-    const int theirs = d.lengths[other];
-    const int32_t mine = d.sequence[row], its = d.sequence[other];
-    same = theirs > begin && (theirs >= end) == (length >= end);
-    if (same && mine != its) {
-      same = length >= end;
-      const int32_t *a = d.tableOf(row), *b = d.tableOf(other);
-#pragma unroll 4
-      for (int p = begin / d.pageKeys; p * d.pageKeys < end; p++) same &= a[p] == b[p];
-    }
-  }
-  return __ballot_sync(kAll, same);
-}
-
-/// The n-th set bit.
-__device__ __forceinline__ int bitOf(unsigned bits, int n) {
-  for (; n > 0; n--) bits &= bits - 1;
-  return __ffs(bits) - 1;
-}
-
-/// Starts filling the stage with 32 keys from `first` on, whose page this thread has looked up. Eight threads a key, a line of 128
-/// bytes at a time.
-__device__ __forceinline__ void fillStage(const Decode<bf16>& d, const Layout& l, const WideTile& k, const WideTile& v, const Job& job, int first, int32_t page) {
-  const int r = threadIdx.x / kChunkLanes, sub = threadIdx.x % kChunkLanes, key = first + r;
-  const bool seen = key < job.end;
-  const int64_t at = key % d.pageKeys, in = seen ? page : 0;
-  const bf16* own = d.k + in * d.kPage + at * d.kKey + job.group * d.kGroup;
-  const bf16* rest = d.own < d.depth ? d.shared + in * d.sharedPage + at * d.sharedKey - d.own : own;
-#pragma unroll 3
-  for (int chunk = sub; chunk < k.chunks; chunk += kChunkLanes) {
-    const int col = chunk * kChunk;
-    const bool valid = seen && col < d.depth;
-    ptx::copyAsync(k.chunk(r, chunk), valid ? (col < d.own ? own : rest) + col : d.k, valid ? 16 : 0);
-  }
-  if (!l.values) return;
-  const bf16* value = d.v + in * d.vPage + at * d.vKey + job.group * d.vGroup;
-#pragma unroll 2
-  for (int chunk = sub; chunk < v.chunks; chunk += kChunkLanes) {
-    const bool valid = seen && chunk * kChunk < d.values;
-    ptx::copyAsync(v.chunk(r, chunk), valid ? value + chunk * kChunk : d.k, valid ? 16 : 0);
-  }
-}
-
-/// Starts copying the queries; surplus places and channels become 0.
-__device__ inline void fillQueries(const Decode<bf16>& d, const Arena& s, const Job& job, int heads) {
-  for (int h = threadIdx.x / kChunkLanes; h < heads; h += kThreads / kChunkLanes) {
-    const bf16* from = d.q + (job.bundle + s.rowOf[h]) * d.qRow + s.headOf[h] * d.qHead;
-    for (int chunk = threadIdx.x % kChunkLanes; chunk < s.q.chunks; chunk += kChunkLanes) {
-      const bool valid = h < job.count && chunk * kChunk < d.depth;
-      ptx::copyAsync(s.q.chunk(h, chunk), valid ? from + chunk * kChunk : d.q, valid ? 16 : 0);
-    }
-  }
-}
 
 /// Scores of all heads and this warp's 16 keys over its quarter of the channels.
 template <int tiles> __device__ __forceinline__ void multiplyKeys(const Arena& s, const WideTile& k, int steps) {
@@ -288,82 +165,48 @@ __device__ __forceinline__ void waitStage(int stages) {
   else if (stages == 3) ptx::waitGroups<2>();
   else ptx::waitGroups<3>();
 }
-constexpr int kMostStages = 4;
+
+/// Earlier results count for less when the maximum rises.
+template <int tiles, int fragments> __device__ __forceinline__ void fadeResults(float (&o)[tiles][fragments][4], const float* fade) {
+#pragma unroll
+  for (int i = 0; i < 2 * tiles; i++) {
+    const float by = fade[8 * i + threadIdx.x % kLanes / 4];
+#pragma unroll
+    for (int j = 0; j < fragments; j++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) o[i / 2][j][i % 2 * 2 + e] *= by;
+  }
+}
 
 /// tiles: 16 heads each; fragments: 8-channel columns of the result that a warp owns.
 template <int tiles, int fragments> __global__ void __launch_bounds__(kThreads, tiles == 1 ? 2 : 1) tensorKernel(Decode<bf16> d, Layout layout) {
-  constexpr int kHeads = tiles * kHeadTile;
-  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
-  const int each = d.heads / d.groups, perGroup = divideUp(each, kHeads), perRow = d.groups * perGroup;
-  const int64_t row = blockIdx.x / perRow;
-  const int turn = blockIdx.x % perRow;
-  Job job;
-  job.span = blockIdx.z * d.each;
-  job.begin = job.span * kSpan;
-  job.bundle = row / d.together * d.together;
-  job.group = turn / perGroup;
-  job.head = job.group * each + turn % perGroup * kHeads;
-  job.perRow = least(kHeads, each - turn % perGroup * kHeads);
-  if (job.span == 0 && d.lengths[row] <= 0)
-    for (int i = threadIdx.x; i < job.perRow * d.values; i += kThreads) d.o[row * d.oRow + (job.head + i / d.values) * d.oHead + i % d.values] = bf16{0};
-  job.members = companions(d, row, job.bundle, job.begin);
-  if (job.members == 0 || job.bundle + __ffs(job.members) - 1 != row) return;  // the first of them works for all
-  job.count = __popc(job.members) * job.perRow;
-
+  Job job = jobOf(d, tiles * kHeadTile);
+  if (job.members == 0) return;
   const Arena s(layout);
-  const int limit = job.begin + d.each * kSpan;
-  if (const int h = threadIdx.x; h < kHeads) {
-    s.rowOf[h] = bitOf(job.members, h < job.count ? h / job.perRow : 0);
-    s.headOf[h] = job.head + h % job.perRow;
-    s.endOf[h] = least(d.lengths[job.bundle + s.rowOf[h]], limit);
-  }
-  __syncthreads();
-  job.end = 0;
-  for (int h = 0; h < job.count; h += job.perRow) job.end = most(job.end, s.endOf[h]);
-
-  // A page is looked up one stage ahead of its copies.
-  const int32_t* table = d.tableOf(row);
-  const int tilesOfKeys = divideUp(job.end - job.begin, kKeyTile);
-  const auto pageOf = [&](int tile) { return table[least(job.begin + tile * kKeyTile + static_cast<int>(threadIdx.x) / kChunkLanes, job.end - 1) / d.pageKeys]; };
-  int32_t page = pageOf(0);
-  const auto fill = [&](int tile, int stage) {
-    if (tile < tilesOfKeys) {
-      fillStage(d, layout, s.keys(layout, stage), s.values(layout, stage), job, job.begin + tile * kKeyTile, page);
-      page = pageOf(tile + 1);
-    }
-    ptx::commit();
-  };
-  fillQueries(d, s, job, kHeads);
-  for (int stage = 0; stage < layout.stages; stage++) fill(stage, stage);
+  takePlaces(d, s, job, tiles * kHeadTile);
+  Filler filler(d, s, job);
+  fillQueries(d, s, job, tiles * kHeadTile);
+  for (int stage = 0; stage < layout.stages; stage++) filler.fill(d, layout, s, job, stage, stage);
 
   const float log2 = d.scale * kLog2e;
-  const int steps = divideUp(d.depth, 16), firstCol = warp * fragments * 8;
+  const int steps = divideUp(d.depth, 16), firstCol = threadIdx.x / kLanes * fragments * 8;
   float o[tiles][fragments][4] = {};
   Softmax own[tiles];
   for (Softmax& one : own) one = {-INFINITY, 0};
   int stage = 0;
-  for (int tile = 0; tile < tilesOfKeys; tile++) {
+  for (int tile = 0; tile < filler.tiles; tile++) {
     const int first = job.begin + tile * kKeyTile;
-    const bool last = tile + 1 == tilesOfKeys || (first + kKeyTile) % kSpan == 0;
+    const bool last = tile + 1 == filler.tiles || (first + kKeyTile) % kSpan == 0;
     waitStage(layout.stages);
     __syncthreads();
     multiplyKeys<tiles>(s, s.keys(layout, stage), steps);
     __syncthreads();
     softmax<tiles>(s, own, first, log2, last);
     __syncthreads();
-#pragma unroll
-    for (int i = 0; i < tiles; i++)
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const float fade = s.fade[i * kHeadTile + lane / 4 + 8 * half];
-#pragma unroll
-        for (int j = 0; j < fragments; j++)
-#pragma unroll
-          for (int e = 2 * half; e < 2 * half + 2; e++) o[i][j][e] *= fade;
-      }
+    fadeResults(o, s.fade);
     if (firstCol < d.values) multiplyValues(o, s.p, s.values(layout, stage), firstCol);
     __syncthreads();
-    fill(tile + layout.stages, stage);
+    filler.fill(d, layout, s, job, tile + layout.stages, stage);
     stage = stage + 1 < layout.stages ? stage + 1 : 0;
     if (last) finishSpan(d, s, job, o, first / kSpan);  // the next span's first fade is 0
   }

@@ -29,6 +29,7 @@ const users: Readonly<Record<string, readonly string[]>> = {
   'adam.cuh': ['optimizer.cu', 'optimizer_8bit.cu'],
   'norm.cuh': ['norm.cu'],
   'decode.cuh': ['decode.cu'],
+  'decode_block.cuh': ['decode.cu'],
   'decode_tensor.cuh': ['decode.cu'],
   'segments.cuh': ['optimizer.cu', 'router_bias.cu'],
 };

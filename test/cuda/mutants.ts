@@ -549,7 +549,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     what: 'rows that see other keys share a block',
-    file: 'decode_tensor.cuh',
+    file: 'decode_block.cuh',
     find: 'same &= a[p] == b[p];',
     replace: 'same &= a == a && b == b;',
     calls: ['shared pages'],
