@@ -1,7 +1,7 @@
 // forward   y[r] = scale * table[ids[r]]          backward   dtable[v] += scale * sum over r with ids[r] = v of dy[r]
 //
 // How it runs and what bounds it: memory. Backward sorts the ids (two stable counting sorts, by low and high digit); then one
-// block to each run of equal ids adds its rows in the order of r, eight on the way at once, so there are no atomics and one order
+// block to each run of equal ids adds its rows in the order of r, six on the way at once, so there are no atomics and one order
 // of sums.
 #include "sort.cuh"
 
@@ -9,7 +9,7 @@ namespace moe::cuda {
 
 namespace {
 
-constexpr int kThreads = 256, kAhead = 8;  // rows of a run that are loaded together
+constexpr int kThreads = 256, kAhead = 6;  // rows of a run that are loaded together
 
 template <class A, class B> struct Gather {
   A* y;
@@ -46,31 +46,37 @@ __global__ void __launch_bounds__(kThreads) permute(int32_t* to, const int32_t* 
   if (j < count && position[j] >= 0) to[position[j]] = from ? from[j] : static_cast<int32_t>(j);
 }
 
-template <int n, class T> __global__ void __launch_bounds__(kThreads) addRuns(float* table, const T* dy, const int32_t* ids, const int32_t* order, int64_t count, int64_t width, float scale) {
+/// Rows order[j], .. that have this id; -1 from the first other one on, and for what there is not.
+__device__ __forceinline__ void rowsOfRun(int32_t (&rows)[kAhead], const int32_t* ids, const int32_t* order, int64_t j, int64_t count, int32_t id) {
+#pragma unroll
+  for (int a = 0; a < kAhead; a++) rows[a] = j + a < count ? order[j + a] : -1;
+#pragma unroll
+  for (int a = 0; a < kAhead; a++) rows[a] = rows[a] >= 0 && ids[rows[a]] == id ? rows[a] : -1;
+}
+
+template <int n, class T> __global__ void __launch_bounds__(kThreads, 8 / sizeof(T)) addRuns(float* table, const T* dy, const int32_t* ids, const int32_t* order, int64_t count, int64_t width, float scale) {
   const int64_t first = blockIdx.x;
-  const int32_t row = order[first];
+  const int32_t row = order[first], before = first > 0 ? order[first - 1] : -1;
   if (row < 0) return;
   const int32_t id = ids[row];
-  if (first > 0 && ids[order[first - 1]] == id) return;  // not the begin of a run
+  int32_t rows[kAhead];
+  rowsOfRun(rows, ids, order, first, count, id);
+  if (before >= 0 && ids[before] == id) return;  // not the begin of a run
   for (int64_t col = int64_t{threadIdx.x} * n; col < width; col += int64_t{kThreads} * n) {
     Floats<n> sum = load<n>(table + id * width + col);
-    bool more = true;
-    for (int64_t j = first; more; j += kAhead) {
-      int32_t at[kAhead];
+    if (col >= int64_t{kThreads} * n) rowsOfRun(rows, ids, order, first, count, id);
+    for (int64_t j = first + kAhead; rows[0] >= 0; j += kAhead) {
       Pack<T, n> v[kAhead];
 #pragma unroll
-      for (int a = 0; a < kAhead; a++) at[a] = j + a < count ? order[j + a] : -1;
-#pragma unroll
-      for (int a = 0; a < kAhead; a++) at[a] = at[a] >= 0 && ids[at[a]] == id ? at[a] : -1;
+      for (int a = 0; a < kAhead; a++)
+        if (rows[a] >= 0) v[a] = *reinterpret_cast<const Pack<T, n>*>(dy + rows[a] * width + col);
 #pragma unroll
       for (int a = 0; a < kAhead; a++)
-        if (at[a] >= 0) v[a] = *reinterpret_cast<const Pack<T, n>*>(dy + at[a] * width + col);
-#pragma unroll
-      for (int a = 0; a < kAhead; a++)
-        if (at[a] >= 0)
+        if (rows[a] >= 0)
 #pragma unroll
           for (int i = 0; i < n; i++) sum.at[i] += scale * widen(v[a].at[i]);
-      more = at[kAhead - 1] >= 0;
+      if (rows[kAhead - 1] < 0) break;
+      rowsOfRun(rows, ids, order, j, count, id);
     }
     store<n>(table + id * width + col, sum);
   }

@@ -712,8 +712,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'a run of one id ends with what is loaded at once',
     file: 'embedding.cu',
-    find: 'more = at[kAhead - 1] >= 0;',
-    replace: 'more = false;',
+    find: 'if (rows[kAhead - 1] < 0) break;',
+    replace: 'break;',
     calls: ['moe_plan'],
   },
   {
