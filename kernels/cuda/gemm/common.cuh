@@ -12,8 +12,47 @@ struct Part {
   bool empty;
 };
 
-/// The group that holds row tile `index`: whole warps count the tiles of 32 groups at a time. Tiles beyond all groups cover the
-/// rows that belong to nobody (depth 0); then come surplus tiles, which are empty.
+/// How many row tiles of `size` lie before each group of rows, by one warp: groups 0 .. E-1, then (E) the rows that belong to nobody
+/// and (E + 1) what comes after all. A block that takes many tiles keeps it in shared memory.
+__device__ inline void countTiles(int* before, const Product& p, int size) {
+  const int lane = threadIdx.x % kLanes, groups = static_cast<int>(p.batches) + 1;
+  int sum = 0;
+  for (int base = 0; base < groups; base += kLanes) {
+    const int g = base + lane;
+    const int64_t begin = g < groups ? p.offsets[g] : 0, end = g + 1 < groups ? p.offsets[g + 1] : g < groups ? p.m : 0;
+    const int mine = static_cast<int>(tilesOf(end - begin, size));
+    int upTo = mine;
+#pragma unroll
+    for (int by = 1; by < kLanes; by *= 2) {
+      const int other = __shfl_up_sync(kAll, upTo, by);
+      if (lane >= by) upTo += other;
+    }
+    if (g < groups) before[g] = sum + upTo - mine;
+    sum += __shfl_sync(kAll, upTo, kLanes - 1);
+  }
+  if (lane == 0) before[groups] = sum;
+}
+
+/// Row tile `index` of the group `owner`, before which `before` tiles lie.
+__device__ __forceinline__ Part partOfGroup(const Product& p, int owner, int64_t index, int64_t before, int size) {
+  const bool nobody = owner == p.batches;
+  const int64_t first = p.offsets[owner], last = nobody ? p.m : p.offsets[owner + 1];
+  return {first + (index - before) * size, last, 0, nobody ? 0 : p.k, nobody ? 0 : owner, false};
+}
+
+/// The group that holds row tile `index`, by countTiles(): whole warps look at 32 groups at a time. Tiles beyond all groups are empty.
+__device__ __forceinline__ Part findGroup(const Product& p, const int* before, int index, int size) {
+  const int groups = static_cast<int>(p.batches) + 1;
+  if (index >= before[groups]) return {0, 0, 0, 0, 0, true};
+  int owner = -1;  // the last one that begins at or before the tile; empty groups begin where the next one does
+  for (int base = 0; base < groups; base += kLanes) {
+    const int g = base + threadIdx.x % kLanes;
+    owner += __popc(__ballot_sync(kAll, g < groups && before[g] <= index));
+  }
+  return partOfGroup(p, owner, index, before[owner], size);
+}
+
+/// The same without a table, for blocks that take one tile.
 __device__ inline Part groupOfTile(const Product& p, int64_t index, int size) {
   const int lane = threadIdx.x % kLanes;
   const int groups = static_cast<int>(p.batches) + 1;  // the last one: rows that belong to nobody
@@ -32,10 +71,7 @@ __device__ inline Part groupOfTile(const Product& p, int64_t index, int size) {
     const unsigned past = __ballot_sync(kAll, before + upTo > index);
     if (past) {
       const int owner = __ffs(past) - 1;
-      const int64_t first = __shfl_sync(kAll, begin, owner), last = __shfl_sync(kAll, end, owner);
-      const int64_t tile = index - before - __shfl_sync(kAll, upTo - mine, owner);
-      const bool nobody = base + owner == groups - 1;
-      return {first + tile * size, last, 0, nobody ? 0 : p.k, nobody ? 0 : base + owner, false};
+      return partOfGroup(p, base + owner, index, before + __shfl_sync(kAll, upTo - mine, owner), size);
     }
     before += __shfl_sync(kAll, upTo, kLanes - 1);
   }

@@ -13,7 +13,7 @@
 #include <hopper.cuh>
 
 #include <cstdlib>
-#include <cstring>
+#include <type_traits>
 
 #include "../tile.cuh"
 #include "common.cuh"
@@ -49,7 +49,7 @@ template <class W, class Shape> struct Sizes : Shape {
   static constexpr int kThreads = kConsumerThreads + (W::fills ? kFillers : kLanes), kArrivals = W::fills ? 1 + kFillers / kLanes : 1;
   static constexpr int kStage = kTileA + Shape::kCols * kDepth;
   static constexpr int kBytesA = kTileA * static_cast<int>(sizeof(bf16)), kBytesB = Shape::kCols * kDepth * static_cast<int>(sizeof(bf16));
-  static constexpr size_t kShared = (size_t{Shape::kStages} * kStage + kConsumerWarps * kStaged) * sizeof(bf16) + 2 * Shape::kStages * sizeof(ptx::Mbarrier);
+  static constexpr size_t kShared = (size_t{Shape::kStages} * kStage + kConsumerWarps * kStaged) * sizeof(bf16) + 2 * Shape::kStages * sizeof(ptx::Mbarrier);  // then a table of groups
 };
 
 /// Stages of a ring: step s of all tiles uses stage s % kStages in round s / kStages.
@@ -121,28 +121,34 @@ template <int left, class S> __device__ __forceinline__ void report(const Ring<S
     if (threadIdx.x % kLanes == 0) ptx::arrive(ring.full + (pending.next - pending.count) % S::kStages);
 }
 
-/// As produce(), by several warps, where rows are looked up or k is cut.
-template <class W, class S>
-__device__ __forceinline__ void produceFilling(const Ring<S>& ring, int& slot, Pending& pending, const Product& p, const Part& part, const TensorMap& a, const TensorMap& b, const Place& at, int steps) {
-  constexpr int kAtOnce = S::kFillers / 8, kRowsA = W::gatherA ? kRows / kAtOnce : 1, kRowsB = W::gatherB ? kDepth / kAtOnce : 1;
-  const int thread = threadIdx.x - kConsumerThreads;
-  const Source sourceA{static_cast<const bf16*>(p.a.data), p.a.stride, true}, sourceB{static_cast<const bf16*>(p.b.data), p.b.stride, true};
-  int rowsA[kRowsA], rowsB[kRowsB];  // of this thread's lines; b's are looked up a step ahead
-  const auto lookUp = [&](int64_t k) {
+/// Where a filler's lines come from: memory rows of a tile of a, or of a step of b.
+template <class S, int lines> struct Lookup {
+  static constexpr int kAtOnce = S::kFillers / 8, kEach = lines / kAtOnce;
+  int rows[kEach];
+  __device__ __forceinline__ void find(const int32_t* gather, int64_t first, int64_t end) {
 #pragma unroll
-    for (int j = 0; j < kRowsB; j++) {
-      const int64_t row = k + thread / 8 + j * kAtOnce;
-      rowsB[j] = row < part.kEnd ? p.b.gather[row] : -1;
-    }
-  };
-  if constexpr (W::gatherA) {
-#pragma unroll
-    for (int j = 0; j < kRowsA; j++) {
-      const int64_t row = part.row + thread / 8 + j * kAtOnce;
-      rowsA[j] = row < part.rowEnd ? p.a.gather[row] : -1;
+    for (int j = 0; j < kEach; j++) {
+      const int64_t row = first + (threadIdx.x - kConsumerThreads) / 8 + j * kAtOnce;
+      rows[j] = row < end ? gather[row] : -1;
     }
   }
-  if constexpr (W::gatherB) lookUp(part.k);
+};
+struct Nothing {
+  __device__ __forceinline__ void find(const int32_t*, int64_t, int64_t) {}
+};
+/// What is looked up a tile ahead: the rows of a's tile, or of the first step of b.
+template <class W, class S> using Ahead = std::conditional_t<W::gatherA, Lookup<S, kRows>, std::conditional_t<W::gatherB, Lookup<S, kDepth>, Nothing>>;
+template <class W, class S> __device__ __forceinline__ void lookAhead(Ahead<W, S>& ahead, const Product& p, const Part& part) {
+  if constexpr (W::gatherA) ahead.find(p.a.gather, part.row, part.rowEnd);
+  if constexpr (W::gatherB) ahead.find(p.b.gather, part.k, part.kEnd);
+}
+
+/// As produce(), by several warps, where rows are looked up or k is cut.
+template <class W, class S>
+__device__ __forceinline__ void produceFilling(const Ring<S>& ring, int& slot, Pending& pending, const Product& p, const Part& part, Ahead<W, S> rows, const TensorMap& a, const TensorMap& b, const Place& at,
+                                               int steps) {
+  const int thread = threadIdx.x - kConsumerThreads;
+  const Source sourceA{static_cast<const bf16*>(p.a.data), p.a.stride, true}, sourceB{static_cast<const bf16*>(p.b.data), p.b.stride, true};
   for (int step = 0; step < steps; step++, slot++) {
     const int64_t k = part.k + int64_t{step} * kDepth;
     const bool tail = W::depth && k + kDepth > part.kEnd;
@@ -154,14 +160,14 @@ __device__ __forceinline__ void produceFilling(const Ring<S>& ring, int& slot, P
       if (!fillsA) copyA<W>(ring, slot, a, at, step, full);
       if (!fillsB) copyB<W>(ring, slot, b, at, step, full);
     }
-    if constexpr (W::gatherA) fillLines<S::kFillers>(ring.a(slot), kRows, sourceA, [&](int j, int) { return int64_t{rowsA[j]}; }, k, p.k);
+    if constexpr (W::gatherA) fillLines<S::kFillers>(ring.a(slot), kRows, sourceA, [&](int j, int) { return int64_t{rows.rows[j]}; }, k, p.k);
     const auto inside = [&](int, int line) { return k + line < part.kEnd ? k + line : int64_t{-1}; };
     if constexpr (W::depth) {
       if (tail)
         for (int j = 0; j < kRows / kLine; j++) fillLines<S::kFillers>(ring.a(slot) + j * kPart, kLine, sourceA, inside, at.row + j * kLine, p.m);
       if constexpr (W::gatherB) {
-        for (int j = 0; j < S::kCols / kLine; j++) fillLines<S::kFillers>(ring.b(slot) + j * kPart, kLine, sourceB, [&](int i, int) { return int64_t{rowsB[i]}; }, at.col + j * kLine, p.n);
-        if (step + 1 < steps) lookUp(k + kDepth);
+        for (int j = 0; j < S::kCols / kLine; j++) fillLines<S::kFillers>(ring.b(slot) + j * kPart, kLine, sourceB, [&](int i, int) { return int64_t{rows.rows[i]}; }, at.col + j * kLine, p.n);
+        if (step + 1 < steps) rows.find(p.b.gather, k + kDepth, part.kEnd);
       } else if (tail)
         for (int j = 0; j < S::kCols / kLine; j++) fillLines<S::kFillers>(ring.b(slot) + j * kPart, kLine, sourceB, inside, at.col + j * kLine, p.n);
     }
@@ -287,11 +293,12 @@ struct Tiles {
   uint32_t down, across, all;
 };
 
-/// The tile's part of the product and where it lies. Whole warps.
-template <class W, class S> __device__ __forceinline__ Part locate(Place& at, const Product& p, const Tiles& tiles, uint32_t index) {
+/// The tile's part of the product and where it lies; beyond all tiles an empty one. Whole warps.
+template <class W, class S> __device__ __forceinline__ Part locate(Place& at, const Product& p, const Tiles& tiles, const int* before, uint32_t index) {
+  if (index >= tiles.all) return {0, 0, 0, 0, 0, true};
   const uint32_t each = tiles.down * tiles.across;
   const TileAt tile = tileAt(W::depth ? index % each : index, tiles.down, tiles.across);
-  const Part part = partOf(p, tile.down, kRows, W::depth ? index / each : 0);
+  const Part part = p.groups == Groups::rows ? findGroup(p, before, static_cast<int>(tile.down), kRows) : partOf(p, tile.down, kRows, W::depth ? index / each : 0);
   at = {part.row, int64_t{tile.across} * S::kCols, static_cast<int>(part.k), W::depth ? static_cast<int>(part.k) : static_cast<int>(batchOfB(p, part) / p.b.stride)};
   return part;
 }
@@ -313,23 +320,34 @@ __global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, 1)
     }
     ptx::fenceBarrierInit();
   }
+  int* before = reinterpret_cast<int*>(barriers + 2 * S::kStages);
+  if (p.groups == Groups::rows && threadIdx.x / kLanes == 1) countTiles(before, p, kRows);
   __syncthreads();
-  Place at;
+  Place at{};
   int slot = 0;
   if (threadIdx.x >= kConsumerThreads) {
     [[maybe_unused]] Pending pending;
+    [[maybe_unused]] Ahead<W, S> rows{};
+    Part part = locate<W, S>(at, p, tiles, before, blockIdx.x);
+    if constexpr (W::fills) lookAhead<W, S>(rows, p, part);
     for (uint32_t tile = blockIdx.x; tile < tiles.all; tile += gridDim.x) {
-      const Part part = locate<W, S>(at, p, tiles, tile);
-      if constexpr (W::fills) produceFilling<W>(ring, slot, pending, p, part, a, b, at, stepsOf(part));
-      else if (threadIdx.x == kConsumerThreads) produce<W>(ring, slot, a, b, at, stepsOf(part));
+      Place nextAt{};
+      const Part next = locate<W, S>(nextAt, p, tiles, before, tile + gridDim.x);  // on the way while this tile's steps are brought
+      if constexpr (W::fills) {
+        const Ahead<W, S> mine = rows;
+        lookAhead<W, S>(rows, p, next);
+        produceFilling<W>(ring, slot, pending, p, part, mine, a, b, at, stepsOf(part));
+      } else if (threadIdx.x == kConsumerThreads) produce<W>(ring, slot, a, b, at, stepsOf(part));
       __syncwarp();
+      part = next;
+      at = nextAt;
     }
     if constexpr (W::fills) report<0>(ring, pending);
     return;
   }
   const int group = threadIdx.x / kGroup;
   for (uint32_t tile = blockIdx.x; tile < tiles.all; tile += gridDim.x) {
-    const Part part = locate<W, S>(at, p, tiles, tile);
+    const Part part = locate<W, S>(at, p, tiles, before, tile);
     const int64_t row = part.row + group * kGroupRows;
     const int steps = stepsOf(part);
     if (row >= part.rowEnd) skip(ring, slot, steps);
@@ -372,10 +390,12 @@ template <class W, class Shape> bool run(const Product& p) {
   if (p.m > kMost || rowsB > kMost || p.k > kMost || p.n > kMost) return false;
   const TensorMap b = machine::tensorMap(p.b.data, rowsB, W::bFirst ? p.n : p.k, p.b.stride, W::bFirst ? kDepth : Shape::kCols);
   const TensorMap a = W::gatherA ? b : machine::tensorMap(p.a.data, W::aFirst ? p.k : p.m, W::aFirst ? p.m : p.k, p.a.stride, W::aFirst ? kDepth : kRows);
+  const size_t shared = Sizes<W, Shape>::kShared + (p.groups == Groups::rows ? (p.batches + 2) * sizeof(int) : 0);
+  if (shared > machine::sharedLimit()) return false;
   const Tiles tiles = tilesFor<W, Shape>(p);
   const unsigned grid = least(tiles.all, static_cast<unsigned>(machine::multiprocessors()));
   using S = Sizes<W, Shape>;
-  launch(hopperKernel<W, Shape>, grid, S::kThreads, S::kShared, a, b, p, writingOf(p), tiles);
+  launch(hopperKernel<W, Shape>, grid, S::kThreads, shared, a, b, p, writingOf(p), tiles);
   return true;
 }
 
