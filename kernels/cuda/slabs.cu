@@ -1,5 +1,5 @@
 // How it runs and what bounds it: memory. The warps of a block share kSlabRows or more rows of 256 columns and add their sums in
-// order; then the 32 warps of a block share the slabs of 32 columns in the same way.
+// order; then the warps of a block share the slabs of 32 columns in the same way.
 #include "slabs.cuh"
 
 namespace moe::cuda {
@@ -7,29 +7,28 @@ namespace moe::cuda {
 namespace {
 
 constexpr int kWarps = 8, kThreads = kWarps * kLanes, kSlabRows = 64, kMostSlabs = 256;
-constexpr int kAddWarps = 32, kAddThreads = kAddWarps * kLanes;
 
 /// The sums over a block's warps, in their order, for its first warp.
-template <int n, int warps> __device__ __forceinline__ Floats<n> sumOfWarps(const Floats<n>& mine) {
+template <int n> __device__ __forceinline__ Floats<n> sumOfWarps(const Floats<n>& mine) {
   float* shared = sharedMemory<float>() + threadIdx.x % kLanes;
 #pragma unroll
   for (int i = 0; i < n; i++) shared[(threadIdx.x / kLanes * n + i) * kLanes] = mine.at[i];
   __syncthreads();
   Floats<n> sum = mine;
   if (threadIdx.x < kLanes)
-    for (int w = 1; w < warps; w++)
+    for (int w = 1; w < kWarps; w++)
 #pragma unroll
       for (int i = 0; i < n; i++) sum.at[i] += shared[(w * n + i) * kLanes];
   return sum;
 }
 
-__global__ void __launch_bounds__(kAddThreads) addKernel(float* to, float beta, const float* parts, int64_t slabs, int64_t cols, int64_t stride) {
+__global__ void __launch_bounds__(kThreads) addKernel(float* to, float beta, const float* parts, int64_t slabs, int64_t cols, int64_t stride) {
   const int64_t col = blockIdx.x * int64_t{kLanes} + threadIdx.x % kLanes;
   Floats<1> sum = {};
   if (col < cols)
-#pragma unroll 8
-    for (int64_t s = threadIdx.x / kLanes; s < slabs; s += kAddWarps) sum.at[0] += parts[s * stride + col];
-  sum = sumOfWarps<1, kAddWarps>(sum);
+#pragma unroll 16
+    for (int64_t s = threadIdx.x / kLanes; s < slabs; s += kWarps) sum.at[0] += parts[s * stride + col];
+  sum = sumOfWarps<1>(sum);
   if (threadIdx.x < kLanes && col < cols) accumulate(to + col, sum.at[0], beta);
 }
 
@@ -44,14 +43,14 @@ template <int n, class T> __global__ void __launch_bounds__(kThreads) slabKernel
 #pragma unroll
       for (int i = 0; i < n; i++) sum.at[i] += v.at[i];
     }
-  sum = sumOfWarps<n, kWarps>(sum);
+  sum = sumOfWarps<n>(sum);
   if (threadIdx.x < kLanes && col < cols) store<n>(parts + blockIdx.y * cols + col, sum);
 }
 
 }  // namespace
 
 void addSlabs(float* to, float beta, const float* parts, int64_t slabs, int64_t cols, int64_t stride) {
-  launch(addKernel, blocks(divideUp(cols, int64_t{kLanes})), kAddThreads, kAddThreads * sizeof(float), to, beta, parts, slabs, cols, stride);
+  launch(addKernel, blocks(divideUp(cols, int64_t{kLanes})), kThreads, kThreads * sizeof(float), to, beta, parts, slabs, cols, stride);
 }
 
 void columnSums(const Acc& to, const View& x) {

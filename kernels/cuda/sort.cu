@@ -1,13 +1,13 @@
-// How it runs: chunks of 256 items. (1) a block counts its chunk's items by bucket, (2) one block turns the counts into places:
-// buckets after each other, chunks in order within one, (3) a block gives its items their places. In (1) and (3) a thread owns
-// a bucket and walks the chunk in shared memory, so no atomics are needed and the order is kept. Bound by latency.
+// How it runs: chunks of 256 items. (1) a block counts its chunk's items by bucket, (2) one block adds up the counts, which lie
+// buckets after each other and chunks in order within one, into places, (3) a block gives its items their places. In (1) and (3) a
+// thread owns a bucket and walks the chunk in shared memory, so no atomics are needed and the order is kept. Bound by latency.
 #include "sort.cuh"
 
 namespace moe::cuda {
 
 namespace {
 
-constexpr int kChunkItems = 256, kThreads = 256;
+constexpr int kChunkItems = 256, kThreads = 256, kScanEach = 32;
 
 __device__ int32_t bring(int32_t* items, const int32_t* bucketOf, int64_t count, int buckets, machine::Fault tooLarge, int32_t* fault) {
   const int64_t i = blockIdx.x * int64_t{kChunkItems} + threadIdx.x;
@@ -27,47 +27,60 @@ __global__ void __launch_bounds__(kThreads) countChunks(int32_t* counts, const i
   for (int b = threadIdx.x; b < buckets; b += kThreads) {
     int32_t n = 0;
     for (int i = 0; i < kChunkItems; i++) n += items[i] == b;
-    counts[blockIdx.x * int64_t{buckets} + b] = n;
+    counts[b * int64_t{gridDim.x} + blockIdx.x] = n;
   }
 }
 
-/// counts[chunk][b] becomes the place of the chunk's first item of b. Shared memory: the buckets' totals, then their begins.
-__global__ void __launch_bounds__(kThreads) placeChunks(int32_t* counts, int32_t* offsets, int64_t chunks, int buckets) {
-  int32_t* begins = sharedMemory<int32_t>();
-  for (int b = threadIdx.x; b < buckets; b += kThreads) {
-    int32_t total = 0;
-    for (int64_t c = 0; c < chunks; c++) total += counts[c * buckets + b];
-    begins[b] = total;
+/// The sum over lower lanes.
+__device__ __forceinline__ int32_t sumBefore(int32_t mine, int lane) {
+  int32_t upTo = mine;
+#pragma unroll
+  for (int by = 1; by < kLanes; by *= 2) {
+    const int32_t other = __shfl_up_sync(kAll, upTo, by);
+    if (lane >= by) upTo += other;
   }
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    int32_t at = 0;
-    for (int b = 0; b < buckets; b++) {
-      const int32_t total = begins[b];
-      begins[b] = offsets[b] = at;
-      at += total;
-    }
-    offsets[buckets] = at;
-  }
-  __syncthreads();
-  for (int b = threadIdx.x; b < buckets; b += kThreads) {
-    int32_t at = begins[b];
-    for (int64_t c = 0; c < chunks; c++) {
-      const int32_t n = counts[c * buckets + b];
-      counts[c * buckets + b] = at;
-      at += n;
-    }
-  }
+  return upTo - mine;
 }
 
-__global__ void __launch_bounds__(kThreads) placeItems(int32_t* position, const int32_t* places, const int32_t* bucketOf, int64_t count, int buckets, machine::Fault tooLarge, int32_t* fault) {
+/// counts[i] becomes the sum of those before it, and *total that of all. counts holds whole packs.
+__global__ void __launch_bounds__(kThreads) scanCounts(int32_t* counts, int32_t* total, int64_t size) {
+  int32_t* sums = sharedMemory<int32_t>();  // of the warps, two turns
+  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
+  int32_t before = 0;
+  int turn = 0;
+  for (int64_t first = 0; first < size; first += kThreads * kScanEach, turn ^= kLanes) {
+    const int64_t at = first + threadIdx.x * kScanEach;
+    Pack<int32_t, kScanEach> v = {};
+    if (at < size) v = *reinterpret_cast<const Pack<int32_t, kScanEach>*>(counts + at);
+    int32_t mine = 0;
+#pragma unroll
+    for (int i = 0; i < kScanEach; i++) {
+      const int32_t n = at + i < size ? v.at[i] : 0;
+      v.at[i] = mine;
+      mine += n;
+    }
+    const int32_t inWarp = sumBefore(mine, lane);
+    if (lane == kLanes - 1) sums[turn + warp] = inWarp + mine;
+    __syncthreads();
+    const int32_t ofWarp = lane < kThreads / kLanes ? sums[turn + lane] : 0, warpsBefore = sumBefore(ofWarp, lane);
+    const int32_t add = before + inWarp + __shfl_sync(kAll, warpsBefore, warp);
+#pragma unroll
+    for (int i = 0; i < kScanEach; i++) v.at[i] += add;
+    if (at < size) *reinterpret_cast<Pack<int32_t, kScanEach>*>(counts + at) = v;
+    before += __shfl_sync(kAll, warpsBefore + ofWarp, kLanes - 1);
+  }
+  if (threadIdx.x == 0) *total = before;
+}
+
+__global__ void __launch_bounds__(kThreads) placeItems(int32_t* position, int32_t* offsets, const int32_t* places, const int32_t* bucketOf, int64_t count, int buckets, machine::Fault tooLarge, int32_t* fault) {
   int32_t* items = sharedMemory<int32_t>();
   int32_t* mine = items + kChunkItems;
   const int64_t i = blockIdx.x * int64_t{kChunkItems} + threadIdx.x;
   mine[threadIdx.x] = -1;
   bring(items, bucketOf, count, buckets, tooLarge, fault);
   for (int b = threadIdx.x; b < buckets; b += kThreads) {
-    int32_t at = places[blockIdx.x * int64_t{buckets} + b];
+    int32_t at = places[b * int64_t{gridDim.x} + blockIdx.x];
+    if (blockIdx.x == 0) offsets[b] = at;
     for (int j = 0; j < kChunkItems; j++)
       if (items[j] == b) mine[j] = at++;
   }
@@ -80,12 +93,12 @@ __global__ void __launch_bounds__(kThreads) placeItems(int32_t* position, const 
 void countingSort(int32_t* position, int32_t* offsets, const int32_t* bucketOf, int64_t count, int64_t buckets, machine::Fault tooLarge) {
   constexpr int64_t kMostBuckets = 4096;
   if (buckets < 1 || buckets > kMostBuckets) throw Error("bad-argument", std::to_string(buckets) + " buckets (experts) are asked for; 1 to 4096 are sorted on this device.");
-  const int64_t chunks = divideUp(count, int64_t{kChunkItems});
-  int32_t* counts = machine::scratch<int32_t>(1, most(chunks, int64_t{1}) * buckets);
+  const int64_t chunks = most(divideUp(count, int64_t{kChunkItems}), int64_t{1}), size = chunks * buckets;
+  int32_t* counts = machine::scratch<int32_t>(1, divideUp(size, int64_t{kScanEach}) * kScanEach);
   const int n = static_cast<int>(buckets);
   launch(countChunks, blocks(chunks), kThreads, kChunkItems * sizeof(int32_t), counts, bucketOf, count, n, tooLarge, machine::faultWord());
-  launch(placeChunks, 1, kThreads, buckets * sizeof(int32_t), counts, offsets, chunks, n);
-  launch(placeItems, blocks(chunks), kThreads, 2 * kChunkItems * sizeof(int32_t), position, counts, bucketOf, count, n, tooLarge, machine::faultWord());
+  launch(scanCounts, 1, kThreads, 2 * kLanes * sizeof(int32_t), counts, offsets + buckets, size);
+  launch(placeItems, blocks(chunks), kThreads, 2 * kChunkItems * sizeof(int32_t), position, offsets, counts, bucketOf, count, n, tooLarge, machine::faultWord());
 }
 
 }  // namespace moe::cuda

@@ -628,6 +628,16 @@ export const calls: readonly Call[] = [
       return [offsets, rows, inverse, dtable, few];
     },
   },
+  {
+    name: 'moe_plan: more counts than are added up at once',
+    dtypes: ['f32'],
+    run: (b) => {
+      const chosen = b.ints([700, 1], (i) => (i * 1171) % 4096);
+      const [offsets, rows, inverse] = [b.out([4097], 'i32'), b.out([700], 'i32'), b.out([700, 1], 'i32')];
+      native.moePlan(offsets, rows, inverse, chosen);
+      return [offsets, rows, inverse];
+    },
+  },
   ...[536, 33].map(
     (width): Call => ({
       name: `combine: more choices than are loaded at once, ${width} channels`,

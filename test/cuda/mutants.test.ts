@@ -24,7 +24,7 @@ const seeds = ['11', '12', '13', '14'];
 const users: Readonly<Record<string, readonly string[]>> = {
   'tile.cuh': ['attention_forward.cu', 'attention_backward.cu'],
   'attention_hopper.cuh': ['attention_hopper_forward.cu', 'attention_hopper_keys.cu', 'attention_hopper_queries.cu'],
-  'gemm/common.cuh': ['gemm/tensor.cu', 'gemm/plain.cu'],
+  'gemm/common.cuh': ['gemm/tensor.cu', 'gemm/plain.cu', 'gemm/hopper.cu'],
   'cuda.cuh': ['optimizer.cu', 'balance.cu'],
   'adam.cuh': ['optimizer.cu', 'optimizer_8bit.cu'],
   'norm.cuh': ['norm.cu'],

@@ -737,4 +737,18 @@ export const mutants: readonly Mutant[] = [
     replace: 'if (row >= rows - 1 || used[row]) return;',
     calls: ['combine'],
   },
+  {
+    what: 'sums of the next counts take the place of the last',
+    file: 'sort.cu',
+    find: 'turn ^= kLanes) {',
+    replace: 'turn ^= 0) {',
+    calls: ['moe_plan'],
+  },
+  {
+    what: 'counts are added up anew for every piece',
+    file: 'sort.cu',
+    find: 'before += __shfl_sync',
+    replace: 'before = __shfl_sync',
+    calls: ['moe_plan: more'],
+  },
 ];

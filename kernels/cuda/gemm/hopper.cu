@@ -133,9 +133,7 @@ template <class S, int lines> struct Lookup {
     }
   }
 };
-struct Nothing {
-  __device__ __forceinline__ void find(const int32_t*, int64_t, int64_t) {}
-};
+struct Nothing {};
 /// What is looked up a tile ahead: the rows of a's tile, or of the first step of b.
 template <class W, class S> using Ahead = std::conditional_t<W::gatherA, Lookup<S, kRows>, std::conditional_t<W::gatherB, Lookup<S, kDepth>, Nothing>>;
 template <class W, class S> __device__ __forceinline__ void lookAhead(Ahead<W, S>& ahead, const Product& p, const Part& part) {
