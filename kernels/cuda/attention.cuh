@@ -73,7 +73,7 @@ struct Bounds {
 };
 
 /// Of rows [first, first + count), by each warp for itself.
-template <int count = kRowTile, class I> __device__ inline Bounds boundsOf(const Range* ranges, I first, I rows) {
+template <int count = kRowTile> __device__ inline Bounds boundsOf(const Range* ranges, int64_t first, int64_t rows) {
   Bounds b{0x7fffffff, 0, 0, 0x7fffffff};
   for (int i = threadIdx.x % kLanes; i < count; i += kLanes) {
     const Range r = first + i < rows ? ranges[first + i] : Range{0, 0};

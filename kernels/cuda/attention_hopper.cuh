@@ -9,10 +9,8 @@
 
 namespace moe::cuda::attention {
 
-inline constexpr int kGroup = 128;     ///< threads of a warpgroup
+inline constexpr int kGroup = 128;   ///< threads of a warpgroup
 inline constexpr int kGroupRows = 64;  ///< of a warpgroup's products
-/// A block has one warpgroup that produces and two that consume; these own 64 rows each.
-inline constexpr int kConsumers = 2, kThreads = kGroup * (1 + kConsumers), kConsumerWarps = kConsumers * kGroup / kLanes, kOwn = kConsumers * kGroupRows;
 inline constexpr int kPanel = 64, kStep = 16;
 inline constexpr int kPanelLine = kPanel * static_cast<int>(sizeof(bf16)), kStepLines = kStep * kPanelLine;  // bytes
 
@@ -34,6 +32,11 @@ template <int stages> struct Ring {
   __device__ void awaitFull(int step) const { ptx::waitBarrier(full(step), step / stages & 1); }
   __device__ void release(int step) const {
     if (threadIdx.x % kLanes == 0) ptx::arrive(empties + stage(step));
+  }
+  /// The same where lanes have read the stage themselves, not by wgmma alone.
+  __device__ void releaseRead(int step) const {
+    __syncwarp();
+    release(step);
   }
 };
 

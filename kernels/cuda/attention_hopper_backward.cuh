@@ -5,6 +5,7 @@
 
 namespace moe::cuda::attention {
 
+inline constexpr int kConsumers = 2, kThreads = kGroup * (1 + kConsumers), kConsumerWarps = kConsumers * kGroup / kLanes, kOwn = kConsumers * kGroupRows;
 inline constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
 
 /// `walked`: rows of the tiles that a block walks; it owns kOwn of the others.

@@ -119,7 +119,7 @@ template <class P, class M> __device__ __forceinline__ void consumeRows(const M&
     while (true) {  // all products have ended before others begin twice a tile: across it the assembler would run them one by one
       probabilities(s, m.of(step), log2, key);
       ptx::wgmmaLanded<0>(dk);
-      if (step > 0) m.ring.release(step - 1);
+      if (step > 0) m.ring.releaseRead(step - 1);
       packFragments(p, s);
       ptx::wgmmaFence();
       products.gradients(dp, step);

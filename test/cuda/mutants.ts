@@ -396,8 +396,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'values are multiplied before they have come',
     file: 'attention_hopper_forward.cu',
-    find: '        m.values.awaitFull(t - 1);\n        ptx::wgmmaFence();\n        issueValues(o, p, t - 1);\n        passTurn',
-    replace: '        ptx::wgmmaFence();\n        issueValues(o, p, t - 1);\n        passTurn',
+    find: '      m.values.awaitFull(t - 1);\n',
+    replace: '',
     calls: ['attention by hopper'],
   },
   {
@@ -410,8 +410,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'values are given back while they are multiplied',
     file: 'attention_hopper_forward.cu',
-    find: 'softmaxStep(s, run, fade, log2);\n        //',
-    replace: 'softmaxStep(s, run, fade, log2);\n        m.values.release(t - 1);\n        //',
+    find: 'softmaxStep(s, run, fade, log2);\n      //',
+    replace: 'softmaxStep(s, run, fade, log2);\n      m.values.release(t - 1);\n      //',
     calls: ['attention by hopper: grouped'],
   },
   {
@@ -425,8 +425,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'results that faded are added to without a fence',
     file: 'attention_hopper_forward.cu',
-    find: 'awaitTurn();\n        ptx::wgmmaFence();',
-    replace: 'awaitTurn();',
+    find: '      ptx::wgmmaFence();\n      issueScores(s, t);',
+    replace: '      issueScores(s, t);',
     calls: ['attention by hopper'],
     says: /wgmma without a wgmma.fence/,
   },
@@ -452,23 +452,9 @@ export const mutants: readonly Mutant[] = [
     calls: ['attention by hopper'],
   },
   {
-    what: 'queries make room for the next while scores need them',
-    file: 'attention_hopper_forward.cu',
-    find: '      for (t++; t < end; t++) {',
-    replace: '      m.queries.release(step);\n      for (t++; t < end; t++) {',
-    calls: ['attention by hopper: grouped'],
-  },
-  {
-    what: 'an item is given back before all lanes have read it',
-    file: 'attention_hopper_forward.cu',
-    find: '    __syncwarp();\n    m.work.release(step);',
-    replace: '    m.work.release(step);\n    __syncwarp();',
-    calls: ['attention by hopper: grouped', 'attention by hopper: heads'],
-  },
-  {
     what: 'a warpgroup keeps its turn',
     file: 'attention_hopper_forward.cu',
-    find: '        passTurn();\n',
+    find: '      passTurn();\n',
     replace: '',
     calls: ['attention by hopper: grouped'],
     says: /deadlock: .*wait in mbarrier/,
@@ -476,8 +462,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'queries are given back while their product with the gradients of scores runs',
     file: 'attention_hopper_keys.cu',
-    find: '      ptx::wgmmaLanded<0>(dk);\n      if (step > 0) m.ring.release(step - 1);',
-    replace: '      if (step > 0) m.ring.release(step - 1);\n      ptx::wgmmaLanded<0>(dk);',
+    find: '      ptx::wgmmaLanded<0>(dk);\n      if (step > 0) m.ring.releaseRead(step - 1);',
+    replace: '      if (step > 0) m.ring.releaseRead(step - 1);\n      ptx::wgmmaLanded<0>(dk);',
     calls: ['attention by hopper: grouped'],
   },
   {
