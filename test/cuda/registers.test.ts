@@ -20,6 +20,8 @@ const limits: Readonly<Record<string, number>> = {
   'decode.cu': 255,
   'attention_hopper_keys.cu': 168,
   'attention_hopper_queries.cu': 168,
+  'gemm/plain.cu': 255,
+  'norm.cu': 255,
   'optimizer.cu': 64,
   'optimizer_8bit.cu': 80,
 };
