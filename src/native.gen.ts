@@ -124,6 +124,9 @@ export const linearCrossEntropyBackward = (dx: Acc, dweight: Acc, dbias: Acc, dn
 /** `nll[R]:f32 lse[R]:f32 dx[R,C] dweight[V,C]:f32 dbias[V]:f32 dnll[R]:f32 x[R,C] weight[V,C] bias[V]:f? targets[R]:i32` */
 export const linearCrossEntropyTrain = (nll: Tensor, lse: Tensor, dx: Acc, dweight: Acc, dbias: Acc, dnll: Tensor, x: Tensor, weight: Tensor, bias: Maybe, targets: Tensor, z: number): void => ops.linear_cross_entropy_train(nll.id, lse.id, dx.id, dx.beta, dweight.id, dweight.beta, dbias.id, dbias.beta, dnll.id, x.id, weight.id, idOf(bias), targets.id, z);
 
+/** `loss[1]:f64 stats[8]:f64 dnll[T]:f32 nll[T]:f32 rows[R]:i32 advantages[S]:f64 starts[S+1]:i32 old[R]:f32? reference[R]:f32? rollout[R]:f32?` */
+export const policyLoss = (loss: Tensor, stats: Tensor, dnll: Acc, nll: Tensor, rows: Tensor, advantages: Tensor, starts: Tensor, old: Maybe, reference: Maybe, rollout: Maybe, clipLow: number, clipHigh: number, dualClip: number, whole: boolean, cap: number, mask: number, kl: number, estimator: number, divisor: number, byLength: boolean): void => ops.policy_loss(loss.id, stats.id, dnll.id, dnll.beta, nll.id, rows.id, advantages.id, starts.id, idOf(old), idOf(reference), idOf(rollout), clipLow, clipHigh, dualClip, whole, cap, mask, kl, estimator, divisor, byLength);
+
 /** `ids[R]:i32 logprob[R]:f32 logits[R,V]:f settings[R,4]:f32 top_k[R]:i32 seeds[R,2]:i32 history[R,J]:i32?` */
 export const sample = (ids: Tensor, logprob: Tensor, logits: Tensor, settings: Tensor, topK: Tensor, seeds: Tensor, history: Maybe): void => ops.sample(ids.id, logprob.id, logits.id, settings.id, topK.id, seeds.id, idOf(history));
 

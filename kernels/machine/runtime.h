@@ -47,13 +47,14 @@ void enter(const char* op);
 void leave();
 
 /// What a kernel may find wrong in its data. It writes the code where faultWord() points; the next wait throws the sentence.
-enum class Fault : int32_t { none = 0, id = 1, slot = 2, position = 3 };
+enum class Fault : int32_t { none = 0, id = 1, slot = 2, position = 3, token = 4 };
 int32_t* faultWord();
 inline const char* sentence(Fault fault) {
   switch (fault) {
     case Fault::id: return "an id lies outside the table or the vocabulary; ids run from 0 to rows-1";
     case Fault::slot: return "a slot lies outside the cache";
     case Fault::position: return "a position lies outside the table of rotary angles";
+    case Fault::token: return "the rows of a loss's tokens, or the bounds of its samples, do not rise or lie outside their tensor";
     default: return "a kernel reported a fault";
   }
 }

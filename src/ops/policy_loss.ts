@@ -1,5 +1,5 @@
-import type { Tensor } from '../tensor/index.js';
-import { hostLoss } from './host_loss.js';
+import * as native from '../native.gen.js';
+import { empty, from, grad, recording, recordRoot, type Tensor } from '../tensor/index.js';
 
 /** How far one update may move the policy away from the one that sampled, and what pulls it back. */
 export interface PolicyObjective {
@@ -38,9 +38,9 @@ export interface PolicyBatch {
   readonly starts: Int32Array; // [S+1] first token of each sample
   readonly advantages: Float64Array; // [S]
   /** [R] under the policy before the first update on these samples; undefined: this is the first, so it is pi itself. */
-  readonly old?: ArrayLike<number> | undefined;
-  readonly reference?: ArrayLike<number> | undefined; // [R]
-  readonly rollout?: ArrayLike<number> | undefined; // [R] as the sampler gave them
+  readonly old?: Float32Array | undefined;
+  readonly reference?: Float32Array | undefined; // [R]
+  readonly rollout?: Float32Array | undefined; // [R] as the sampler gave them
   /** What the sums are divided by: counts of the whole update, so that cutting it into parts changes nothing. */
   readonly total: { readonly samples: number; readonly tokens: number; readonly maxTokens: number };
 }
@@ -57,127 +57,75 @@ export interface PolicyStats {
   readonly moved: number; // k3 of the old policy against this one: how far the updates went
 }
 
-export interface PolicyValue {
-  readonly loss: number;
-  readonly tokenLoss: Float64Array; // [R] before aggregation
-  readonly gradient: Float64Array; // [R] d loss / d log pi
-  readonly stats: PolicyStats;
-}
+/** The statistics in the order in which the op gives them. */
+const FIGURES = [
+  'tokens',
+  'clippedLow',
+  'clippedHigh',
+  'dualClipped',
+  'capped',
+  'masked',
+  'kl',
+  'moved',
+] as const satisfies readonly (keyof PolicyStats)[];
 
-/** exp of more than this is no ratio any more; beyond it the term is constant. */
-const LARGEST_LOG = 20;
-const bounded = (x: number): number => Math.min(Math.max(x, -LARGEST_LOG), LARGEST_LOG);
-const k3 = (x: number): number => Math.exp(bounded(x)) - bounded(x) - 1;
+/** The statistics of policyLoss(), read from the device. */
+export const policyStats = (values: ArrayLike<number>): PolicyStats =>
+  Object.fromEntries(FIGURES.map((name, i) => [name, values[i]])) as unknown as PolicyStats;
+
+const ESTIMATORS = ['k1', 'k2', 'k3', 'k3-unbiased'] as const satisfies readonly KlEstimator[];
 
 /**
- * The clipped policy-gradient loss with a KL penalty, and its gradient with respect to the log-probabilities:
+ * The clipped policy-gradient loss with a KL penalty:
  *
  *     rho_t  = pi(t) / pi_old(t)
  *     loss_t = -w_t min(rho_t A, clip(rho_t, 1 - low, 1 + high) A) + beta KL_t
  *     loss   = sum over samples i, tokens t of c_i loss_t,   c_i by `aggregation`
  *
- * where w_t is the importance weight of `rolloutCap`, or 0 throughout a sample that `offPolicyMask` leaves out.
- */
-export function policyGradient(logProbs: ArrayLike<number>, batch: PolicyBatch, o: PolicyObjective): PolicyValue {
-  const { starts, advantages, old = logProbs, reference, rollout } = batch;
-  const tokenLoss = new Float64Array(logProbs.length);
-  const gradient = new Float64Array(logProbs.length);
-  const stats = { tokens: 0, clippedLow: 0, clippedHigh: 0, dualClipped: 0, capped: 0, masked: 0, kl: 0, moved: 0 };
-  let loss = 0;
-  for (let i = 0; i < advantages.length; i++) {
-    const [start, end] = [starts[i]!, starts[i + 1]!];
-    const advantage = advantages[i]!;
-    const share = shareOf(end - start, batch.total, o.aggregation);
-    const whole = o.ratio === 'sequence';
-    const logRatio = whole ? meanDifference(logProbs, old, start, end) : 0;
-    const drift = whole && rollout ? meanDifference(old, rollout, start, end) : 0;
-    const stale =
-      o.offPolicyMask !== undefined &&
-      advantage < 0 &&
-      meanDifference(rollout ?? old, logProbs, start, end) > o.offPolicyMask;
-    if (stale) stats.masked += end - start;
-    for (let t = start; t < end; t++) {
-      const moved = logProbs[t]! - old[t]!;
-      const term = stale ? NONE : surrogate(whole ? logRatio : moved, advantage, o);
-      const weight = o.rolloutCap && rollout ? Math.exp(bounded(whole ? drift : old[t]! - rollout[t]!)) : 1;
-      const held = o.rolloutCap !== undefined && weight > o.rolloutCap;
-      const w = held ? o.rolloutCap! : weight;
-      const penalty = o.kl && reference ? divergence(reference[t]! - logProbs[t]!, moved, o.klEstimator) : NONE;
-      tokenLoss[t] = w * term.value + o.kl * penalty.value;
-      gradient[t] = share * (w * term.slope + o.kl * penalty.slope);
-      loss += share * tokenLoss[t]!;
-      if (term.clip) stats[term.clip]++;
-      if (held) stats.capped++;
-      if (reference) stats.kl += k3(reference[t]! - logProbs[t]!);
-      stats.moved += k3(moved);
-    }
-    stats.tokens += end - start;
-  }
-  return { loss, tokenLoss, gradient, stats };
-}
-
-/** Factor of one token's loss in the sum. */
-function shareOf(length: number, total: PolicyBatch['total'], how: PolicyObjective['aggregation']): number {
-  if (how === 'token') return 1 / total.tokens;
-  return 1 / (total.samples * (how === 'sequence' ? length : total.maxTokens));
-}
-
-/** A value and its derivative with respect to the token's log pi. */
-interface Term {
-  readonly value: number;
-  readonly slope: number;
-  readonly clip?: 'clippedLow' | 'clippedHigh' | 'dualClipped';
-}
-
-const NONE: Term = { value: 0, slope: 0 };
-
-/**
- * -min(rho A, clip(rho) A) and its derivative. For a ratio per sequence the value stands in each of its tokens, so that the
- * derivative of their sum with respect to one log pi is again -rho A: `length` terms, each with a `length`-th of it.
- */
-function surrogate(logRatio: number, advantage: number, o: PolicyObjective): Term {
-  const ratio = Math.exp(bounded(logRatio));
-  if (advantage > 0) {
-    if (ratio > 1 + o.clipHigh) return { value: -(1 + o.clipHigh) * advantage, slope: 0, clip: 'clippedHigh' };
-  } else if (ratio < 1 - o.clipLow) return { value: -(1 - o.clipLow) * advantage, slope: 0, clip: 'clippedLow' };
-  else if (o.dualClip && advantage < 0 && ratio > o.dualClip)
-    return { value: -o.dualClip * advantage, slope: 0, clip: 'dualClipped' };
-  return { value: -ratio * advantage, slope: Math.abs(logRatio) > LARGEST_LOG ? 0 : -ratio * advantage };
-}
-
-/** The estimate of KL(pi || pi_ref) from one token, x = ln(pi_ref / pi). Beyond the bound on exponents it is constant. */
-function divergence(x: number, moved: number, estimator: KlEstimator): Term {
-  if (estimator === 'k1') return { value: -x, slope: 1 };
-  if (estimator === 'k2') return { value: (x * x) / 2, slope: -x };
-  const value = k3(x);
-  const slope = Math.abs(x) > LARGEST_LOG ? 0 : 1 - Math.exp(x);
-  if (estimator === 'k3') return { value, slope };
-  const ratio = Math.exp(bounded(moved));
-  return { value: ratio * value, slope: ratio * (slope + (Math.abs(moved) > LARGEST_LOG ? 0 : value)) };
-}
-
-function meanDifference(a: ArrayLike<number>, b: ArrayLike<number>, start: number, end: number): number {
-  let sum = 0;
-  for (let t = start; t < end; t++) sum += a[t]! - b[t]!;
-  return sum / (end - start);
-}
-
-/**
- * policyGradient() as an op: a root of the backward pass, computed on the host, where one number per token is little.
- * `nll` [T] f32 is -log pi, of which row `rows[r]` belongs to token r of the batch; other rows get no gradient.
+ * where w_t is the importance weight of `rolloutCap`, or 0 throughout a sample that `offPolicyMask` leaves out. `nll` [T] f32 is
+ * -log pi, of which row `rows[r]` belongs to token r of the batch; rows rise, and those that are not named get no gradient.
+ *
+ * -> the loss [1] f64, a root of the backward pass, and the statistics [8] f64 for policyStats(). All of it stays on the device.
  */
 export function policyLoss(
   nll: Tensor,
   rows: Int32Array,
   batch: PolicyBatch,
-  objective: PolicyObjective,
-): PolicyValue & { readonly root: Tensor; readonly logProbs: Float32Array } {
-  let value: PolicyValue | undefined;
-  const logProbs = new Float32Array(rows.length);
-  const { root } = hostLoss('policy_loss', nll, rows, (values) => {
-    for (let r = 0; r < values.length; r++) logProbs[r] = -values[r]!;
-    value = policyGradient(logProbs, batch, objective);
-    return { loss: value.loss, gradient: value.gradient.map((g) => -g) };
-  });
-  return { ...value!, root, logProbs };
+  o: PolicyObjective,
+): { readonly loss: Tensor; readonly stats: Tensor } {
+  const { device } = nll;
+  const place = (values: Float32Array | undefined) => values && from(values, undefined, { device });
+  const loss = empty([1], { dtype: 'f64', device });
+  const stats = empty([FIGURES.length], { dtype: 'f64', device });
+  const dnll = recording() && nll.requiresGrad ? empty(nll.shape, nll) : undefined;
+  native.policyLoss(
+    loss,
+    stats,
+    { id: dnll?.id ?? 0, beta: 0 },
+    nll,
+    from(rows, undefined, { device }),
+    from(batch.advantages, undefined, { device }),
+    from(batch.starts, undefined, { device }),
+    place(batch.old),
+    place(batch.reference),
+    place(batch.rollout),
+    o.clipLow,
+    o.clipHigh,
+    o.dualClip || Number.POSITIVE_INFINITY,
+    o.ratio === 'sequence',
+    o.rolloutCap ?? 0,
+    o.offPolicyMask ?? Number.POSITIVE_INFINITY,
+    o.kl,
+    ESTIMATORS.indexOf(o.klEstimator),
+    divisorOf(batch.total, o.aggregation),
+    o.aggregation === 'sequence',
+  );
+  if (dnll) recordRoot('policy_loss', [nll], () => native.axpy(grad(nll), dnll, 1));
+  return { loss, stats };
+}
+
+/** What a token's loss is divided by; for `sequence` by its sample's length as well. */
+function divisorOf({ samples, tokens, maxTokens }: PolicyBatch['total'], how: PolicyObjective['aggregation']): number {
+  if (how === 'token') return tokens;
+  return how === 'sequence' ? samples : samples * maxTokens;
 }

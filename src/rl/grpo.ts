@@ -1,17 +1,22 @@
 import { TrainMoeError } from '../errors.js';
 import type { Engine } from '../generate/index.js';
-import type { Model } from '../models/family.js';
-import { type PolicyObjective, type PolicyStats, policyLoss } from '../ops/policy_loss.js';
-import type { AdamW } from '../optim/adamw.js';
-import { type Device, differentiate, scope } from '../tensor/index.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import type { GrpoConfig } from './config.js';
 import { judge } from './judge.js';
-import { cutByRows, type Packed, pack } from './pack.js';
 import type { Reference } from './reference.js';
 import { mixed, rollout } from './rollout.js';
 import type { Graded, Grader, Group, Question, QuestionSource } from './sample.js';
-import { forwardPacked, type Routes, replayOf, type ScoreOptions, score } from './score.js';
+import { score } from './score.js';
+import {
+  difference,
+  type Experience,
+  joined,
+  type Learner,
+  type Mismatch,
+  scoreOptions,
+  type Update,
+  update,
+} from './update.js';
 
 /*
  * Group relative policy optimization. DeepSeekMath, arXiv:2402.03300; DeepSeek-R1, arXiv:2501.12948.
@@ -32,9 +37,7 @@ import { forwardPacked, type Routes, replayOf, type ScoreOptions, score } from '
  */
 
 /** What a step works on and with. Rollouts and training use the same weights; nothing is copied between them. */
-export interface GrpoParts {
-  readonly model: Model;
-  readonly optimizer: AdamW;
+export interface GrpoParts extends Learner {
   /** Absent where the KL penalty is off. */
   readonly reference: Reference | undefined;
   readonly engine: Engine;
@@ -42,8 +45,6 @@ export interface GrpoParts {
   readonly stopIds: readonly number[];
   readonly source: QuestionSource;
   readonly grader: Grader;
-  readonly device: Device;
-  readonly config: GrpoConfig;
 }
 
 export type Phase = 'rollout' | 'reward' | 'score' | 'train';
@@ -60,33 +61,6 @@ export interface StepOutcome {
   readonly mismatch: Mismatch;
   readonly seconds: Readonly<Record<Phase, number>>;
   readonly sampledTokens: number;
-}
-
-/** One optimizer step. */
-export interface Update {
-  readonly loss: number;
-  readonly gradNorm: number;
-  readonly lr: number;
-  readonly entropy: number; // mean over tokens, nats
-  readonly stats: PolicyStats;
-  readonly mismatch: Mismatch;
-}
-
-/** A running comparison of log-probabilities. */
-export interface Mismatch {
-  readonly mean: number;
-  readonly max: number;
-  readonly tokens: number;
-}
-
-/** Passes the turn, so that signals and timers are heard. */
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-/** A completion with what was known of it before the first update. */
-interface Experience extends Graded {
-  readonly old?: Float32Array | undefined;
-  readonly reference?: Float32Array | undefined;
-  readonly routes?: Routes | undefined;
 }
 
 /**
@@ -202,88 +176,6 @@ function* miniBatches(samples: readonly Experience[], c: GrpoConfig, step: numbe
   }
 }
 
-/**
- * One optimizer step on a mini-batch, in as many forward and backward passes as memory asks for. A sample of advantage 0
- * counts in the means, but without a KL penalty its gradient is 0, so it is not computed; one is, for the log's sake.
- */
-async function update(parts: GrpoParts, batch: readonly Experience[]): Promise<Update> {
-  const { config: c, optimizer } = parts;
-  const count = (samples: readonly Experience[]) => samples.reduce((n, s) => n + s.ids.length, 0);
-  const total = { samples: batch.length, tokens: count(batch), maxTokens: c.maxTokens };
-  const telling = c.kl > 0 ? batch : batch.filter(({ advantage }) => advantage !== 0);
-  const computed = telling.length > 0 ? telling : batch.slice(0, 1);
-  optimizer.resetGradients();
-  const results: ReturnType<typeof backward>[] = [];
-  for (const part of cutByRows(computed, c.rowsAtOnce)) {
-    results.push(scope(() => backward(parts, pack(part), total)));
-    await turn();
-  }
-  const { norm } = optimizer.clip(c.maxNorm);
-  const loss = results.reduce((sum, r) => sum + r.loss, 0);
-  if (!Number.isFinite(loss) || !Number.isFinite(norm))
-    throw new TrainMoeError(
-      'not-finite',
-      `The policy loss is ${loss} and the gradient's norm ${norm}; nothing was updated.`,
-    );
-  const lr = c.lr * Math.min((optimizer.steps + 1) / Math.max(c.warmup, 1), 1);
-  optimizer.step(lr);
-  return {
-    loss,
-    gradNorm: norm,
-    lr,
-    entropy: results.reduce((sum, r) => sum + r.entropy, 0) / count(computed),
-    stats: sumStats(results.map((r) => r.stats)),
-    mismatch: joined(results.map((r) => r.mismatch)),
-  };
-}
-
-/** The loss of one packed part of a mini-batch; gradients are added to the parameters'. */
-function backward(
-  parts: GrpoParts,
-  packed: Packed<Experience>,
-  total: { readonly samples: number; readonly tokens: number; readonly maxTokens: number },
-): Pick<Update, 'loss' | 'entropy' | 'stats' | 'mismatch'> {
-  const { samples, starts, rows } = packed;
-  const { config, device, model } = parts;
-  const together = (of: (e: Experience) => ArrayLike<number> | undefined) =>
-    samples.every((s) => of(s)) ? Float64Array.from(samples.flatMap((s) => Array.from(of(s)!))) : undefined;
-  const sampled = together((s) => s.logProbs)!;
-  const batch = {
-    starts,
-    advantages: Float64Array.from(samples, (s) => s.advantage),
-    old: together((s) => s.old),
-    reference: together((s) => s.reference),
-    rollout: sampled,
-    total,
-  };
-  const routes = samples.map((s) => s.routes).filter((r) => r !== undefined);
-  const replay = routes.length > 0 ? replayOf(routes, packed.ids.length, device) : undefined;
-  const { value, entropy } = differentiate(() => {
-    const out = forwardPacked(model, packed, scoreOptions(parts), {
-      replay,
-      recompute: config.recompute,
-      entropy: true,
-    });
-    const value = policyLoss(out.nll, rows, batch, objectiveOf(config));
-    return { value, entropy: out.entropy!, losses: [value.root] };
-  });
-  const spread = entropy.read();
-  return {
-    loss: value.loss,
-    stats: value.stats,
-    entropy: rows.reduce((sum, row) => sum + spread[row]!, 0),
-    mismatch: difference(value.logProbs, sampled),
-  };
-}
-
-const scoreOptions = ({ device, config }: GrpoParts): ScoreOptions => ({
-  device,
-  temperature: config.temperature,
-  rowsAtOnce: config.rowsAtOnce,
-});
-
-const objectiveOf = (c: GrpoConfig): PolicyObjective => c;
-
 function shuffled<T>(values: readonly T[], seed: number): T[] {
   const out = [...values];
   for (let i = out.length - 1; i > 0; i--) {
@@ -291,40 +183,6 @@ function shuffled<T>(values: readonly T[], seed: number): T[] {
     [out[i], out[j]] = [out[j]!, out[i]!];
   }
   return out;
-}
-
-function difference(a: ArrayLike<number>, b: ArrayLike<number>): Mismatch {
-  let sum = 0;
-  let max = 0;
-  for (let i = 0; i < a.length; i++) {
-    const d = Math.abs(a[i]! - b[i]!);
-    sum += d;
-    max = Math.max(max, d);
-  }
-  return { mean: sum / a.length, max, tokens: a.length };
-}
-
-function joined(parts: readonly Mismatch[]): Mismatch {
-  const tokens = parts.reduce((n, p) => n + p.tokens, 0);
-  return {
-    mean: parts.reduce((sum, p) => sum + p.mean * p.tokens, 0) / Math.max(tokens, 1),
-    max: parts.reduce((max, p) => Math.max(max, p.max), 0),
-    tokens,
-  };
-}
-
-export function sumStats(all: readonly PolicyStats[]): PolicyStats {
-  const sum = (key: keyof PolicyStats) => all.reduce((total, stats) => total + stats[key], 0);
-  return {
-    tokens: sum('tokens'),
-    clippedLow: sum('clippedLow'),
-    clippedHigh: sum('clippedHigh'),
-    dualClipped: sum('dualClipped'),
-    capped: sum('capped'),
-    masked: sum('masked'),
-    kl: sum('kl'),
-    moved: sum('moved'),
-  };
 }
 
 interface Stopwatch {

@@ -1,9 +1,10 @@
 import { moments } from './advantage.js';
 import type { TaskScore } from './evaluate.js';
-import { type StepOutcome, sumStats } from './grpo.js';
+import type { StepOutcome } from './grpo.js';
 import { isRight } from './judge.js';
 import { isSkipped } from './rewards/types.js';
 import type { Grader } from './sample.js';
+import { sumStats } from './update.js';
 
 /** The figures of a step, under the names that people look for. Losses and entropies in nats, lengths in tokens. */
 export function stepMetrics(outcome: StepOutcome, rewards: Grader['rewards']): Record<string, number> {

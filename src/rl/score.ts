@@ -2,7 +2,7 @@ import type { Model } from '../models/family.js';
 import { makeLayout } from '../nn/layout.js';
 import type { Run } from '../nn/run.js';
 import { linearLogProb } from '../ops/cross_entropy.js';
-import { type Device, from, noGrad, type Tensor } from '../tensor/index.js';
+import { type Device, from, noGrad, readLater, type Tensor } from '../tensor/index.js';
 import { cutByRows, type Packed, pack, packedLength } from './pack.js';
 import type { Sample } from './sample.js';
 
@@ -47,28 +47,41 @@ export function forwardPacked(
 /** 1 / temperature as the sampler has it, who is given the temperature in f32. */
 const inverse = (temperature: number): number => 1 / Math.fround(temperature);
 
-/** Log-probabilities of completions without gradients, and the experts chosen on the way where `withRoutes` asks for them. */
+/**
+ * Log-probabilities of completions without gradients, and the experts chosen on the way where `withRoutes` asks for them. The
+ * host waits once all parts are on their way.
+ */
 export function score(model: Model, samples: readonly Sample[], o: ScoreOptions, withRoutes = false): Scores {
-  const logProbs: Float32Array[] = [];
-  const routes: Map<number, Int32Array>[] = [];
-  for (const part of cutByRows(samples, o.rowsAtOnce)) {
-    const packed = pack(part);
-    const own = part.map(() => new Map<number, Int32Array>());
-    const onRouting: Run['onRouting'] = ({ layer, experts }) => cutRoutes(packed, experts, layer, own);
-    const nll = noGrad(() => forwardPacked(model, packed, o, withRoutes ? { onRouting } : {}).nll.read());
-    part.forEach((_, i) => {
-      const rows = packed.rows.subarray(packed.starts[i], packed.starts[i + 1]);
-      logProbs.push(Float32Array.from(rows, (row) => -nll[row]!));
-    });
-    routes.push(...own);
-  }
-  return { logProbs, routes };
+  const parts = cutByRows(samples, o.rowsAtOnce).map((part) => scorePart(model, pack(part), o, withRoutes));
+  const scores = parts.map((read) => read());
+  return { logProbs: scores.flatMap(({ logProbs }) => logProbs), routes: scores.flatMap(({ routes }) => routes) };
+}
+
+/** Begins one part; what it returns waits for the scores. */
+function scorePart(model: Model, packed: Packed, o: ScoreOptions, withRoutes: boolean): () => Scores {
+  const chosen: { readonly layer: number; readonly read: ReturnType<typeof readLater>; readonly active: number }[] = [];
+  const onRouting: Run['onRouting'] = ({ layer, experts }) =>
+    chosen.push({ layer, read: readLater(experts), active: experts.shape[1]! });
+  const readNll = noGrad(() => readLater(forwardPacked(model, packed, o, withRoutes ? { onRouting } : {}).nll));
+  return () => {
+    const nll = readNll();
+    const logProbs = packed.samples.map((_, i) =>
+      Float32Array.from(packed.rows.subarray(packed.starts[i], packed.starts[i + 1]), (row) => -nll[row]!),
+    );
+    const routes = packed.samples.map(() => new Map<number, Int32Array>());
+    for (const { layer, read, active } of chosen) cutRoutes(packed, read() as Int32Array, active, layer, routes);
+    return { logProbs, routes };
+  };
 }
 
 /** Deals the choices of a layer [T,K] out to the samples. */
-function cutRoutes(packed: Packed, experts: Tensor, layer: number, own: readonly Map<number, Int32Array>[]): void {
-  const chosen = experts.readInts();
-  const active = experts.shape[1]!;
+function cutRoutes(
+  packed: Packed,
+  chosen: Int32Array,
+  active: number,
+  layer: number,
+  own: readonly Map<number, Int32Array>[],
+): void {
   let at = 0;
   packed.samples.forEach((sample, i) => {
     const end = at + packedLength(sample) * active;

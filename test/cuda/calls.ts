@@ -343,6 +343,32 @@ const balance = (name: string, rescale: boolean, ownTop: boolean, devices: numbe
   },
 });
 
+/** 40 samples, of which one is empty and one longer than a block of threads, on every other row or so. */
+const policyCall = (name: string, whole: boolean, estimator: number): Call => ({
+  name: `policy_loss: ${name}`,
+  dtypes: ['f32'],
+  tolerance: 1e-5,
+  run: (b) => {
+    const lengths = Array.from({ length: 40 }, (_, i) => (i === 7 ? 0 : i === 20 ? 300 : 3 + (i % 5)));
+    const starts = [0];
+    for (const n of lengths) starts.push(starts.at(-1)! + n);
+    const tokens = starts.at(-1)!;
+    const rows = b.ints([tokens], (t) => 2 * t + (t % 3 === 1 ? 1 : 0));
+    const near = (seed: number) => b.draw([tokens], seed, { scale: 0.2 });
+    const nll = b.draw([2 * tokens + 5], 1, { scale: 0.2 });
+    const advantages = b.out([40], 'f64').write(Float64Array.from(lengths, (_, i) => Math.sin(i)));
+    const bounds = b.ints([41], (i) => starts[i]!);
+    const passes = [b.out(nll.shape), b.draw(nll.shape, 5)].map((dnll, i) => {
+      const [loss, stats] = [b.out([1], 'f64'), b.out([8], 'f64')];
+      const into = i ? added(dnll) : fresh(dnll);
+      const given = [rows, advantages, bounds, near(2), near(3), near(4)] as const;
+      native.policyLoss(loss, stats, into, nll, ...given, 0.2, 0.2, 1.3, whole, 1.1, 0.02, 0.1, estimator, 40, true);
+      return [loss, stats, dnll];
+    });
+    return passes.flat();
+  },
+});
+
 /** Both norms and their gradients; `apart`: rows that lie 3 elements apart and cannot be read in whole packs. */
 function normCall(rows: number, cols: number, apart = 0): Call {
   return {
@@ -603,6 +629,8 @@ export const calls: readonly Call[] = [
   sampleCall('everything', [0.9, 0.9, 0.02, 1.1], 40),
   balance('V3, own choice', true, true, 0),
   balance('V2 with devices', false, false, 3),
+  policyCall('ratios of tokens, k3', false, 2),
+  policyCall('ratios of samples, k3 without bias', true, 3),
   {
     name: 'moe_plan and embedding: sorted stably',
     run: (b) => {

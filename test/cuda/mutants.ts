@@ -209,6 +209,27 @@ export const mutants: readonly Mutant[] = [
     calls: ['balance_loss'],
   },
   {
+    what: "a sample's ratio is that of one warp's tokens",
+    file: 'policy_loss.cu',
+    find: 'drift = {blockSum(drift.moved, reduce),',
+    replace: 'drift = {warpSum(drift.moved),',
+    calls: ['policy_loss'],
+  },
+  {
+    what: 'the figures of samples beyond the 32nd are left out',
+    file: 'policy_loss.cu',
+    find: 'for (int64_t i = lane; i < samples; i += kLanes) sum +=',
+    replace: 'if (const int64_t i = lane; i < samples) sum +=',
+    calls: ['policy_loss'],
+  },
+  {
+    what: 'rows that no token names keep what they held',
+    file: 'policy_loss.cu',
+    find: '    fill(all, 0);\n',
+    replace: '',
+    calls: ['policy_loss'],
+  },
+  {
     what: 'a consumer does not wait for its stage',
     file: 'gemm/hopper.cu',
     find: '    ptx::waitBarrier(ring.full + slot % S::kStages, Ring<S>::parity(slot));\n    ptx::wgmmaFence();',

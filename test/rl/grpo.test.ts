@@ -1,8 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parametersOf } from '../../src/models/codec.js';
+import { addon } from '../../src/native.js';
 import type { GrpoInput } from '../../src/rl/config.js';
 import { type GrpoParts, grpoStep, type StepOutcome } from '../../src/rl/grpo.js';
 import type { Grader } from '../../src/rl/sample.js';
+import { update } from '../../src/rl/update.js';
 import { device, memoryOf } from '../../src/tensor/index.js';
 import { tinyParts, WANTED } from './tiny.js';
 
@@ -97,6 +99,40 @@ describe('GRPO', () => {
   it('also at another temperature', async () => {
     await withParts({ temperature: 0.5 }, {}, async (parts) => {
       expect((await grpoStep(parts, 0, 0)).mismatch.max).toBe(0);
+    });
+  });
+
+  it('waits for the device only when all of an update, or of a scoring, is on its way', async () => {
+    const settings = { rowsAtOnce: 20, kl: 0.01, updates: 2, replayRouting: true };
+    await withParts(settings, { kind: 'experts' }, async (parts) => {
+      const events: string[] = [];
+      const spies = (['read', 'beginRead', 'endRead'] as const).map((name) => {
+        const own = addon[name] as (...args: unknown[]) => unknown;
+        return vi.spyOn(addon, name).mockImplementation(((...args: unknown[]) => {
+          events.push(name);
+          return own(...args);
+        }) as never);
+      });
+      try {
+        await grpoStep(parts, 0, 0, (phase) => events.push(`|${phase}`));
+      } finally {
+        for (const spy of spies) spy.mockRestore();
+      }
+      const [, scoring, ...updates] = events.join(' ').slice(events.join(' ').indexOf('|score')).split('|');
+      expect(scoring).toMatch(/^score (beginRead )+(endRead )+(beginRead )+(endRead )+$/); // the policy, then the reference
+      expect(updates).toHaveLength(2);
+      for (const train of updates) expect(`${train.trim()} `).toMatch(/^train (beginRead ){9,}(endRead )+$/);
+    });
+  });
+
+  it('refuses an update whose loss is not a number, and changes nothing', async () => {
+    await withParts({}, {}, async (parts) => {
+      const [{ groups }] = (await steps(parts, 1)) as [StepOutcome];
+      const before = weightsOf(parts);
+      const spoiled = groups.flatMap(({ samples }) => samples).map((s) => ({ ...s, advantage: Number.NaN }));
+      await expect(update(parts, spoiled)).rejects.toThrow(/The policy loss is NaN .* nothing was updated/);
+      expect(weightsOf(parts)).toEqual(before);
+      expect(parts.optimizer.steps).toBe(1);
     });
   });
 
