@@ -127,6 +127,15 @@ export const linearCrossEntropyTrain = (nll: Tensor, lse: Tensor, dx: Acc, dweig
 /** `loss[1]:f64 stats[8]:f64 dnll[T]:f32 nll[T]:f32 rows[R]:i32 advantages[S]:f64 starts[S+1]:i32 old[R]:f32? reference[R]:f32? rollout[R]:f32?` */
 export const policyLoss = (loss: Tensor, stats: Tensor, dnll: Acc, nll: Tensor, rows: Tensor, advantages: Tensor, starts: Tensor, old: Maybe, reference: Maybe, rollout: Maybe, clipLow: number, clipHigh: number, dualClip: number, whole: boolean, cap: number, mask: number, kl: number, estimator: number, divisor: number, byLength: boolean): void => ops.policy_loss(loss.id, stats.id, dnll.id, dnll.beta, nll.id, rows.id, advantages.id, starts.id, idOf(old), idOf(reference), idOf(rollout), clipLow, clipHigh, dualClip, whole, cap, mask, kl, estimator, divisor, byLength);
 
+/** `y[S]:f64 x[T]:f32 rows[R]:i32 starts[S+1]:i32` */
+export const sequenceSumsForward = (y: Tensor, x: Tensor, rows: Tensor, starts: Tensor, factor: number, average: boolean): void => ops.sequence_sums_forward(y.id, x.id, rows.id, starts.id, factor, average);
+
+/** `dx[T]:f32 dy[S]:f64 rows[R]:i32 starts[S+1]:i32` */
+export const sequenceSumsBackward = (dx: Acc, dy: Tensor, rows: Tensor, starts: Tensor, factor: number, average: boolean): void => ops.sequence_sums_backward(dx.id, dx.beta, dy.id, rows.id, starts.id, factor, average);
+
+/** `loss[1]:f64 dvalues[S]:f64? values[S]:f64 reference[S]:f64? targets[P]:f64?` */
+export const preferenceLoss = (loss: Tensor, dvalues: Maybe, values: Tensor, reference: Maybe, targets: Maybe, kind: number, beta: number, smoothing: number, center: number, total: number): void => ops.preference_loss(loss.id, idOf(dvalues), values.id, idOf(reference), idOf(targets), kind, beta, smoothing, center, total);
+
 /** `ids[R]:i32 logprob[R]:f32 logits[R,V]:f settings[R,4]:f32 top_k[R]:i32 seeds[R,2]:i32 history[R,J]:i32?` */
 export const sample = (ids: Tensor, logprob: Tensor, logits: Tensor, settings: Tensor, topK: Tensor, seeds: Tensor, history: Maybe): void => ops.sample(ids.id, logprob.id, logits.id, settings.id, topK.id, seeds.id, idOf(history));
 

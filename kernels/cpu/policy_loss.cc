@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "../policy.h"
-#include "cpu.h"
+#include "samples.h"
 
 namespace moe::MOE_ISA {
 
@@ -16,18 +16,6 @@ namespace {
 struct Figures {
   double at[policy::kFigures];
 };
-
-void checkBounds(const int32_t* starts, int64_t samples, int64_t tokens) {
-  bool fine = starts[0] == 0 && starts[samples] == tokens;
-  for (int64_t i = 0; i < samples; i++) fine &= starts[i] <= starts[i + 1];
-  if (!fine) throw Error("bad-argument", "policy_loss: starts must rise from 0 to the number of tokens, " + std::to_string(tokens) + ".");
-}
-
-void checkRows(const int32_t* rows, int64_t tokens, int64_t count) {
-  for (int64_t t = 0; t < tokens; t++)
-    if (rows[t] >= count || rows[t] <= (t ? rows[t - 1] : -1))
-      throw Error("bad-argument", "policy_loss: rows must rise and lie in 0 to " + std::to_string(count - 1) + ", but token " + std::to_string(t) + " has row " + std::to_string(rows[t]) + ".");
-}
 
 Figures sampleFigures(const policy::Batch& b, int64_t begin, int64_t end, double advantage, const policy::Objective& o, const Acc& dnll) {
   policy::Drift drift;
@@ -49,10 +37,9 @@ Figures sampleFigures(const policy::Batch& b, int64_t begin, int64_t end, double
 void policy_loss(Out loss, Out stats, Acc dnll, In nll, In rows, In advantages, In starts, MaybeIn old, MaybeIn reference, MaybeIn rollout,
                  double clip_low, double clip_high, double dual_clip, bool whole, double cap, double mask, double kl, int64_t estimator,
                  double divisor, bool by_length) {
-  const int64_t samples = advantages.size(), tokens = rows.size();
+  const int64_t samples = advantages.size();
   const int32_t* start = starts.as<int32_t>();
-  checkBounds(start, samples, tokens);
-  checkRows(rows.as<int32_t>(), tokens, nll.size());
+  checkSamples("policy_loss", rows, starts, nll.size());
   const policy::Objective o{clip_low, clip_high, dual_clip, whole, cap, mask, kl, static_cast<int>(estimator), divisor, by_length};
   const policy::Batch b{nll.as<float>(), rows.as<int32_t>(), old.as<float>(), reference.as<float>(), rollout.as<float>()};
   if (dnll && dnll.beta == 0) memset(dnll.as<float>(), 0, static_cast<size_t>(dnll.size()) * sizeof(float));

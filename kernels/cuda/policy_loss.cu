@@ -6,7 +6,7 @@
 // for the means that they share and once for their terms; (2) one block adds the samples' figures, a warp a figure. Rows that no
 // token names are cleared before.
 #include "../policy.h"
-#include "cuda.cuh"
+#include "samples.cuh"
 
 namespace moe::cuda {
 
@@ -23,38 +23,17 @@ struct Update {
   policy::Batch batch;
   policy::Objective objective;
   const double* advantages;  // [S]
-  const int32_t* starts;     // [S+1]
-  int64_t samples, tokens, count;
+  Samples samples;
   double* figures;  // [S,kFigures]
-  float* dnll;      // [count] or null
+  float* dnll;      // [T] or null
   float beta;
-  int32_t* fault;
 };
-
-/// Whether the sample's bounds are those of some tokens.
-__device__ bool holds(const Update& u, int64_t sample, int64_t begin, int64_t end) {
-  return (sample > 0 || begin == 0) && (sample < u.samples - 1 || end == u.tokens) && begin >= 0 && begin <= end && end <= u.tokens;
-}
-
-/// Whether token t has a row of its own.
-__device__ bool named(const Update& u, int64_t t) {
-  const int32_t row = u.batch.rows[t];
-  return row > (t ? u.batch.rows[t - 1] : -1) && row < u.count;
-}
 
 __global__ void __launch_bounds__(kThreads) sampleKernel(const __grid_constant__ Update u) {
   double* reduce = sharedMemory<double>();
-  const int64_t sample = blockIdx.x, begin = u.starts[sample], end = u.starts[sample + 1];
+  const int64_t sample = blockIdx.x, begin = u.samples.starts[sample], end = u.samples.starts[sample + 1];
   policy::Drift drift;
-  bool wrong = !holds(u, sample, begin, end);
-  for (int64_t t = begin + threadIdx.x; t < end && !wrong; t += kThreads) {
-    wrong = !named(u, t);
-    if (!wrong) drift.add(u.batch, t);
-  }
-  if (blockSum(wrong ? 1. : 0., reduce) > 0) {
-    if (threadIdx.x == 0) *u.fault = static_cast<int32_t>(machine::Fault::token);
-    return;
-  }
+  if (!u.samples.each(sample, reduce, [&](int64_t t) { drift.add(u.batch, t); })) return;
   drift = {blockSum(drift.moved, reduce), blockSum(drift.weight, reduce), blockSum(drift.left, reduce)};
   const policy::Sample shared = policy::sampleOf(u.advantages[sample], end - begin, drift, u.objective);
   double figures[policy::kFigures] = {};
@@ -87,13 +66,8 @@ void policy_loss(Out loss, Out stats, Acc dnll, In nll, In rows, In advantages, 
   const auto floats = [](const View& v) { return static_cast<const float*>(v.data); };
   const Update u{{floats(nll), rows.as<int32_t>(), floats(old), floats(reference), floats(rollout)},
                  {clip_low, clip_high, dual_clip, whole, cap, mask, kl, static_cast<int>(estimator), divisor, by_length},
-                 advantages.as<double>(), starts.as<int32_t>(), samples, rows.size(), nll.size(), figures,
-                 static_cast<float*>(dnll.data), dnll.beta, machine::faultWord()};
-  if (dnll && dnll.beta == 0) {
-    Out all;
-    static_cast<View&>(all) = dnll;
-    fill(all, 0);
-  }
+                 advantages.as<double>(), samplesOf(rows, starts, nll.size()), figures, static_cast<float*>(dnll.data), dnll.beta};
+  clearRows(dnll);
   launch(sampleKernel, blocks(samples), kThreads, kReduceBytes, u);
   launch(sumKernel, 1, policy::kFigures * kLanes, 0, loss.as<double>(), stats.as<double>(), figures, samples);
 }

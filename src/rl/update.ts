@@ -1,11 +1,11 @@
 import { TrainMoeError } from '../errors.js';
 import type { Model } from '../models/family.js';
-import * as native from '../native.gen.js';
 import { type PolicyObjective, type PolicyStats, policyLoss, policyStats } from '../ops/policy_loss.js';
 import type { AdamW } from '../optim/adamw.js';
-import { type Device, differentiate, empty, readLater, scope, type Tensor } from '../tensor/index.js';
+import { type Device, differentiate, readLater, scope } from '../tensor/index.js';
 import type { GrpoConfig } from './config.js';
 import { cutByRows, type Packed, pack } from './pack.js';
+import { finish, type Pass } from './pass.js';
 import type { Graded, Sample } from './sample.js';
 import { forwardPacked, type Routes, replayOf, type ScoreOptions } from './score.js';
 
@@ -57,22 +57,19 @@ export async function update(parts: Learner, batch: readonly Experience[]): Prom
   const lr = c.lr * Math.min((optimizer.steps + 1) / Math.max(c.warmup, 1), 1);
   optimizer.prepare(lr);
   optimizer.resetGradients();
-  const passes: Pass[] = [];
+  const passes: Pass<PassFigures>[] = [];
   try {
     for (const part of cutByRows(computed, c.rowsAtOnce)) {
       passes.push(scope(() => backward(parts, pack(part), total)));
       await turn();
     }
-    const gradNorm = scope(() => readLater(optimizer.measure(c.maxNorm, lossesOf(passes, parts.device))));
-    optimizer.update();
-    const result = { ...joinedPasses(passes.map(({ read }) => read())), gradNorm: gradNorm()[0]!, lr };
-    if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradNorm))
+    const { loss, gradNorm, finite, figures } = finish(optimizer, passes, c.maxNorm);
+    if (!finite)
       throw new TrainMoeError(
         'not-finite',
-        `The policy loss is ${result.loss} and the gradient's norm ${result.gradNorm}; nothing was updated.`,
+        `The policy loss is ${loss} and the gradient's norm ${gradNorm}; nothing was updated.`,
       );
-    optimizer.steps++;
-    return result;
+    return { ...joinedFigures(figures), loss, gradNorm, lr };
   } finally {
     for (const { loss } of passes) loss.dispose();
   }
@@ -80,33 +77,14 @@ export async function update(parts: Learner, batch: readonly Experience[]): Prom
 
 const tokensOf = (samples: readonly Sample[]): number => samples.reduce((n, s) => n + s.ids.length, 0);
 
-/** [L] f64 */
-function lossesOf(passes: readonly Pass[], device: Device): Tensor {
-  const losses = empty([passes.length], { dtype: 'f64', device });
-  native.stack(
-    losses,
-    passes.map(({ loss }) => loss),
-  );
-  return losses;
-}
+/** The entropy is summed over tokens here. */
+type PassFigures = Pick<Update, 'stats' | 'mismatch' | 'entropy'>;
 
-/** One forward and backward pass on its way. */
-interface Pass {
-  readonly loss: Tensor; // [1]
-  /** Waits for its figures; call it once. */
-  readonly read: () => PassFigures;
-}
-
-interface PassFigures extends Pick<Update, 'loss' | 'stats' | 'mismatch'> {
-  readonly entropy: number; // sum over its tokens
-}
-
-function joinedPasses(passes: readonly PassFigures[]): Omit<Update, 'gradNorm' | 'lr'> {
-  const sum = (of: (pass: PassFigures) => number) => passes.reduce((total, pass) => total + of(pass), 0);
+function joinedFigures(passes: readonly PassFigures[]): PassFigures {
+  const stats = sumStats(passes.map(({ stats }) => stats));
   return {
-    loss: sum(({ loss }) => loss),
-    entropy: sum(({ entropy }) => entropy) / sum(({ stats }) => stats.tokens),
-    stats: sumStats(passes.map(({ stats }) => stats)),
+    entropy: passes.reduce((sum, { entropy }) => sum + entropy, 0) / stats.tokens,
+    stats,
     mismatch: joined(passes.map(({ mismatch }) => mismatch)),
   };
 }
@@ -116,7 +94,7 @@ function backward(
   parts: Learner,
   packed: Packed<Experience>,
   total: { readonly samples: number; readonly tokens: number; readonly maxTokens: number },
-): Pass {
+): Pass<PassFigures> {
   const { samples, starts, rows } = packed;
   const { config, device, model } = parts;
   const together = (of: (e: Experience) => ArrayLike<number> | undefined) =>
@@ -141,14 +119,12 @@ function backward(
     const { loss, stats } = policyLoss(out.nll, rows, batch, objectiveOf(config));
     return { loss, losses: [loss], stats: readLater(stats), nll: readLater(out.nll), entropy: readLater(out.entropy!) };
   });
-  const readLoss = readLater(loss);
   return {
     loss,
     read() {
       const [own, spread] = [nll(), entropy()];
       const logProbs = Float32Array.from(rows, (row) => -own[row]!);
       return {
-        loss: readLoss()[0]!,
         stats: policyStats(stats()),
         entropy: rows.reduce((sum, row) => sum + spread[row]!, 0),
         mismatch: difference(logProbs, sampled),

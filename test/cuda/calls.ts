@@ -369,6 +369,31 @@ const policyCall = (name: string, whole: boolean, estimator: number): Call => ({
   },
 });
 
+/** 150 pairs, more than a block of threads, with answers of up to 200 tokens of which one is empty. */
+const preferenceCall = (name: string, kind: number, average: boolean): Call => ({
+  name: `preference_loss: ${name}`,
+  dtypes: ['f32'],
+  tolerance: 1e-5,
+  run: (b) => {
+    const starts = [0];
+    for (let i = 0; i < 300; i++) starts.push(starts.at(-1)! + (i === 5 ? 0 : i === 9 ? 200 : 1 + (i % 3)));
+    const tokens = starts.at(-1)!;
+    const [rows, bounds] = [b.ints([tokens], (t) => 2 * t + (t % 5 === 1 ? 1 : 0)), b.ints([301], (i) => starts[i]!)];
+    const x = b.draw([2 * tokens + 3], 1);
+    const doubles = (n: number, of: (i: number) => number) =>
+      b.out([n], 'f64').write(Float64Array.from({ length: n }, (_, i) => of(i)));
+    const [values, loss, dvalues] = [b.out([300], 'f64'), b.out([1], 'f64'), b.out([300], 'f64')];
+    native.sequenceSumsForward(values, x, rows, bounds, -0.7, average);
+    const reference = doubles(300, Math.sin);
+    const targets = kind === 3 ? doubles(300, (i) => i % 2) : doubles(150, (i) => 0.1 * Math.cos(i));
+    native.preferenceLoss(loss, dvalues, values, reference, targets, kind, 0.6, 0.1, 0.2, 77);
+    const [dx, more] = [b.out(x.shape), b.draw(x.shape, 2)];
+    native.sequenceSumsBackward(fresh(dx), dvalues, rows, bounds, -0.7, average);
+    native.sequenceSumsBackward(added(more), dvalues, rows, bounds, -0.7, average);
+    return [values, loss, dvalues, dx, more];
+  },
+});
+
 /** Both norms and their gradients; `apart`: rows that lie 3 elements apart and cannot be read in whole packs. */
 function normCall(rows: number, cols: number, apart = 0): Call {
   return {
@@ -629,6 +654,9 @@ export const calls: readonly Call[] = [
   sampleCall('everything', [0.9, 0.9, 0.02, 1.1], 40),
   balance('V3, own choice', true, true, 0),
   balance('V2 with devices', false, false, 3),
+  preferenceCall('pairs', 0, false),
+  preferenceCall('IPO, averaged', 1, true),
+  preferenceCall('labels', 3, false),
   policyCall('ratios of tokens, k3', false, 2),
   policyCall('ratios of samples, k3 without bias', true, 3),
   {

@@ -225,9 +225,23 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'rows that no token names keep what they held',
     file: 'policy_loss.cu',
-    find: '    fill(all, 0);\n',
+    find: '  clearRows(dnll);\n',
     replace: '',
     calls: ['policy_loss'],
+  },
+  {
+    what: "an answer's value is that of the first warp's tokens",
+    file: 'preference_loss.cu',
+    find: '  sum = blockSum(sum, reduce);\n',
+    replace: '  sum = warpSum(sum);\n',
+    calls: ['preference_loss'],
+  },
+  {
+    what: 'pairs beyond one block of threads are left out of the loss',
+    file: 'preference_loss.cu',
+    find: 'i < count; i += kThreads)',
+    replace: 'i < least(count, int64_t{kThreads}); i += kThreads)',
+    calls: ['preference_loss'],
   },
   {
     what: 'a consumer does not wait for its stage',

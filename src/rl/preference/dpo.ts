@@ -1,12 +1,19 @@
 import { readPairs } from '../../data/index.js';
 import { loadModel } from '../../models/folder.js';
-import { type DpoBatch, type DpoObjective, dpoGradient, dpoLoss, sequenceLogProbs } from '../../ops/dpo_loss.js';
-import { differentiate, from, keep, noGrad, scope } from '../../tensor/index.js';
+import {
+  answerValues,
+  logProbsOfAnswers,
+  type PreferenceBatch,
+  type PreferenceObjective,
+  preferenceLoss,
+  preferenceOf,
+} from '../../ops/preference_loss.js';
+import { differentiate, from, keep, noGrad, readLater, scope } from '../../tensor/index.js';
 import { forwardPacked } from '../score.js';
 import type { DpoConfig } from './config.js';
 import { encodePair, type Pair } from './encode.js';
 import { scorePairs, won } from './figures.js';
-import { fitting, type Lesson, type LessonContext, type Progress, type Subject } from './lesson.js';
+import { fitting, type Lesson, type LessonContext, type Progress, type Subject, type Sums } from './lesson.js';
 import { cutByTokens, packTexts, type Text } from './pack.js';
 
 /*
@@ -50,12 +57,12 @@ export const dpoSubject: Subject<NumberedPair, DpoConfig> = {
 
 function dpoLesson(context: Context): Lesson<NumberedPair> {
   const { model, device, config, examples } = context;
-  const objective: DpoObjective = { beta: config.beta, kind: config.loss, smoothing: config.smoothing };
+  const objective: PreferenceObjective = { beta: config.beta, kind: config.loss, smoothing: config.smoothing };
   const all = [...examples.train, ...examples.test];
   // [2N], pair by pair. In f64, so that the policy is exactly the reference before the first step.
   const held = config.reference === 'model' ? keep(from(new Float64Array(2 * all.length))) : undefined;
   let reference: Float64Array | undefined;
-  const batchOf = (pairs: readonly NumberedPair[], total: number): DpoBatch => {
+  const batchOf = (pairs: readonly NumberedPair[], total: number): PreferenceBatch => {
     reference ??= held?.readDoubles();
     const values = reference;
     if (!values) return { total };
@@ -68,28 +75,35 @@ function dpoLesson(context: Context): Lesson<NumberedPair> {
     },
     learn(part, total) {
       const packed = packTexts(part.flatMap(sidesOf));
-      const { rows, starts } = packed;
+      const batch = batchOf(part, total);
+      const answers = logProbsOfAnswers(packed.rows, packed.starts, config.average);
       return scope(() => {
-        const { value } = differentiate(() => {
+        const { loss, read } = differentiate(() => {
           const options = { device, temperature: TEMPERATURE };
           const { nll } = forwardPacked(model, packed, options, { recompute: config.recompute });
-          const value = dpoLoss(nll, rows, starts, batchOf(part, total), objective, config.average);
-          return { value, losses: [value.root] };
+          const { loss, values } = preferenceLoss(nll, answers, batch, objective);
+          return { loss, losses: [loss], read: readLater(values) };
         });
-        return { loss: value.loss, sums: sumsOf(value.rewards, value.logProbs) };
+        return { loss, read: () => sumsOf(read(), batch.reference, config.beta) };
       });
     },
     async evaluate(pairs, progress) {
       const texts = pairs.flatMap(sidesOf);
       const logProbs = await logProbsOf(context, texts, progress);
-      const { loss, rewards } = dpoGradient(logProbs, batchOf(pairs, Math.max(pairs.length, 1)), objective);
+      const batch = batchOf(pairs, Math.max(pairs.length, 1));
+      const rewards = rewardsOf(logProbs, batch.reference, config.beta);
       const lengths = texts.map(({ mask }) => mask.reduce((sum, m) => sum + m, 0));
-      return scorePairs(rewards, lengths, loss);
+      return scorePairs(rewards, lengths, preferenceOf(logProbs, batch, objective).loss);
     },
   };
 }
 
-function sumsOf(rewards: ArrayLike<number>, logProbs: ArrayLike<number>): Record<string, number> {
+/** beta log(pi / ref): the rewards that the policy implies. */
+const rewardsOf = (logProbs: ArrayLike<number>, reference: ArrayLike<number> | undefined, beta: number) =>
+  Array.from(logProbs, (logProb, i) => beta * (logProb - (reference?.[i] ?? 0)));
+
+function sumsOf(logProbs: ArrayLike<number>, reference: ArrayLike<number> | undefined, beta: number): Sums {
+  const rewards = rewardsOf(logProbs, reference, beta);
   const sums = { accuracy: 0, margin: 0, chosen: 0, rejected: 0, logChosen: 0, logRejected: 0 };
   for (let i = 0; i < rewards.length; i += 2) {
     const lead = rewards[i]! - rewards[i + 1]!;
@@ -119,9 +133,12 @@ async function logProbsOf(
   const found: number[] = [];
   for (const part of cutByTokens(texts, ({ ids }) => ids.length, config.rowsAtOnce)) {
     const packed = packTexts(part);
-    const nll = noGrad(() => forwardPacked(model, packed, { device, temperature: TEMPERATURE }).nll.read());
-    const own = Float64Array.from(packed.rows, (row) => nll[row]!);
-    found.push(...sequenceLogProbs(own, packed.starts, config.average));
+    const answers = logProbsOfAnswers(packed.rows, packed.starts, config.average);
+    const values = noGrad(() => {
+      const { nll } = forwardPacked(model, packed, { device, temperature: TEMPERATURE });
+      return answerValues(nll, answers).readDoubles();
+    });
+    found.push(...values);
     await progress(found.length, texts.length);
   }
   return found;

@@ -1,6 +1,7 @@
 import type { LoadedModel, LoadOptions } from '../../models/folder.js';
 import type { Device, Tensor } from '../../tensor/index.js';
 import type { ChatTemplate } from '../../tokenizer/index.js';
+import type { Pass } from '../pass.js';
 import type { PreferenceConfig } from './config.js';
 import type { PreferenceScore } from './figures.js';
 import type { Text } from './pack.js';
@@ -14,19 +15,16 @@ export interface Examples<E> {
   readonly tooLong: number;
 }
 
-/** What one part of an update gave: its share of the loss, and sums over its examples, by the name of the metric. */
-export interface Learned {
-  readonly loss: number;
-  readonly sums: Readonly<Record<string, number>>;
-}
+/** Sums over the examples of a part of an update, by the name of the metric. */
+export type Sums = Readonly<Record<string, number>>;
 
 /** Told how many of how many texts are done; waiting for it lets signals and timers be heard. */
 export type Progress = (done: number, total: number) => Promise<void>;
 
 /** A loss on preferences, ready to be trained: the loop in run.ts does not know which. */
 export interface Lesson<E> {
-  /** Forward and backward pass of a part of an update of `total` examples. */
-  learn(part: readonly E[], total: number): Learned;
+  /** Forward and backward pass of a part of an update of `total` examples; nothing of it waits for the device. */
+  learn(part: readonly E[], total: number): Pass<Sums>;
   /** The figures on examples that were not trained on. */
   evaluate(examples: readonly E[], progress: Progress): Promise<PreferenceScore>;
   /** Before the first step of a new run; a resumed one has `tensors` back instead. */

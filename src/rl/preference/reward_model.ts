@@ -1,12 +1,18 @@
 import { readLabelled, readPairs } from '../../data/index.js';
 import { loadScoring, type ScoreKind } from '../../models/scoring.js';
-import type { HostLoss } from '../../ops/host_loss.js';
-import { pairwiseReward, pointwiseReward, rewardLoss } from '../../ops/reward_loss.js';
-import { differentiate, scope } from '../../tensor/index.js';
+import {
+  type PreferenceBatch,
+  type PreferenceObjective,
+  preferenceLoss,
+  preferenceOf,
+  scoresAt,
+} from '../../ops/preference_loss.js';
+import { differentiate, readLater, scope } from '../../tensor/index.js';
+import type { Pass } from '../pass.js';
 import type { RewardModelConfig } from './config.js';
 import { encodeLabelled, encodePair, type Labelled, type Pair } from './encode.js';
 import { scoreLabels, scorePairs, won } from './figures.js';
-import { fitting, type Lesson, type LessonContext, type Progress, type Subject } from './lesson.js';
+import { fitting, type Lesson, type LessonContext, type Progress, type Subject, type Sums } from './lesson.js';
 import { cutByTokens, packTexts, type Text } from './pack.js';
 import { forwardScores, scoreTexts } from './score.js';
 
@@ -62,72 +68,78 @@ export const safetySubject: Subject<Labelled, RewardModelConfig> = {
 };
 
 function pairwiseLesson(context: Context<Pair>): Lesson<Pair> {
-  const { center } = context.config;
-  const margins = (pairs: readonly Pair[]) => pairs.map(({ margin }) => margin);
+  const plain: PreferenceObjective = { kind: 'sigmoid', beta: 1 };
+  const objective = { ...plain, center: context.config.center };
+  const batchOf = (pairs: readonly Pair[], total: number) => ({ targets: pairs.map(({ margin }) => margin), total });
   return {
     learn(part, total) {
-      const { loss, scores } = learnScores(context, part.flatMap(sidesOf), (s) =>
-        pairwiseReward(s, { margin: margins(part), center, total }),
-      );
-      const sums = { accuracy: 0, margin: 0, chosen: 0, rejected: 0 };
-      part.forEach((_, i) => {
-        const [chosen, rejected] = [scores[2 * i]!, scores[2 * i + 1]!];
-        sums.accuracy += won(chosen - rejected);
-        sums.margin += chosen - rejected;
-        sums.chosen += chosen;
-        sums.rejected += rejected;
+      return learnScores(context, part.flatMap(sidesOf), batchOf(part, total), objective, (scores) => {
+        const sums = { accuracy: 0, margin: 0, chosen: 0, rejected: 0 };
+        part.forEach((_, i) => {
+          const [chosen, rejected] = [scores[2 * i]!, scores[2 * i + 1]!];
+          sums.accuracy += won(chosen - rejected);
+          sums.margin += chosen - rejected;
+          sums.chosen += chosen;
+          sums.rejected += rejected;
+        });
+        return named(sums);
       });
-      return { loss, sums: named(sums) };
     },
     async evaluate(pairs, progress) {
       const texts = pairs.flatMap(sidesOf);
       const scores = await scored(context, texts, progress);
-      const { loss } = pairwiseReward(scores, { margin: margins(pairs), total: Math.max(pairs.length, 1) });
+      const { loss } = preferenceOf(scores, batchOf(pairs, Math.max(pairs.length, 1)), plain);
       return scorePairs(scores, texts.map(answerLength), loss);
     },
   };
 }
 
 function safetyLesson(context: Context<Labelled>): Lesson<Labelled> {
+  const objective: PreferenceObjective = { kind: 'pointwise', beta: 1 };
   const labelsOf = (items: readonly Labelled[]) => items.map(({ label }) => label);
   const textsOf = (items: readonly Labelled[]) => items.map(({ text }) => text);
   return {
     learn(part, total) {
-      const labels = labelsOf(part);
-      const { loss, scores } = learnScores(context, textsOf(part), (s) => pointwiseReward(s, labels, total));
-      const sums = { accuracy: 0, score: 0 };
-      labels.forEach((label, i) => {
-        sums.accuracy += won(label > 0.5 ? scores[i]! : -scores[i]!);
-        sums.score += scores[i]!;
+      const targets = labelsOf(part);
+      return learnScores(context, textsOf(part), { targets, total }, objective, (scores) => {
+        const sums = { accuracy: 0, score: 0 };
+        targets.forEach((label, i) => {
+          sums.accuracy += won(label > 0.5 ? scores[i]! : -scores[i]!);
+          sums.score += scores[i]!;
+        });
+        return named(sums);
       });
-      return { loss, sums: named(sums) };
     },
     async evaluate(items, progress) {
       const scores = await scored(context, textsOf(items), progress);
-      const labels = labelsOf(items);
-      return scoreLabels(scores, labels, pointwiseReward(scores, labels, Math.max(items.length, 1)).loss);
+      const targets = labelsOf(items);
+      const { loss } = preferenceOf(scores, { targets, total: Math.max(items.length, 1) }, objective);
+      return scoreLabels(scores, targets, loss);
     },
   };
 }
 
 const answerLength = ({ mask }: Text): number => mask.reduce((sum, m) => sum + m, 0);
 
-const named = (sums: Readonly<Record<string, number>>) =>
+const named = (sums: Sums): Sums =>
   Object.fromEntries(Object.entries(sums).map(([name, sum]) => [`rewards/${name}`, sum]));
 
 /** One forward and backward pass over texts. */
 function learnScores(
   { model, device, config }: Context<unknown>,
   texts: readonly Text[],
-  loss: (scores: Float32Array) => HostLoss,
-): { readonly loss: number; readonly scores: Float32Array } {
+  batch: PreferenceBatch,
+  objective: PreferenceObjective,
+  sumsOf: (scores: ArrayLike<number>) => Sums,
+): Pass<Sums> {
   const packed = packTexts(texts);
   return scope(() => {
-    const { value } = differentiate(() => {
-      const value = rewardLoss(forwardScores(model, packed, device, config.recompute), packed.last, loss);
-      return { value, losses: [value.root] };
+    const { loss, read } = differentiate(() => {
+      const scores = forwardScores(model, packed, device, config.recompute);
+      const { loss, values } = preferenceLoss(scores, scoresAt(packed.last), batch, objective);
+      return { loss, losses: [loss], read: readLater(values) };
     });
-    return { loss: value.loss, scores: value.scores };
+    return { loss, read: () => sumsOf(read()) };
   });
 }
 

@@ -7,13 +7,14 @@ import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
 import { AdamW } from '../../optim/adamw.js';
 import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
-import { chooseDevice, type Device } from '../../tensor/index.js';
+import { chooseDevice, type Device, scope } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
 import { openRecorder, type Recorder } from '../../train/recorder.js';
 import { findLatest } from '../../train/run/checkpoint.js';
 import { lockRun } from '../../train/run/lock.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 import type { Place } from '../../train/run/state.js';
+import { finish } from '../pass.js';
 import { restoreTrained, saveTrained, type Trained } from '../saved.js';
 import type { PreferenceConfig } from './config.js';
 import { fingerprintOf } from './encode.js';
@@ -190,24 +191,25 @@ function oneStep<E>({ subject, config: c, lesson, optimizer, examples, steps }: 
   const began = performance.now();
   const batch = batchAt(examples.train, c, step);
   const tokensOf = (example: E) => subject.textsOf(example).reduce((n, { ids }) => n + ids.length, 0);
+  const lr = c.lr * scheduleFactor({ kind: c.schedule, warmup: c.warmup, floor: c.floor } as Schedule, step, steps);
+  optimizer.prepare(lr);
   optimizer.resetGradients();
-  const parts = cutByTokens(batch, tokensOf, c.rowsAtOnce).map((part) => lesson.learn(part, batch.length));
-  const { norm } = optimizer.clip(c.maxNorm);
-  const loss = parts.reduce((sum, part) => sum + part.loss, 0);
-  if (!Number.isFinite(loss) || !Number.isFinite(norm))
+  const { loss, gradNorm, finite, figures } = scope(() => {
+    const passes = cutByTokens(batch, tokensOf, c.rowsAtOnce).map((part) => lesson.learn(part, batch.length));
+    return finish(optimizer, passes, c.maxNorm);
+  });
+  if (!finite)
     throw new TrainMoeError(
       'not-finite',
-      `Step ${step + 1}: the loss is ${loss} and the gradient's norm ${norm}; nothing was updated. Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
+      `Step ${step + 1}: the loss is ${loss} and the gradient's norm ${gradNorm}; nothing was updated. Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
     );
-  const lr = c.lr * scheduleFactor({ kind: c.schedule, warmup: c.warmup, floor: c.floor } as Schedule, step, steps);
-  optimizer.step(lr);
   const seconds = (performance.now() - began) / 1000;
-  const names = Object.keys(parts[0]!.sums);
-  const meanOf = (name: string) => parts.reduce((sum, part) => sum + part.sums[name]!, 0) / batch.length;
+  const names = Object.keys(figures[0]!);
+  const meanOf = (name: string) => figures.reduce((sum, sums) => sum + sums[name]!, 0) / batch.length;
   return {
     'train/loss': loss,
     ...Object.fromEntries(names.map((name) => [name, meanOf(name)])),
-    'train/grad_norm': norm,
+    'train/grad_norm': gradNorm,
     'train/lr': lr,
     'train/epoch': ((step + 1) * c.batch) / examples.train.length,
     'speed/tokens_per_second': batch.reduce((n, example) => n + tokensOf(example), 0) / seconds,
