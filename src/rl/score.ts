@@ -2,7 +2,7 @@ import type { Model } from '../models/family.js';
 import { makeLayout } from '../nn/layout.js';
 import type { Run } from '../nn/run.js';
 import { linearLogProb } from '../ops/cross_entropy.js';
-import { type Device, from, noGrad, readLater, type Tensor } from '../tensor/index.js';
+import { type Device, from, noGrad, readLater, type Tensor, tagged } from '../tensor/index.js';
 import { cutByRows, type Packed, pack, packedLength } from './pack.js';
 import type { Sample } from './sample.js';
 
@@ -62,7 +62,8 @@ function scorePart(model: Model, packed: Packed, o: ScoreOptions, withRoutes: bo
   const chosen: { readonly layer: number; readonly read: ReturnType<typeof readLater>; readonly active: number }[] = [];
   const onRouting: Run['onRouting'] = ({ layer, experts }) =>
     chosen.push({ layer, read: readLater(experts), active: experts.shape[1]! });
-  const readNll = noGrad(() => readLater(forwardPacked(model, packed, o, withRoutes ? { onRouting } : {}).nll));
+  const forward = () => readLater(forwardPacked(model, packed, o, withRoutes ? { onRouting } : {}).nll);
+  const readNll = tagged('activations', () => noGrad(forward));
   return () => {
     const nll = readNll();
     const logProbs = packed.samples.map((_, i) =>

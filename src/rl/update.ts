@@ -2,7 +2,7 @@ import { TrainMoeError } from '../errors.js';
 import type { Model } from '../models/family.js';
 import { type PolicyObjective, type PolicyStats, policyLoss, policyStats } from '../ops/policy_loss.js';
 import type { AdamW } from '../optim/adamw.js';
-import { type Device, differentiate, readLater, scope } from '../tensor/index.js';
+import { type Device, differentiate, readLater, scope, tagged } from '../tensor/index.js';
 import type { GrpoConfig } from './config.js';
 import { cutByRows, type Packed, pack } from './pack.js';
 import { finish, type Pass } from './pass.js';
@@ -60,7 +60,7 @@ export async function update(parts: Learner, batch: readonly Experience[]): Prom
   const passes: Pass<PassFigures>[] = [];
   try {
     for (const part of cutByRows(computed, c.rowsAtOnce)) {
-      passes.push(scope(() => backward(parts, pack(part), total)));
+      passes.push(tagged('activations', () => scope(() => backward(parts, pack(part), total))));
       await turn();
     }
     const { loss, gradNorm, finite, figures } = finish(optimizer, passes, c.maxNorm);

@@ -1,12 +1,12 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { parametersOf } from '../../src/models/codec.js';
-import { addon } from '../../src/native.js';
 import type { GrpoInput } from '../../src/rl/config.js';
 import { type GrpoParts, grpoStep, type StepOutcome } from '../../src/rl/grpo.js';
 import type { Grader } from '../../src/rl/sample.js';
 import { update } from '../../src/rl/update.js';
 import { device, memoryOf } from '../../src/tensor/index.js';
 import { tinyParts, WANTED } from './tiny.js';
+import { notingReads } from './waits.js';
 
 async function steps(parts: GrpoParts, count: number): Promise<StepOutcome[]> {
   const outcomes: StepOutcome[] = [];
@@ -106,18 +106,7 @@ describe('GRPO', () => {
     const settings = { rowsAtOnce: 20, kl: 0.01, updates: 2, replayRouting: true };
     await withParts(settings, { kind: 'experts' }, async (parts) => {
       const events: string[] = [];
-      const spies = (['read', 'beginRead', 'endRead'] as const).map((name) => {
-        const own = addon[name] as (...args: unknown[]) => unknown;
-        return vi.spyOn(addon, name).mockImplementation(((...args: unknown[]) => {
-          events.push(name);
-          return own(...args);
-        }) as never);
-      });
-      try {
-        await grpoStep(parts, 0, 0, (phase) => events.push(`|${phase}`));
-      } finally {
-        for (const spy of spies) spy.mockRestore();
-      }
+      await notingReads(events, () => grpoStep(parts, 0, 0, (phase) => events.push(`|${phase}`)));
       const [, scoring, ...updates] = events.join(' ').slice(events.join(' ').indexOf('|score')).split('|');
       expect(scoring).toMatch(/^score (beginRead )+(endRead )+(beginRead )+(endRead )+$/); // the policy, then the reference
       expect(updates).toHaveLength(2);

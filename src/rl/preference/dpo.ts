@@ -8,7 +8,7 @@ import {
   preferenceLoss,
   preferenceOf,
 } from '../../ops/preference_loss.js';
-import { differentiate, from, keep, noGrad, readLater, scope } from '../../tensor/index.js';
+import { differentiate, from, keep, noGrad, readLater, scope, tagged } from '../../tensor/index.js';
 import { forwardPacked } from '../score.js';
 import type { DpoConfig } from './config.js';
 import { encodePair, type Pair } from './encode.js';
@@ -134,10 +134,11 @@ async function logProbsOf(
   for (const part of cutByTokens(texts, ({ ids }) => ids.length, config.rowsAtOnce)) {
     const packed = packTexts(part);
     const answers = logProbsOfAnswers(packed.rows, packed.starts, config.average);
-    const values = noGrad(() => {
+    const score = () => {
       const { nll } = forwardPacked(model, packed, { device, temperature: TEMPERATURE });
       return answerValues(nll, answers).readDoubles();
-    });
+    };
+    const values = tagged('activations', () => noGrad(score));
     found.push(...values);
     await progress(found.length, texts.length);
   }

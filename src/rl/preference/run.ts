@@ -7,8 +7,9 @@ import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
 import { AdamW } from '../../optim/adamw.js';
 import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
-import { chooseDevice, type Device, scope } from '../../tensor/index.js';
+import { chooseDevice, type Device, scope, tagged } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
+import { advising } from '../../train/fit.js';
 import { openRecorder, type Recorder } from '../../train/recorder.js';
 import { findLatest } from '../../train/run/checkpoint.js';
 import { lockRun } from '../../train/run/lock.js';
@@ -20,6 +21,7 @@ import type { PreferenceConfig } from './config.js';
 import { fingerprintOf } from './encode.js';
 import type { PreferenceEnd, PreferenceEvent, PreferenceFacts } from './events.js';
 import type { PreferenceScore } from './figures.js';
+import { type LongestExample, preferenceChoices } from './fit.js';
 import type { Examples, Lesson, Progress, Subject } from './lesson.js';
 import { cutByTokens } from './pack.js';
 
@@ -79,12 +81,15 @@ export async function learnPreferences<E, C extends PreferenceConfig>(
     const lesson = subject.begin({ model, examples, device, config });
     const data = fingerprintOf([...examples.train, ...examples.test].flatMap((e) => subject.textsOf(e)));
     const steps = Math.ceil((config.epochs * examples.train.length) / config.batch);
-    const optimizer = optimizerFor(model, config, device);
+    const choices = () => preferenceChoices(model, config, longestOf(subject, examples));
+    const optimizer = advising(device, choices, () => optimizerFor(model, config, device));
     const session = { subject, config, model, optimizer, template, device, examples, lesson, data, steps };
     try {
-      const start = await begin(session, tell);
-      tell({ kind: 'start', run: factsOf(session, start, reason) });
-      return await run(session, start, tell, shouldStop);
+      return await advising(device, choices, async () => {
+        const start = await begin(session, tell);
+        tell({ kind: 'start', run: factsOf(session, start, reason) });
+        return run(session, start, tell, shouldStop);
+      });
     } finally {
       lesson.dispose?.();
       optimizer.dispose();
@@ -93,6 +98,20 @@ export async function learnPreferences<E, C extends PreferenceConfig>(
   } finally {
     lock.release();
   }
+}
+
+function longestOf<E, C extends PreferenceConfig>(
+  subject: Subject<E, C>,
+  { train, test }: Examples<E>,
+): LongestExample {
+  return [...train, ...test].reduce(
+    (longest, example) => {
+      const texts = subject.textsOf(example);
+      const tokens = texts.reduce((n, { ids }) => n + ids.length, 0);
+      return tokens > longest.tokens ? { texts: texts.length, tokens } : longest;
+    },
+    { texts: 1, tokens: 0 },
+  );
 }
 
 function optimizerFor(model: LoadedModel, { decay }: PreferenceConfig, device: Device): AdamW {
@@ -195,7 +214,8 @@ function oneStep<E>({ subject, config: c, lesson, optimizer, examples, steps }: 
   optimizer.prepare(lr);
   optimizer.resetGradients();
   const { loss, gradNorm, finite, figures } = scope(() => {
-    const passes = cutByTokens(batch, tokensOf, c.rowsAtOnce).map((part) => lesson.learn(part, batch.length));
+    const learn = (part: readonly E[]) => tagged('activations', () => lesson.learn(part, batch.length));
+    const passes = cutByTokens(batch, tokensOf, c.rowsAtOnce).map(learn);
     return finish(optimizer, passes, c.maxNorm);
   });
   if (!finite)

@@ -1,7 +1,7 @@
 import type { Model } from '../../models/family.js';
 import { makeLayout } from '../../nn/layout.js';
 import { linear } from '../../ops/linear.js';
-import { type Device, from, noGrad, type Tensor } from '../../tensor/index.js';
+import { type Device, from, noGrad, type Tensor, tagged } from '../../tensor/index.js';
 import { cutByTokens, type PackedTexts, packTexts, type Text } from './pack.js';
 
 /** Scores of a packed batch under a model of a scoring family, one per token: [T,1] f32. Differentiable. */
@@ -19,7 +19,7 @@ export function scoreTexts(model: Model, texts: readonly Text[], device: Device,
   const scores: number[] = [];
   for (const part of cutByTokens(texts, ({ ids }) => ids.length, rowsAtOnce)) {
     const packed = packTexts(part);
-    const all = noGrad(() => forwardScores(model, packed, device).read());
+    const all = tagged('activations', () => noGrad(() => forwardScores(model, packed, device).read()));
     for (const row of packed.last) scores.push(all[row]!);
   }
   return Float64Array.from(scores);

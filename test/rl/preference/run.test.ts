@@ -6,6 +6,7 @@ import { TrainMoeError } from '../../../src/errors.js';
 import { parametersOf } from '../../../src/models/codec.js';
 import { loadModel } from '../../../src/models/folder.js';
 import { loadScoring } from '../../../src/models/scoring.js';
+import { addon } from '../../../src/native.js';
 import {
   type DpoInput,
   type RewardModelInput,
@@ -18,7 +19,8 @@ import {
   trainDpo,
   trainRewardModel,
 } from '../../../src/rl/preference/index.js';
-import { device } from '../../../src/tensor/index.js';
+import { device, memoryOf } from '../../../src/tensor/index.js';
+import { notingReads } from '../waits.js';
 import { plantedPairs, tinyFolder, writeLines } from './tiny.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-preference-'));
@@ -75,6 +77,58 @@ describe('a reward model', () => {
     const end = await rewardModel('safety', { kind: 'safety', epochs: 6, batch: 32 });
     expect(end.before).toMatchObject({ accuracy: 0.5, baseline: 0.5 });
     expect(end.after!.accuracy).toBeGreaterThan(0.9);
+  });
+
+  it.each([
+    ['pairwise', { kind: 'pairwise' }, rewardModel],
+    ['pointwise', { kind: 'safety' }, rewardModel],
+    ['DPO', {}, dpo],
+  ] as const)('waits for the device only when all of a step is on its way (%s)', async (name, more, train) => {
+    const events: string[] = [];
+    const small = { rowsAtOnce: 40, epochs: 0.2, heldOut: 0.1, evaluateEvery: 0, saveEvery: 0, ...more };
+    const onEvent = ({ kind }: PreferenceEvent) => events.push(`|${kind}`);
+    await notingReads(events, () => train(`waits-${name}`, small as object, { onEvent }));
+    const steps = events
+      .join(' ')
+      .split('|')
+      .filter((part) => part.startsWith('step'))
+      .slice(0, -1);
+    expect(steps.length).toBeGreaterThan(1);
+    for (const step of steps) expect(`${step.trim()} `).toMatch(/^step (beginRead ){4,}(endRead ){4,}$/);
+  });
+
+  it.each([
+    ['pairs', rewardModel, {}],
+    ['answers', rewardModel, { kind: 'safety' }],
+    ['DPO', dpo, {}],
+  ] as const)('says which settings would fit, and they do (%s)', async (name, train, more) => {
+    const cpu = device('cpu');
+    const step = (which: string, rowsAtOnce: number) =>
+      train(`memory-${name}-${which}`, {
+        batch: 256,
+        maxPairs: 256,
+        epochs: 1,
+        evaluatePairs: 0,
+        ...more,
+        rowsAtOnce,
+      } as object);
+    await step('warm', 100_000);
+    addon.trimMemory(cpu.index);
+    const start = memoryOf(cpu, true).live;
+    await step('all', 100_000);
+    const whole = memoryOf(cpu).peak - start;
+    addon.trimMemory(cpu.index);
+    addon.limitMemory(cpu.index, start + Math.round(0.6 * whole));
+    try {
+      const error = await step('short', 100_000).catch((e: TrainMoeError) => e);
+      expect(error).toMatchObject({ code: 'out-of-memory' });
+      const advised = /of activations; held now: .* these would fit: --rowsAtOnce (\d+) \(about /;
+      expect((error as TrainMoeError).message).toMatch(advised);
+      addon.trimMemory(cpu.index);
+      await step('fits', Number(advised.exec((error as TrainMoeError).message)![1]));
+    } finally {
+      addon.limitMemory(cpu.index, 0);
+    }
   });
 
   it('goes on after a stop, to the same bits as without one', async () => {
