@@ -13,7 +13,6 @@
 #include <hopper.cuh>
 
 #include <cstdlib>
-#include <cstring>
 #include <type_traits>
 
 #include "../tile.cuh"
@@ -27,7 +26,7 @@ constexpr int kRows = 128, kDepth = 64, kStep = 16, kLine = 64;  // kLine: eleme
 constexpr int kGroup = 128, kConsumers = 2, kConsumerThreads = kGroup * kConsumers, kConsumerWarps = kConsumerThreads / kLanes;
 constexpr int kGroupRows = kRows / kConsumers, kTileA = kRows * kDepth;                    // elements
 constexpr int kPart = kLine * kDepth, kPartBytes = kPart * static_cast<int>(sizeof(bf16));  // 64 lines
-constexpr int kBuffer = 16 * kLine, kStaged = 2 * kBuffer;                                  // lines of a warp's results, twice
+constexpr int kStaged = 16 * kLine;                                                         // a warp's part of its results
 
 /// Columns of a block's tile, and stages of its ring: more columns read less, fewer leave no multiprocessor idle. speed: what part of
 /// the tensor cores' peak such tiles reach (on an H200).
@@ -37,7 +36,7 @@ template <int cols, int stages> struct Shape {
 };
 using Slim = Shape<64, 8>;
 using Narrow = Shape<128, 6>;
-using Middle = Shape<192, 4>;
+using Middle = Shape<192, 5>;
 using Wide = Shape<256, 4>;
 
 /// Which way the operands lie, which of them is looked up, and whether k is cut into groups.
@@ -213,10 +212,9 @@ template <class S> __device__ __forceinline__ void skip(const Ring<S>& ring, int
   }
 }
 
-/// How c can be written: element by element, or by way of shared memory in lines of 128 bytes. From there a warp's lanes take them,
-/// side by side (`lines`; `wide` where sums must stay f32 until then, because c is f32 or its old content is added), or the copy
-/// engine does, while the warp goes on (`copied`).
-enum class Writing { single, lines, wide, copied };
+/// How c can be written: element by element, or by way of shared memory in lines of 128 bytes, in which a warp's lanes lie side by
+/// side; `wide` where sums must stay f32 until then, because c is f32 or its old content is added.
+enum class Writing { single, lines, wide };
 
 /// A warp's 16 rows at `to`, a line of `perLine` columns at a time: its lanes put what they hold into a tile, then take 16 bytes of
 /// a row each. rows and cols: what of it c has. put(places of two neighbours, column, two sums), take(16 bytes, column, places in c).
@@ -268,73 +266,24 @@ template <int count, class T> __device__ __forceinline__ void finishWide(const f
       });
 }
 
-/// By the copy engine, which reads one buffer while the next is filled. stored: counts a warp's buffers from tile to tile.
-template <int perLine, int count>
-__device__ __forceinline__ void finishCopied(const float (&sums)[count], const Target& c, const TensorMap& map, bf16* staged, int& stored, int row, int64_t col, int cols) {
-  constexpr int kEach = perLine / 8;
-  const int lane = ptx::anew(threadIdx.x % kLanes);
-#pragma unroll
-  for (int from = 0; from < 2 * count; from += perLine) {
-    if (from >= cols) break;
-    const Tile tile{staged + (stored++ & 1) * kBuffer, 8};
-    if (lane == 0) ptx::awaitStores<1>();  // the copy before the last has read this buffer
-    __syncwarp();
-#pragma unroll
-    for (int i = 0; i < perLine / 2; i += 2) {
-      const fragment::Place place = fragment::accumulator(lane, i);
-      float first = sums[from / 2 + i], second = sums[from / 2 + i + 1];
-      if (const int at = from + place.col; c.bias && at < cols) {
-        first += read(c.bias, c.biasDtype, col + at);
-        second += read(c.bias, c.biasDtype, col + at + 1);
-      }
-      char* to = reinterpret_cast<char*>(tile.chunk(place.row, place.col / kEach)) + place.col % kEach * (128 / perLine);
-      if constexpr (perLine == kLine) *reinterpret_cast<uint32_t*>(to) = pack(first, second);
-      else *reinterpret_cast<Pack<float, 2>*>(to) = {{first, second}};
-    }
-    ptx::fenceAsyncProxy();
-    __syncwarp();
-    if (lane == 0) {
-      ptx::storeBox(map, tile.data, row, static_cast<int>(col) + from);
-      ptx::commitStores();
-    }
-  }
-}
-/// Before lanes use the buffers themselves, and before the block ends.
-__device__ __forceinline__ void awaitCopies() {
-  if (threadIdx.x % kLanes == 0) ptx::awaitStores<0>();
-  __syncwarp();
-}
-
-/// Where results go: row and col of the group's part of c, and where its matrix begins, in elements and in rows of the map.
-struct Destination {
-  int64_t base, row, rowEnd, col;
-  int mapRow;
-};
-
+/// row, col: of the group's part of c; base: where its matrix begins.
 template <int count>
-__device__ __forceinline__ void finish(const float (&sums)[count], const Product& p, const TensorMap& map, Writing writing, bf16* staged, int& stored, const Destination& d) {
+__device__ __forceinline__ void finish(const float (&sums)[count], const Product& p, Writing writing, bf16* staged, int64_t base, int64_t row, int64_t rowEnd, int64_t col) {
   if (writing == Writing::single) {
 #pragma unroll
     for (int i = 0; i < count; i++) {
       const fragment::Place place = fragment::accumulator(threadIdx.x, i);
-      const int64_t r = d.row + place.row, at = d.col + place.col;
-      if (r < d.rowEnd && at < p.n) deliver(p, d.base + r * p.c.stride + at, at, sums[i]);
+      const int64_t r = row + place.row, at = col + place.col;
+      if (r < rowEnd && at < p.n) deliver(p, base + r * p.c.stride + at, at, sums[i]);
     }
     return;
   }
-  const int64_t row = d.row + threadIdx.x % kGroup / kLanes * 16, to = d.base + row * p.c.stride + d.col;
-  const int rows = static_cast<int>(least(d.rowEnd - row, int64_t{16})), cols = static_cast<int>(least(p.n - d.col, int64_t{2 * count}));
-  const bool narrow = p.c.dtype == DType::bf16;
-  if (writing == Writing::copied) {
-    if (rows == 16) {  // a box that ends with the group would write the next one's rows
-      if (narrow) return finishCopied<kLine>(sums, p.c, map, staged, stored, d.mapRow + static_cast<int>(row), d.col, cols);
-      return finishCopied<kLine / 2>(sums, p.c, map, staged, stored, d.mapRow + static_cast<int>(row), d.col, cols);
-    }
-    awaitCopies();
-  }
-  if (!narrow) finishWide(sums, p.c, staged, static_cast<float*>(p.c.data) + to, rows, d.col, cols);
-  else if (p.c.add) finishWide(sums, p.c, staged, static_cast<bf16*>(p.c.data) + to, rows, d.col, cols);
-  else finishNarrow(sums, p.c, staged, static_cast<bf16*>(p.c.data) + to, rows, d.col, cols);
+  row += threadIdx.x % kGroup / kLanes * 16;
+  const int64_t to = base + row * p.c.stride + col;
+  const int rows = static_cast<int>(least(rowEnd - row, int64_t{16})), cols = static_cast<int>(least(p.n - col, int64_t{2 * count}));
+  if (writing == Writing::lines) finishNarrow(sums, p.c, staged, static_cast<bf16*>(p.c.data) + to, rows, col, cols);
+  else if (p.c.dtype == DType::f32) finishWide(sums, p.c, staged, static_cast<float*>(p.c.data) + to, rows, col, cols);
+  else finishWide(sums, p.c, staged, static_cast<bf16*>(p.c.data) + to, rows, col, cols);
 }
 
 /// The tiles of a launch: of each matrix of c the rows `down`, the columns `across`.
@@ -356,7 +305,7 @@ __device__ __forceinline__ int stepsOf(const Part& part) { return static_cast<in
 
 template <class W, class Shape>
 __global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, 1)
-    hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ TensorMap c, const __grid_constant__ Product p, Writing writing, Tiles tiles) {
+    hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ Product p, Writing writing, Tiles tiles) {
   using S = Sizes<W, Shape>;
   bf16* shared = sharedMemory<bf16>();
   bf16* staged = shared + S::kStages * S::kStage;
@@ -395,7 +344,6 @@ __global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, 1)
     return;
   }
   const int group = threadIdx.x / kGroup;
-  int stored = 0;
   for (uint32_t tile = blockIdx.x; tile < tiles.all; tile += gridDim.x) {
     const Part part = locate<W, S>(at, p, tiles, before, tile);
     const int64_t row = part.row + group * kGroupRows;
@@ -406,12 +354,10 @@ __global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, 1)
 #pragma unroll
       for (float& sum : sums) sum = 0;
       if (steps > 0) consume<W>(sums, ring, slot, group, steps);
-      const int mapRow = W::depth ? static_cast<int>(batchOfC(p, part) / p.c.stride) : 0;
-      finish(sums, p, c, writing, staged + threadIdx.x / kLanes * kStaged, stored, {batchOfC(p, part), row, part.rowEnd, at.col, mapRow});
+      finish(sums, p, writing, staged + threadIdx.x / kLanes * kStaged, batchOfC(p, part), row, part.rowEnd, at.col);
     }
     slot += steps;
   }
-  if (writing == Writing::copied) awaitCopies();
 }
 
 /// Whether the operand can be copied: rows at multiples of 16 bytes.
@@ -419,10 +365,7 @@ bool describable(const Side& s) { return s.dtype == DType::bf16 && reinterpret_c
 
 Writing writingOf(const Product& p) {
   const bool whole = p.n % kChunk == 0 && p.c.stride % kChunk == 0 && p.c.batch % kChunk == 0 && reinterpret_cast<uintptr_t>(p.c.data) % 16 == 0;
-  if (!whole) return Writing::single;
-  const char* asked = getenv("TRAIN_MOE_STORE");
-  if (!p.c.add && p.c.batch % p.c.stride == 0 && !(asked && !strcmp(asked, "lines"))) return Writing::copied;
-  return p.c.dtype == DType::bf16 && !p.c.add ? Writing::lines : Writing::wide;
+  return !whole ? Writing::single : p.c.dtype == DType::bf16 && !p.c.add ? Writing::lines : Writing::wide;
 }
 
 /// @throws when there are more than a grid holds.
@@ -442,18 +385,15 @@ template <class W, class Shape> bool run(const Product& p) {
   constexpr int64_t kMost = 0x7fffffff - 2 * kRows;  // coordinates of a tensor copy are 32 bits
   const int64_t matrices = p.groups == Groups::rows ? p.batches : 1, each = p.groups == Groups::rows ? p.b.batch / p.b.stride : 0;  // rows of b's map from one to the next
   const int64_t rowsB = (matrices - 1) * each + (W::bFirst ? p.k : p.n);
-  const int64_t rowsC = W::depth ? (p.batches - 1) * (p.c.batch / p.c.stride) + p.m : p.m;
-  if (p.m > kMost || rowsB > kMost || rowsC > kMost || p.k > kMost || p.n > kMost) return false;
+  if (p.m > kMost || rowsB > kMost || p.k > kMost || p.n > kMost) return false;
   const TensorMap b = machine::tensorMap(p.b.data, rowsB, W::bFirst ? p.n : p.k, p.b.stride, W::bFirst ? kDepth : Shape::kCols);
   const TensorMap a = W::gatherA ? b : machine::tensorMap(p.a.data, W::aFirst ? p.k : p.m, W::aFirst ? p.m : p.k, p.a.stride, W::aFirst ? kDepth : kRows);
-  const Writing writing = writingOf(p);
-  const TensorMap c = writing == Writing::copied ? machine::tensorMap(p.c.data, rowsC, p.n, p.c.stride, 16, p.c.dtype == DType::f32) : b;
   const size_t shared = Sizes<W, Shape>::kShared + (p.groups == Groups::rows ? (p.batches + 2) * sizeof(int) : 0);
   if (shared > machine::sharedLimit()) return false;
   const Tiles tiles = tilesFor<W, Shape>(p);
   const unsigned grid = least(tiles.all, static_cast<unsigned>(machine::multiprocessors()));
   using S = Sizes<W, Shape>;
-  launch(hopperKernel<W, Shape>, grid, S::kThreads, shared, a, b, c, p, writing, tiles);
+  launch(hopperKernel<W, Shape>, grid, S::kThreads, shared, a, b, p, writingOf(p), tiles);
   return true;
 }
 

@@ -16,11 +16,10 @@ bool hasHopper();
 /// Whether they are what an op runs unless told otherwise.
 inline constexpr bool kPrefersHopper = true;
 
-/// Describes a matrix [rows, cols] of bf16, or with `wide` of f32, rows `stride` elements apart, for copies of boxes of boxRows
-/// lines of 128 bytes, which lie in shared memory swizzled by 128 bytes; elements outside the matrix arrive as 0 and are not
-/// written. data and the stride are multiples of 16 bytes.
+/// Describes a matrix [rows, cols] of bf16, rows `stride` elements apart, for copies of boxes [boxRows, 64] that arrive in shared
+/// memory swizzled by 128 bytes; elements outside the matrix arrive as 0. data and the stride are multiples of 16 bytes.
 /// @throws Error("internal") with the driver's number when it refuses.
-TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows, bool wide = false);
+TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows);
 
 }  // namespace machine
 
@@ -80,20 +79,6 @@ __device__ __forceinline__ void copyBytes(void* shared, const void* global, int 
   if constexpr (kHopper)
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
                  ::"r"(sharedAddress(shared)), "l"(global), "r"(bytes), "r"(sharedAddress(b)) : "memory");
-}
-
-/// Starts copying the box at `shared`, a multiple of 1024, to (row, col) of the map. What threads wrote there was fenced
-/// (fenceAsyncProxy) before. Stores of a thread are waited for in groups, by the thread that started them.
-__device__ __forceinline__ void storeBox(const TensorMap& map, const void* shared, int row, int col) {
-  if constexpr (kHopper)
-    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(col), "r"(row), "r"(sharedAddress(shared)) : "memory");
-}
-__device__ __forceinline__ void commitStores() {
-  if constexpr (kHopper) asm volatile("cp.async.bulk.commit_group;" ::: "memory");
-}
-/// Waits until at most `groups` committed groups still read shared memory.
-template <int groups> __device__ __forceinline__ void awaitStores() {
-  if constexpr (kHopper) asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(groups) : "memory");
 }
 
 // -- products of a warpgroup ------------------------------------------------------------------------------------------------

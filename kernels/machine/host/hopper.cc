@@ -32,17 +32,6 @@ struct BoxCopy {
   uint16_t phase;  ///< of the barrier, when it was issued
 };
 
-/// A store of a box, which reads shared memory when it is waited for.
-struct BoxStore {
-  const unsigned char* from;
-  TensorMap map;
-  int row, col, group;
-};
-struct Stores {
-  std::vector<BoxStore> inFlight;
-  int group = 0;
-};
-
 struct Product {
   float* d;
   int count, group;
@@ -74,7 +63,6 @@ struct Block {
   std::vector<std::pair<int, ptx::Mbarrier*>> unfenced;  ///< thread that initialised, barrier
   std::vector<Landed> landed;                            ///< that wgmma may not see yet
   std::vector<Products> products{kMaxThreads};
-  std::vector<Stores> stores{kMaxThreads};
 };
 Block& block() {
   static Block* all = new Block;
@@ -105,29 +93,18 @@ void arriveWith(ptx::Mbarrier* b, int bytes) {
 
 std::string nameOf(const ptx::Mbarrier* b) { return "mbarrier at byte " + std::to_string(sharedOffset(b)); }
 
-/// Calls each(place in the matrix, place in the box) for the box's elements that lie in the matrix, and outside(place in the box) for
-/// the others. Chunk c of row r lies at chunk c ^ r%8.
-template <class Each, class Outside> void eachOfBox(const TensorMap& map, int row, int col, Each&& each, Outside&& outside) {
-  const int size = map.wide ? sizeof(float) : sizeof(bf16);
-  for (int r = 0; r < map.boxRows; r++)
-    for (int byte = 0; byte < kLine; byte += size) {
-      const int at = r * kLine + fragment::swizzle(r, byte / kChunkBytes, kLine / kChunkBytes) * kChunkBytes + byte % kChunkBytes;
-      const int64_t inRow = int64_t{row} + r, inCol = int64_t{col} + byte / size;
-      if (inRow >= 0 && inRow < map.rows && inCol >= 0 && inCol < map.cols) each((inRow * map.stride + inCol) * size, at, size);
-      else outside(at, size);
-    }
-}
-
-void land(const BoxStore& s) {
-  auto* to = static_cast<unsigned char*>(const_cast<void*>(s.map.data));
-  eachOfBox(s.map, s.row, s.col, [&](int64_t place, int at, int size) { memcpy(to + place, s.from + at, static_cast<size_t>(size)); }, [](int, int) {});
-}
-
+/// The box, swizzled: chunk c of row r lies at chunk c ^ r%8.
 void land(const BoxCopy& c) {
   if (c.plain) return void(memcpy(c.to, c.plain, static_cast<size_t>(c.bytes)));
-  const auto* from = static_cast<const unsigned char*>(c.map.data);
-  eachOfBox(c.map, c.row, c.col, [&](int64_t place, int at, int size) { memcpy(c.to + at, from + place, static_cast<size_t>(size)); },
-            [&](int at, int size) { memset(c.to + at, 0, static_cast<size_t>(size)); });
+  for (int r = 0; r < c.map.boxRows; r++)
+    for (int chunk = 0; chunk < kLine / kChunkBytes; chunk++) {
+      auto* to = reinterpret_cast<bf16*>(c.to + r * kLine + fragment::swizzle(r, chunk, kLine / kChunkBytes) * kChunkBytes);
+      for (int e = 0; e < kChunkBytes / 2; e++) {
+        const int64_t row = int64_t{c.row} + r, col = int64_t{c.col} + chunk * (kChunkBytes / 2) + e;
+        const bool inside = row >= 0 && row < c.map.rows && col >= 0 && col < c.map.cols;
+        to[e] = inside ? c.map.data[row * c.map.stride + col] : bf16{0};
+      }
+    }
 }
 
 /// A tile that a descriptor names: rows along k, or lines that are k with 64 elements of the rows each.
@@ -197,10 +174,10 @@ void take(Product p) {
 
 }  // namespace
 
-TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows, bool wide) {
-  if (reinterpret_cast<uintptr_t>(data) % 16 || stride % (wide ? 4 : 8) || boxRows < 1 || boxRows > 256 || rows < 1 || cols < 1)
+TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows) {
+  if (reinterpret_cast<uintptr_t>(data) % 16 || stride % 8 || boxRows < 1 || boxRows > 256 || rows < 1 || cols < 1)
     throw Error("internal", "a tensor map is not as the driver wants it: memory and rows at multiples of 16 bytes, boxes of 1 to 256 rows.");
-  return {data, rows, cols, stride, boxRows, wide};
+  return {static_cast<const bf16*>(data), rows, cols, stride, boxRows};
 }
 
 namespace {
@@ -267,20 +244,12 @@ void requireLanded(const float* d) {
 
 // -- what the scheduler asks (hopper.h) -------------------------------------------------------------------------------------
 
-void landStores(int groupsInFlight) {
-  Stores& own = block().stores[currentThread()];
-  size_t done = 0;
-  while (done < own.inFlight.size() && own.inFlight[done].group < own.group - groupsInFlight) land(own.inFlight[done++]);
-  own.inFlight.erase(own.inFlight.begin(), own.inFlight.begin() + static_cast<ptrdiff_t>(done));
-}
-
 void beginHopper() {
   block().copies.clear();
   block().barriers.clear();
   block().unfenced.clear();
   block().landed.clear();
   for (Products& p : block().products) p = {};
-  for (Stores& s : block().stores) s = {};
 }
 
 void noteLanded(const void* shared, size_t bytes) {
@@ -304,7 +273,6 @@ bool landOneCopy() {
 }
 
 const char* unfinishedInThread() {
-  if (!block().stores[currentThread()].inFlight.empty()) return "a thread ended while its tensor stores could still read shared memory";
   return block().products[currentThread()].inFlight.empty() ? nullptr : "a thread ended without waiting for its wgmma";
 }
 const char* unfinishedInBlock() { return block().copies.empty() ? nullptr : "a block ended while a tensor copy was in flight"; }
@@ -369,15 +337,6 @@ void copyBytes(void* shared, const void* global, int bytes, Mbarrier* b) {
   if (bytes % 16 || reinterpret_cast<uintptr_t>(global) % 16) fail("a copy of bytes begins or ends at an address that is no multiple of 16");
   begin({static_cast<unsigned char*>(shared), bytes, global, {}, 0, 0, b, 0});
 }
-
-void storeBox(const TensorMap& map, const void* shared, int row, int col) {
-  requireShared(shared, static_cast<size_t>(map.boxRows) * kLine, "a tensor store reads outside the block's shared memory");
-  if (sharedOffset(shared) % kRepeat) fail("a tensor store begins at an address that is no multiple of 1024, where its swizzle would begin elsewhere");
-  Stores& own = block().stores[currentThread()];
-  own.inFlight.push_back({static_cast<const unsigned char*>(shared), map, row, col, own.group});
-}
-
-void commitStores() { block().stores[currentThread()].group++; }
 
 uint64_t descriptorFirst(const void* p, int next) {
   if (next % kRepeat) fail("the next 64 rows of a wgmma tile lie at a distance that is no multiple of 1024");

@@ -11,12 +11,11 @@
 
 namespace moe {
 
-/// A matrix [rows, cols] of bf16 or f32 and the box of boxRows lines of 128 bytes that a copy takes from it.
+/// A matrix [rows, cols] of bf16 and the box [boxRows, 64] that a copy takes from it.
 struct TensorMap {
-  const void* data;
+  const bf16* data;
   int64_t rows, cols, stride;
   int boxRows;
-  bool wide;
 };
 
 namespace machine {
@@ -25,7 +24,7 @@ inline bool hasHopper() { return true; }
 /// Ops run the portable kernels here, so that both kinds are covered: calls that are for Hopper's name them.
 inline constexpr bool kPrefersHopper = false;
 /// @throws Error("internal") for what the driver would refuse.
-TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows, bool wide = false);
+TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride, int boxRows);
 
 /// One wgmma of this thread. d has `count` accumulators; aFirst, bFirst: the operand's lines are k.
 void issueProduct(float* d, int count, uint64_t a, uint64_t b, bool add, bool aFirst, bool bFirst);
@@ -34,7 +33,6 @@ void issueProduct(float* d, int count, const uint32_t* a, uint64_t b, bool add, 
 void fenceProducts();
 void commitProducts();
 void landProducts(int groupsInFlight);
-void landStores(int groupsInFlight);
 /// Fails when products in flight still add to d.
 void requireLanded(const float* d);
 
@@ -60,13 +58,6 @@ void copyBox(void* shared, const TensorMap& map, int row, int col, Mbarrier* b);
 
 /// Starts copying bytes as they lie; addresses and count are multiples of 16. They count towards b.
 void copyBytes(void* shared, const void* global, int bytes, Mbarrier* b);
-
-/// Starts copying the box at `shared`, a multiple of 1024, to (row, col) of the map. What threads wrote there was fenced
-/// (fenceAsyncProxy) before. Stores of a thread are waited for in groups, by the thread that started them.
-void storeBox(const TensorMap& map, const void* shared, int row, int col);
-void commitStores();
-/// Waits until at most `groups` committed groups still read shared memory.
-template <int groups> void awaitStores() { machine::landStores(groups); }
 
 /// Where a tile begins in shared memory, with the fields of the hardware's descriptor: rows along k, or (First) lines that are k,
 /// the next 64 of m or n `next` bytes further.
