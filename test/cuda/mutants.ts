@@ -69,8 +69,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'rows of nobody are not cleared',
     file: 'gemm/common.cuh',
-    find: 'const int groups = static_cast<int>(p.batches) + 1;',
-    replace: 'const int groups = static_cast<int>(p.batches);',
+    find: 'const int groups = static_cast<int>(p.batches) + 1;  // the last one',
+    replace: 'const int groups = static_cast<int>(p.batches);  // the last one',
     calls: ['grouped_linear'],
   },
   {
@@ -310,6 +310,21 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     calls: ['linear by hopper: [700'],
     says: /deadlock/,
+  },
+  {
+    what: 'a lane gives back the stage that its warp still waits for',
+    file: 'gemm/hopper.cu',
+    find: '    __syncwarp();\n    release(ring, slot);',
+    replace: '    release(ring, slot);',
+    calls: ['linear by hopper: [700'],
+    says: /deadlock/,
+  },
+  {
+    what: 'a tile goes to the group before the one that begins with it',
+    file: 'gemm/common.cuh',
+    find: 'g < groups && before[g] <= index',
+    replace: 'g < groups && before[g] < index',
+    calls: ['grouped_linear by hopper'],
   },
   {
     what: 'a stage is free when one warp of each group has done with it',

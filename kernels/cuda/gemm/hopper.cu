@@ -175,6 +175,7 @@ __device__ __forceinline__ void produceFilling(const Ring<S>& ring, int& slot, P
       report<S::kStages - 2>(ring, pending);  // a stage is in use and one at hand
     } else {
       report<0>(ring, pending);
+      __syncwarp();  // as in skip()
       if (threadIdx.x % kLanes == 0) ptx::arrive(full);
     }
   }
@@ -204,10 +205,12 @@ template <class W, class S> __device__ __forceinline__ void consume(float (&sums
   release(ring, slot - 1);
 }
 
-/// A group without rows of its own only gives the stages back.
+/// A group without rows of its own only gives the stages back. Its lanes meet before: one that were still to wait could find the
+/// phase after next.
 template <class S> __device__ __forceinline__ void skip(const Ring<S>& ring, int slot, int steps) {
   for (int step = 0; step < steps; step++, slot++) {
     ptx::waitBarrier(ring.full + slot % S::kStages, Ring<S>::parity(slot));
+    __syncwarp();
     release(ring, slot);
   }
 }
@@ -303,10 +306,8 @@ template <class W, class S> __device__ __forceinline__ Part locate(Place& at, co
 /// 0 for rows of nobody.
 __device__ __forceinline__ int stepsOf(const Part& part) { return static_cast<int>(divideUp(part.kEnd - part.k, int64_t{kDepth})); }
 
-template <class W, class Shape>
-__global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, 1)
-    hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ Product p, Writing writing, Tiles tiles) {
-  using S = Sizes<W, Shape>;
+template <class W, class S>
+__device__ __forceinline__ void takeTiles(const TensorMap& a, const TensorMap& b, const Product& p, Writing writing, const Tiles& tiles) {
   bf16* shared = sharedMemory<bf16>();
   bf16* staged = shared + S::kStages * S::kStage;
   auto* barriers = reinterpret_cast<ptx::Mbarrier*>(staged + kConsumerWarps * kStaged);
@@ -358,6 +359,12 @@ __global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, 1)
     }
     slot += steps;
   }
+}
+
+template <class W, class Shape>
+__global__ void __launch_bounds__(Sizes<W, Shape>::kThreads, 1)
+    hopperKernel(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ Product p, Writing writing, Tiles tiles) {
+  if (ptx::kHopper) takeTiles<W, Sizes<W, Shape>>(a, b, p, writing, tiles);
 }
 
 /// Whether the operand can be copied: rows at multiples of 16 bytes.

@@ -25,6 +25,7 @@ TensorMap tensorMap(const void* data, int64_t rows, int64_t cols, int64_t stride
 
 namespace ptx {
 
+/// Whether this is code for a machine that has all this; on others such kernels have no body.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 inline constexpr bool kHopper = true;
 #else

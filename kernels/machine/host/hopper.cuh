@@ -40,6 +40,9 @@ void requireLanded(const float* d);
 
 namespace ptx {
 
+/// Whether this is code for a machine that has all this; on others such kernels have no body.
+inline constexpr bool kHopper = true;
+
 using Mbarrier = uint64_t;
 
 void initBarrier(Mbarrier* b, int arrivals);
