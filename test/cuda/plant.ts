@@ -27,6 +27,8 @@ const users: Readonly<Record<string, readonly string[]>> = {
   'tile.cuh': ['attention_forward.cu', 'attention_backward.cu'],
   'attention_hopper.cuh': ['attention_hopper_forward.cu', 'attention_hopper_keys.cu', 'attention_hopper_queries.cu'],
   'gemm/common.cuh': ['gemm/tensor.cu', 'gemm/plain.cu', 'gemm/hopper.cu'],
+  'gemm/hopper_ring.cuh': ['gemm/hopper.cu'],
+  'gemm/hopper_results.cuh': ['gemm/hopper.cu'],
   'cuda.cuh': ['optimizer.cu', 'balance.cu'],
   'adam.cuh': ['optimizer.cu', 'optimizer_8bit.cu'],
   'norm.cuh': ['norm.cu'],
