@@ -11,7 +11,7 @@ using TensorMap = CUtensorMap;
 
 namespace machine {
 
-/// Whether kernels of sm_90a run here.
+/// Whether kernels of sm_90a run here: the GPU is one, and the library holds code for it.
 bool hasHopper();
 /// Whether they are what an op runs unless told otherwise.
 inline constexpr bool kPrefersHopper = true;

@@ -4,7 +4,14 @@
 
 namespace moe::machine {
 
+#ifdef MOE_SM90A
+constexpr bool kCompiledFor90a = true;
+#else
+constexpr bool kCompiledFor90a = false;
+#endif
+
 bool hasHopper() {
+  if (!kCompiledFor90a) return false;
   int device = 0, major = 0;
   return cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
 }
