@@ -67,6 +67,21 @@ bool hopperQueryGradient(const Backward<bf16>& a);
 
 // -- device code of the tensor kernels ------------------------------------------------------------------------------------
 
+/// Softmax of two rows so far, of which four lanes hold a part each: the fragment's rows lane/4 and lane/4 + 8.
+struct Running {
+  float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+};
+
+/// Over the four lanes that share a row.
+__device__ __forceinline__ float quadMost(float x) {
+  x = fmaxf(x, __shfl_xor_sync(kAll, x, 1));
+  return fmaxf(x, __shfl_xor_sync(kAll, x, 2));
+}
+__device__ __forceinline__ float quadSum(float x) {
+  x += __shfl_xor_sync(kAll, x, 1);
+  return x + __shfl_xor_sync(kAll, x, 2);
+}
+
 /// The keys that a tile of rows can see: any row from `begin` to `end`; all its rows from `allBegin` to `allEnd`.
 struct Bounds {
   int begin, end, allBegin, allEnd;

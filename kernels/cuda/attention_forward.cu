@@ -13,21 +13,6 @@ namespace {
 
 constexpr int kWarps = 4, kThreads = kWarps * kLanes;
 
-/// Softmax of a warp's 16 rows so far; a lane holds two of them (of the fragment's rows lane/4 and lane/4 + 8).
-struct Running {
-  float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-};
-
-/// Over the four lanes that share a row.
-__device__ __forceinline__ float quadMost(float x) {
-  x = fmaxf(x, __shfl_xor_sync(kAll, x, 1));
-  return fmaxf(x, __shfl_xor_sync(kAll, x, 2));
-}
-__device__ __forceinline__ float quadSum(float x) {
-  x += __shfl_xor_sync(kAll, x, 1);
-  return x + __shfl_xor_sync(kAll, x, 2);
-}
-
 /// -inf where row (lane's two) does not see key.
 template <int cols> __device__ __forceinline__ void mask(float (&s)[1][cols][4], const Range (&range)[2], int key, int lane) {
 #pragma unroll

@@ -64,20 +64,6 @@ template <class P> __device__ __forceinline__ void produce(const Memory<P>& m, c
   }
 }
 
-/// Two rows of this thread: the highest score and the sum of exponentials so far.
-struct Running {
-  float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-};
-
-__device__ __forceinline__ float quadMost(float x) {
-  x = fmaxf(x, __shfl_xor_sync(kAll, x, 1));
-  return fmaxf(x, __shfl_xor_sync(kAll, x, 2));
-}
-__device__ __forceinline__ float quadSum(float x) {
-  x += __shfl_xor_sync(kAll, x, 1);
-  return x + __shfl_xor_sync(kAll, x, 2);
-}
-
 /// -inf where a row does not see a key.
 template <int count> __device__ __forceinline__ void mask(float (&s)[count], const Range (&range)[2], int key) {
 #pragma unroll

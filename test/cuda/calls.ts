@@ -422,7 +422,7 @@ function normCall(rows: number, cols: number, apart = 0): Call {
 }
 
 /** Runs `body` with the kernels of products that TRAIN_MOE_GEMM names; the CPU does not ask. */
-function by<T>(kernel: string, body: () => T): T {
+export function by<T>(kernel: string, body: () => T): T {
   process.env.TRAIN_MOE_GEMM = kernel;
   try {
     return body();

@@ -27,6 +27,7 @@ function product(kernel: string | undefined, k: number, dtype: 'f32' | 'bf16' = 
 describe.skipIf(!built)(`the choice of a dense product${built ? '' : ' (the emulator is not built)'}`, () => {
   afterEach(() => {
     delete process.env.TRAIN_MOE_GEMM;
+    delete process.env.TRAIN_MOE_TILE;
   });
 
   it('is own unless something else is asked for, and portable where that cannot', () => {
@@ -38,6 +39,8 @@ describe.skipIf(!built)(`the choice of a dense product${built ? '' : ' (the emul
 
   it('refuses what it does not know, and a library that is not there', () => {
     expect(() => product('fast', 64)).toThrow(/TRAIN_MOE_GEMM is fast; own, portable, hopper or cublaslt is expected/);
+    process.env.TRAIN_MOE_TILE = '100';
+    expect(() => product('hopper', 64)).toThrow(/TRAIN_MOE_TILE is 100; 64, 128, 192 or 256 is expected/);
     expect(() => product('cublaslt', 64)).toThrow(/the emulator has no such library; use own or hopper/);
   });
 });

@@ -69,8 +69,8 @@ export const mutants: readonly Mutant[] = [
   {
     what: 'rows of nobody are not cleared',
     file: 'gemm/common.cuh',
-    find: 'const int groups = static_cast<int>(p.batches) + 1;  // the last one',
-    replace: 'const int groups = static_cast<int>(p.batches);  // the last one',
+    find: 'g = base + lane, groups = static_cast<int>(p.batches) + 1;',
+    replace: 'g = base + lane, groups = static_cast<int>(p.batches);',
     calls: ['grouped_linear'],
   },
   {

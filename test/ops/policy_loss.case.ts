@@ -2,21 +2,13 @@ import * as native from '../../src/native.gen.js';
 import type { PolicyObjective } from '../../src/ops/policy_loss.js';
 import { empty, from, type Tensor } from '../../src/tensor/index.js';
 import type { OpCase, Values } from './harness.js';
-import { policyGradient, type ReferenceBatch } from './policy_reference.js';
+import { PPO, policyGradient, type ReferenceBatch } from './policy_reference.js';
 
 /*
  * The op is a root of the backward pass, so its gradient is one of the results here, held against finite differences of the loss
  * in float64.
  */
 
-const PPO: PolicyObjective = {
-  clipLow: 0.2,
-  clipHigh: 0.2,
-  ratio: 'token',
-  kl: 0,
-  klEstimator: 'k3',
-  aggregation: 'sequence',
-};
 const ESTIMATORS = ['k1', 'k2', 'k3', 'k3-unbiased'] as const;
 
 const ROWS = Int32Array.of(1, 2, 3, 4, 7, 8, 9, 10, 13); // of 15; the others belong to prompts

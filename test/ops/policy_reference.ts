@@ -4,6 +4,16 @@ import type { KlEstimator, PolicyBatch, PolicyObjective, PolicyStats } from '../
  * The definition of the policy loss in float64, written apart from the kernels.
  */
 
+/** Plain PPO, averaged as GRPO does: what the tests vary. */
+export const PPO: PolicyObjective = {
+  clipLow: 0.2,
+  clipHigh: 0.2,
+  ratio: 'token',
+  kl: 0,
+  klEstimator: 'k3',
+  aggregation: 'sequence',
+};
+
 /** A batch whose log-probabilities may be of any precision. */
 export type ReferenceBatch = Pick<PolicyBatch, 'starts' | 'advantages' | 'total'> & {
   readonly [name in 'old' | 'reference' | 'rollout']?: ArrayLike<number> | undefined;

@@ -4,17 +4,8 @@ import { crossEntropy } from '../../src/ops/cross_entropy.js';
 import { type PolicyBatch, type PolicyObjective, policyLoss, policyStats } from '../../src/ops/policy_loss.js';
 import { differentiate, from, gradientOfParameter, parameter, scope } from '../../src/tensor/index.js';
 import { maxError } from '../models/golden.js';
-import { policyGradient, type ReferenceBatch } from '../ops/policy_reference.js';
+import { PPO, policyGradient, type ReferenceBatch } from '../ops/policy_reference.js';
 import { sharedPath } from '../shared.js';
-
-const PPO: PolicyObjective = {
-  clipLow: 0.2,
-  clipHigh: 0.2,
-  ratio: 'token',
-  kl: 0,
-  klEstimator: 'k3',
-  aggregation: 'sequence',
-};
 
 const floatsOf = (x: ArrayLike<number> | undefined) => x && Float32Array.from(x);
 const inFloats = ({ old, reference, rollout, ...batch }: ReferenceBatch): PolicyBatch => ({

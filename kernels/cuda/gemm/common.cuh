@@ -12,22 +12,32 @@ struct Part {
   bool empty;
 };
 
+/// Row tiles of `size` of this lane's group (32 from `base` on; the last of all is the rows that belong to nobody), and of the groups
+/// from `base` up to it.
+struct TilesOfGroup {
+  int mine, upTo;
+};
+__device__ inline TilesOfGroup tilesOfGroups(const Product& p, int base, int size) {
+  const int lane = threadIdx.x % kLanes, g = base + lane, groups = static_cast<int>(p.batches) + 1;
+  const int64_t begin = g < groups ? p.offsets[g] : 0, end = g + 1 < groups ? p.offsets[g + 1] : g < groups ? p.m : 0;
+  TilesOfGroup t{static_cast<int>(tilesOf(end - begin, size)), 0};
+  t.upTo = t.mine;
+#pragma unroll
+  for (int by = 1; by < kLanes; by *= 2) {
+    const int other = __shfl_up_sync(kAll, t.upTo, by);
+    if (lane >= by) t.upTo += other;
+  }
+  return t;
+}
+
 /// How many row tiles of `size` lie before each group of rows, by one warp: groups 0 .. E-1, then (E) the rows that belong to nobody
 /// and (E + 1) what comes after all. A block that takes many tiles keeps it in shared memory.
 __device__ inline void countTiles(int* before, const Product& p, int size) {
   const int lane = threadIdx.x % kLanes, groups = static_cast<int>(p.batches) + 1;
   int sum = 0;
   for (int base = 0; base < groups; base += kLanes) {
-    const int g = base + lane;
-    const int64_t begin = g < groups ? p.offsets[g] : 0, end = g + 1 < groups ? p.offsets[g + 1] : g < groups ? p.m : 0;
-    const int mine = static_cast<int>(tilesOf(end - begin, size));
-    int upTo = mine;
-#pragma unroll
-    for (int by = 1; by < kLanes; by *= 2) {
-      const int other = __shfl_up_sync(kAll, upTo, by);
-      if (lane >= by) upTo += other;
-    }
-    if (g < groups) before[g] = sum + upTo - mine;
+    const auto [mine, upTo] = tilesOfGroups(p, base, size);
+    if (base + lane < groups) before[base + lane] = sum + upTo - mine;
     sum += __shfl_sync(kAll, upTo, kLanes - 1);
   }
   if (lane == 0) before[groups] = sum;
@@ -54,20 +64,10 @@ __device__ __forceinline__ Part findGroup(const Product& p, const int* before, i
 
 /// The same without a table, for blocks that take one tile.
 __device__ inline Part groupOfTile(const Product& p, int64_t index, int size) {
-  const int lane = threadIdx.x % kLanes;
   const int groups = static_cast<int>(p.batches) + 1;  // the last one: rows that belong to nobody
   int64_t before = 0;
   for (int base = 0; base < groups; base += kLanes) {
-    const int g = base + lane;
-    const int64_t begin = g < groups ? p.offsets[g] : 0;
-    const int64_t end = g + 1 < groups ? p.offsets[g + 1] : g < groups ? p.m : 0;
-    const int64_t mine = tilesOf(end - begin, size);
-    int64_t upTo = mine;
-#pragma unroll
-    for (int by = 1; by < kLanes; by *= 2) {
-      const int64_t other = __shfl_up_sync(kAll, upTo, by);
-      if (lane >= by) upTo += other;
-    }
+    const auto [mine, upTo] = tilesOfGroups(p, base, size);
     const unsigned past = __ballot_sync(kAll, before + upTo > index);
     if (past) {
       const int owner = __ffs(past) - 1;

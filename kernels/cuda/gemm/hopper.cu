@@ -8,7 +8,7 @@
 // back when the step after it has been issued and its own is done. Two mbarriers a stage: `full` (one arrival and the bytes) and
 // `empty` (an arrival of each consumer warp). An operand lies in shared memory as it does in memory, rows along k or lines that
 // are k; wgmma takes both. A group's tiles begin at its first row; where they reach beyond its last row or column they multiply the
-// neighbour's too, and do not write that. A group of depth ends inside a step; that step, and rows that are looked up, which the
+// neighbour's too, and do not write that (along k what a lacks is 0, so the neighbour's finite weights add nothing). A group of depth ends inside a step; that step, and rows that are looked up, which the
 // copy engine cannot do, are brought by more producers with cp.async: then `full` has an arrival of each of them more. Results pass
 // through shared memory, so that a warp writes whole lines. hopper_ring.cuh: the stages, who fills and who uses them;
 // hopper_results.cuh: the way out. What bounds it: the tensor cores.
@@ -137,15 +137,23 @@ template <class W, class Shape> bool run(const Product& p) {
   return true;
 }
 
-/// Runs the cheapest shape; TRAIN_MOE_TILE names its columns instead.
+/// Columns of the cheapest shape, or those that TRAIN_MOE_TILE names.
+template <class W> int columnsFor(const Product& p) {
+  if (const char* asked = getenv("TRAIN_MOE_TILE")) return atoi(asked);
+  const float slim = costOf<W, Slim>(p), narrow = costOf<W, Narrow>(p), middle = costOf<W, Middle>(p), wide = costOf<W, Wide>(p);
+  const float best = least(least(slim, narrow), least(middle, wide));
+  return wide == best ? Wide::kCols : middle == best ? Middle::kCols : narrow == best ? Narrow::kCols : Slim::kCols;
+}
+
+/// @throws Error("bad-argument") when TRAIN_MOE_TILE is no shape's.
 template <class W> bool compute(const Product& p) {
-  const char* asked = getenv("TRAIN_MOE_TILE");
-  const auto cost = [&](auto shape) {
-    using S = decltype(shape);
-    return asked ? (atoi(asked) == S::kCols ? 0.f : 1.f) : costOf<W, S>(p);
-  };
-  const float slim = cost(Slim{}), narrow = cost(Narrow{}), middle = cost(Middle{}), wide = cost(Wide{}), best = least(least(slim, narrow), least(middle, wide));
-  return wide == best ? run<W, Wide>(p) : middle == best ? run<W, Middle>(p) : narrow == best ? run<W, Narrow>(p) : run<W, Slim>(p);
+  switch (columnsFor<W>(p)) {
+    case Wide::kCols: return run<W, Wide>(p);
+    case Middle::kCols: return run<W, Middle>(p);
+    case Narrow::kCols: return run<W, Narrow>(p);
+    case Slim::kCols: return run<W, Slim>(p);
+    default: throw Error("bad-argument", std::string("TRAIN_MOE_TILE is ") + getenv("TRAIN_MOE_TILE") + "; 64, 128, 192 or 256 is expected.");
+  }
 }
 
 }  // namespace
