@@ -77,7 +77,7 @@ export class Engine {
       prefillTokens: 1024,
       cacheForm: 'latent',
     } as const;
-    this.context = { ...defaults, graphs: graphsPay(this.device, { short: true }), ...options };
+    this.context = { ...defaults, graphs: graphsPay(this.device), ...options };
     const { cacheTokens, pageSize, cacheForm } = this.context;
     this.pool = new PagePool(model, this.device, Math.ceil(cacheTokens / pageSize), pageSize, cacheForm);
     this.graphs = this.context.graphs ? new DecodeGraphs(model, this.device, this.pool) : undefined;

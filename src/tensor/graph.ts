@@ -49,13 +49,12 @@ export function recordGraph<T>(on: Device, body: () => T): Graph<T> {
 }
 
 /**
- * True where launching recorded work pays: on GPUs, whose ops are shorter than their calls, and for `short` ops, of some
- * microseconds each, on CPUs too. TRAIN_MOE_GRAPHS=0 turns it off, 1 turns it on for all work of every device.
+ * True where launching recorded work pays: on GPUs, whose ops are shorter than their calls, and on CPUs, whose threads wait
+ * while JavaScript comes to the next op. TRAIN_MOE_GRAPHS=0 turns it off everywhere, 1 turns it on in the emulator too.
  */
-export function graphsPay(on: Device, { short = false } = {}): boolean {
+export function graphsPay(on: Device): boolean {
   const wish = process.env.TRAIN_MOE_GRAPHS;
-  if (wish !== undefined && wish !== '') return wish !== '0';
-  return on.kind === 'cuda' || (short && on.kind === 'cpu');
+  return wish === '1' || (wish !== '0' && on.kind !== 'emulator');
 }
 
 /**
