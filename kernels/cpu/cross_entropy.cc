@@ -183,11 +183,13 @@ void backFromLogits(const Head& head, const Acc& dx, const Acc& dweight, const A
                     int64_t rows) {
   const int64_t vocabulary = head.vocabulary(), hidden = head.hidden();
   const bool more = first > 0;  // sums over rows continue
-  if (dx)
+  if (dx) {
+    const gemm::PackedWeight packed({&head.weight, 1, hidden, vocabulary, 0, head.weight.stride[0], true}, dlogits.dtype);
     compute(Product{.a = {dlogits.data, dlogits.dtype, dlogits.stride},
-                    .b = {head.weight.data, head.weight.dtype, head.weight.stride[0]},
+                    .b = packed[0],
                     .c = {row(dx, first), dx.dtype, dx.stride[0], dx.beta != 0},
                     .m = rows, .n = hidden, .k = vocabulary});
+  }
   if (dweight)
     compute(Product{.a = {dlogits.data, dlogits.dtype, dlogits.stride, true},
                     .b = {row(head.x, first), head.x.dtype, head.x.stride[0]},
