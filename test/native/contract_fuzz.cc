@@ -30,7 +30,7 @@ int64_t draw(int64_t below) {
   return static_cast<int64_t>(state >> 33) % below;
 }
 
-/// The most elements of a tensor, and the widest stride: what addon.cc lets through.
+/// The most elements of a tensor, and the widest stride: what native/binding/tensors.cc lets through.
 constexpr int64_t kMost = int64_t{1} << 50;
 
 /// Zero, one, small, and now and then as large as may be.

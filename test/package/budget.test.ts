@@ -52,7 +52,13 @@ describe('the package', () => {
 
   it('holds what a build from source and a start need', () => {
     const needed = ['LICENSE', 'README.md', 'package.json', 'CMakeLists.txt', 'binding.gyp', 'native/build.mjs'];
-    for (const path of [...needed, 'native/ops.def', 'native/addon.cc', 'kernels/cpu/backend.cc'])
+    for (const path of [
+      ...needed,
+      'native/ops.def',
+      'native/addon.cc',
+      'native/binding/ops.cc',
+      'kernels/cpu/backend.cc',
+    ])
       expect(files).toContain(path);
   });
 
