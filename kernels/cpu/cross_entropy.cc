@@ -11,6 +11,8 @@
 // size shows in no bit. What bounds it: the three products, 6 R H V; on logits alone, reading them two or three times.
 #include "cross_entropy.h"
 
+#include <optional>
+
 #include "gemm/packed_weight.h"
 
 namespace moe::MOE_ISA {
@@ -183,18 +185,22 @@ void backFromLogits(const Head& head, const Acc& dx, const Acc& dweight, const A
                     int64_t rows) {
   const int64_t vocabulary = head.vocabulary(), hidden = head.hidden();
   const bool more = first > 0;  // sums over rows continue
-  if (dx) {
-    const gemm::PackedWeight packed({&head.weight, 1, hidden, vocabulary, 0, head.weight.stride[0], true}, dlogits.dtype);
-    compute(Product{.a = {dlogits.data, dlogits.dtype, dlogits.stride},
-                    .b = packed[0],
-                    .c = {row(dx, first), dx.dtype, dx.stride[0], dx.beta != 0},
-                    .m = rows, .n = hidden, .k = vocabulary});
-  }
+  Product products[2];
+  size_t count = 0;
   if (dweight)
-    compute(Product{.a = {dlogits.data, dlogits.dtype, dlogits.stride, true},
-                    .b = {row(head.x, first), head.x.dtype, head.x.stride[0]},
-                    .c = {dweight.data, dweight.dtype, dweight.stride[0], more || dweight.beta != 0},
-                    .m = vocabulary, .n = hidden, .k = rows});
+    products[count++] = {.a = {dlogits.data, dlogits.dtype, dlogits.stride, true},
+                         .b = {row(head.x, first), head.x.dtype, head.x.stride[0]},
+                         .c = {dweight.data, dweight.dtype, dweight.stride[0], more || dweight.beta != 0},
+                         .m = vocabulary, .n = hidden, .k = rows};
+  std::optional<gemm::PackedWeight> packed;
+  if (dx) {
+    packed.emplace(gemm::Weight{&head.weight, 1, hidden, vocabulary, 0, head.weight.stride[0], true}, dlogits.dtype);
+    products[count++] = {.a = {dlogits.data, dlogits.dtype, dlogits.stride},
+                         .b = (*packed)[0],
+                         .c = {row(dx, first), dx.dtype, dx.stride[0], dx.beta != 0},
+                         .m = rows, .n = hidden, .k = vocabulary};
+  }
+  gemm::compute({products, count});
   if (!dbias) return;
   constexpr int64_t kCols = 1024;
   dispatch(dlogits.dtype, [&](auto t) {

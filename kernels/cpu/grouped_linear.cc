@@ -6,7 +6,10 @@
 // belong to nobody: y and dx are zero there. An expert without rows is normal.
 //
 // How it runs: the blocks of all experts are one list of tasks, so that a popular expert is shared between threads and a
-// rare one costs only its rows. What bounds it: as gemm/gemm.h; with a few rows per expert (decoding) reading W.
+// rare one costs only its rows; on the way back an expert's dW comes beside its dx, for both read dy. What bounds it: as
+// gemm/gemm.h; with a few rows per expert (decoding) reading W.
+#include <optional>
+
 #include "gemm/packed_weight.h"
 
 namespace moe::MOE_ISA {
@@ -39,17 +42,18 @@ struct Experts {
     return n;
   }
 
-  /// Runs body(e, rows of e, block, worker) for every block of every expert's rows x n.
-  template <class F> void blocks(int64_t n, int64_t k, F&& body) const {
-    if (used() == 0 || n == 0) return;
-    Cut cut = gemm::cut(divideUp(used(), busy()), n, k, busy());
+  /// Runs body(e, task, cut, worker) for `extra` tasks of every expert, and after these, numbered on, one for each block into
+  /// which `cut` cuts its rows x n. Expert by expert, so that what an expert's tasks share is still in the caches.
+  template <class F> void blocks(int64_t n, int64_t k, int64_t extra, F&& body) const {
+    Cut cut = gemm::cut(divideUp(used(), most(busy(), 1)), n, k, most(busy(), 1));
     if (cut.rows < kLeastRows) cut.rows = kLeastRows;  // the average expert may be rare, this one popular
+    const auto tasksOf = [&](int64_t e) { return extra + (rows(e) > 0 && n > 0 ? cut.tasks(rows(e), n) : 0); };
     int64_t tasks = 0;
-    for (int64_t e = 0; e < count; e++) tasks += tasksOf(cut, e, n);
+    for (int64_t e = 0; e < count; e++) tasks += tasksOf(e);
     parallel::loop(tasks, [&](int64_t task, int worker) {
       int64_t e = 0;
-      for (; task >= tasksOf(cut, e, n); e++) task -= tasksOf(cut, e, n);
-      body(e, cut.block(task, rows(e), n), worker);
+      for (; task >= tasksOf(e); e++) task -= tasksOf(e);
+      body(e, task, cut, worker);
     });
   }
 
@@ -61,7 +65,7 @@ struct Experts {
   }
 
  private:
-  int64_t tasksOf(const Cut& cut, int64_t e, int64_t n) const { return rows(e) ? cut.tasks(rows(e), n) : 0; }
+  static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 };
 
 /// Row `first` of a contiguous matrix, or matrix `first` of a contiguous stack.
@@ -84,14 +88,14 @@ void grouped_linear_forward(Out y, In x, In weight, In offsets, MaybeIn rows) {
   const Experts experts(offsets, y.shape[0]);
   checkSources(experts, x, rows);
   const gemm::PackedWeight packed({&weight, experts.count, outer, inner, weight.stride[0], weight.stride[1]}, x.dtype);
-  experts.blocks(outer, inner, [&](int64_t e, const gemm::Block& block, int worker) {
+  experts.blocks(outer, inner, 0, [&](int64_t e, int64_t task, const Cut& cut, int worker) {
     const int64_t first = experts.offsets[e];
     const void* source = rows ? x.data : at(x, first);
     compute(Product{.a = {source, x.dtype, x.stride[0], false, rows ? rows.as<int32_t>() + first : nullptr},
                     .b = packed[e],
                     .c = {at(y, first), y.dtype, y.stride[0]},
                     .m = experts.rows(e), .n = outer, .k = inner},
-            block, worker);
+            cut.block(task, experts.rows(e), outer), worker);
   });
   experts.clearRest(y);
 }
@@ -100,30 +104,28 @@ void grouped_linear_backward(Acc dx, Acc dweight, In dy, In x, In weight, In off
   const int64_t outer = weight.shape[1], inner = weight.shape[2];
   const Experts experts(offsets, dy.shape[0]);
   checkSources(experts, x, rows);
-  if (dx) {
-    const gemm::PackedWeight packed({&weight, experts.count, inner, outer, weight.stride[0], weight.stride[1], true}, dy.dtype);
-    experts.blocks(inner, outer, [&](int64_t e, const gemm::Block& block, int worker) {
-      const int64_t first = experts.offsets[e];
+  std::optional<gemm::PackedWeight> packed;
+  if (dx) packed.emplace(gemm::Weight{&weight, experts.count, inner, outer, weight.stride[0], weight.stride[1], true}, dy.dtype);
+  const Cut cut = gemm::cut(outer, inner, divideUp(experts.total, experts.count), experts.count, true);
+  const int64_t each = dweight && outer > 0 && inner > 0 ? cut.tasks(outer, inner) : 0;
+  experts.blocks(dx ? inner : 0, outer, each, [&](int64_t e, int64_t task, const Cut& rowCut, int worker) {
+    const int64_t first = experts.offsets[e];
+    if (task < each) {
+      const void* source = rows ? x.data : at(x, first);
+      compute(Product{.a = {at(dy, first), dy.dtype, dy.stride[0], true},
+                      .b = {source, x.dtype, x.stride[0], gemm::Form::rows, rows ? rows.as<int32_t>() + first : nullptr},
+                      .c = {at(dweight, e), dweight.dtype, dweight.stride[1], dweight.beta != 0},
+                      .m = outer, .n = inner, .k = experts.rows(e)},
+              cut.block(task, outer, inner), worker);
+    } else {
       compute(Product{.a = {at(dy, first), dy.dtype, dy.stride[0]},
-                      .b = packed[e],
+                      .b = (*packed)[e],
                       .c = {at(dx, first), dx.dtype, dx.stride[0], dx.beta != 0},
                       .m = experts.rows(e), .n = inner, .k = outer},
-              block, worker);
-    });
-    if (dx.beta == 0) experts.clearRest(dx);
-  }
-  if (!dweight || outer == 0 || inner == 0) return;
-  const Cut cut = gemm::cut(outer, inner, divideUp(experts.total, experts.count), experts.count, true);
-  const int64_t each = cut.tasks(outer, inner);
-  parallel::loop(experts.count * each, [&](int64_t task, int worker) {
-    const int64_t e = task / each, first = experts.offsets[e];
-    const void* source = rows ? x.data : at(x, first);
-    compute(Product{.a = {at(dy, first), dy.dtype, dy.stride[0], true},
-                    .b = {source, x.dtype, x.stride[0], gemm::Form::rows, rows ? rows.as<int32_t>() + first : nullptr},
-                    .c = {at(dweight, e), dweight.dtype, dweight.stride[1], dweight.beta != 0},
-                    .m = outer, .n = inner, .k = experts.rows(e)},
-            cut.block(task % each, outer, inner), worker);
+              rowCut.block(task - each, experts.rows(e), inner), worker);
+    }
   });
+  if (dx && dx.beta == 0) experts.clearRest(dx);
 }
 
 }  // namespace moe::MOE_ISA

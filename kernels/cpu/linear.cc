@@ -3,6 +3,8 @@
 // heads: y[r, h] = W[h] x[r, h]  (or W[h]^T x[r, h])   one small matrix per head, the absorbed projections of latent attention
 //
 // How it runs and what bounds it: the products are those of gemm/gemm.h. db is one pass over dy, bound by memory.
+#include <optional>
+
 #include "gemm/packed_weight.h"
 
 namespace moe::MOE_ISA {
@@ -52,15 +54,19 @@ void linear_forward(Out y, In x, In weight, MaybeIn bias) {
 
 void linear_backward(Acc dx, Acc dweight, Acc dbias, In dy, In x, In weight) {
   const int64_t rows = x.shape[0], inner = weight.shape[1], outer = weight.shape[0];
-  if (dx) {
-    const gemm::PackedWeight packed({&weight, 1, inner, outer, 0, weight.stride[0], true}, dy.dtype);
-    compute(Product{.a = {dy.data, dy.dtype, dy.stride[0]}, .b = packed[0], .c = added(dx), .m = rows, .n = inner, .k = outer});
-  }
+  Product products[2];
+  size_t count = 0;
   if (dweight)
-    compute(Product{.a = {dy.data, dy.dtype, dy.stride[0], true},
-                    .b = {x.data, x.dtype, x.stride[0]},
-                    .c = added(dweight),
-                    .m = outer, .n = inner, .k = rows});
+    products[count++] = {.a = {dy.data, dy.dtype, dy.stride[0], true},
+                         .b = {x.data, x.dtype, x.stride[0]},
+                         .c = added(dweight),
+                         .m = outer, .n = inner, .k = rows};
+  std::optional<gemm::PackedWeight> packed;
+  if (dx) {
+    packed.emplace(gemm::Weight{&weight, 1, inner, outer, 0, weight.stride[0], true}, dy.dtype);
+    products[count++] = {.a = {dy.data, dy.dtype, dy.stride[0]}, .b = (*packed)[0], .c = added(dx), .m = rows, .n = inner, .k = outer};
+  }
+  gemm::compute({products, count});
   if (dbias) dispatch(dy.dtype, [&](auto t) { columnSums<decltype(t)>(dbias, dy); });
 }
 

@@ -276,10 +276,21 @@ void compute(const Product& p, const Block& block, int worker) {
   else computeFloats(p, block, worker);
 }
 
-void compute(const Product& p) {
-  const Cut shape = cut(p.m, p.n, p.k, 1, p.a.kFirst);
-  parallel::loop(p.m > 0 && p.n > 0 ? shape.tasks(p.m, p.n) : 0,
-                 [&](int64_t task, int worker) { compute(p, shape.block(task, p.m, p.n), worker); });
+void compute(std::span<const Product> products) {
+  constexpr size_t kMost = 4;
+  if (products.size() > kMost) throw Error("internal", "too many products at once.");
+  Cut cuts[kMost];
+  int64_t tasks[kMost], all = 0;
+  for (size_t i = 0; i < products.size(); i++) {
+    const Product& p = products[i];
+    cuts[i] = cut(p.m, p.n, p.k, 1, p.a.kFirst);
+    all += tasks[i] = p.m > 0 && p.n > 0 ? cuts[i].tasks(p.m, p.n) : 0;
+  }
+  parallel::loop(all, [&](int64_t task, int worker) {
+    size_t i = 0;
+    for (; task >= tasks[i]; i++) task -= tasks[i];
+    compute(products[i], cuts[i].block(task, products[i].m, products[i].n), worker);
+  });
 }
 
 }  // namespace moe::MOE_ISA::gemm

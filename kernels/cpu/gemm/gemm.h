@@ -15,6 +15,8 @@
 // steps of k (tile.h); where both operands are bf16, pairs of steps on a CPU with AVX-512 BF16 (pairs.h) and 32 steps on one
 // with AMX (amx.h), the last one filled up with zeros: there, parts of a batch must be cut between links.
 #pragma once
+#include <span>
+
 #include "tile.h"
 
 namespace moe::MOE_ISA::gemm {
@@ -87,7 +89,9 @@ Cut cut(int64_t m, int64_t n, int64_t k, int64_t products = 1, bool kFirst = fal
 /// Computes one block in the calling task; uses the worker's scratch slots 0 to 2. k = 0 leaves `start`.
 void compute(const Product& product, const Block& block, int worker);
 
-/// Computes the whole product on all threads.
-void compute(const Product& product);
+/// Computes whole products on all threads, as one list of blocks, in this order: the next product begins where the last one
+/// leaves threads idle, and finds what both read in the caches.
+void compute(std::span<const Product> products);
+inline void compute(const Product& product) { compute(std::span(&product, 1)); }
 
 }  // namespace moe::MOE_ISA::gemm
