@@ -1,9 +1,10 @@
-import yargs, { type Argv, type CommandModule } from 'yargs';
+import type { Argv, CommandModule } from 'yargs';
 import { suggest } from '../config/suggest.js';
 import { TrainMoeError } from '../errors.js';
 import { commands } from './commands/index.js';
 import { endingOf } from './errors.js';
 import { exitCodes } from './exit_codes.js';
+import { print } from './output.js';
 import { readPackage } from './package.js';
 
 /**
@@ -11,17 +12,24 @@ import { readPackage } from './package.js';
  */
 export async function run(words: readonly string[], table: readonly CommandModule[] = commands): Promise<number> {
   try {
+    if (words.length === 1 && words[0] === '--version') {
+      print(version());
+      return exitCodes.ok;
+    }
     refuseUnknownCommand(words, table);
-    await commandLine(words, table).parseAsync();
+    await (await commandLine(words, table)).parseAsync();
     return Number(process.exitCode ?? exitCodes.ok);
   } catch (error) {
-    const { text, code } = endingOf(error);
+    const { text, code } = endingOf(isOfYargs(error) ? usageError(error.message, {}, words, table) : error);
     process.stderr.write(`${text}\n`);
     return code;
   }
 }
 
-function commandLine(words: readonly string[], table: readonly CommandModule[]): Argv {
+const version = (): string => readPackage()?.version ?? 'unknown';
+
+async function commandLine(words: readonly string[], table: readonly CommandModule[]): Promise<Argv> {
+  const { default: yargs } = await import('yargs'); // half of the time of the start, and not needed for all
   const parser = yargs([...words])
     .scriptName('train-moe')
     .usage('$0 <command>\n\nTrains DeepSeek-style language models on this machine.')
@@ -32,7 +40,7 @@ function commandLine(words: readonly string[], table: readonly CommandModule[]):
     .strictCommands()
     .strictOptions()
     .recommendCommands()
-    .version(readPackage()?.version ?? 'unknown')
+    .version(version())
     .alias('help', 'h')
     .epilogue('train-moe <command> --help tells its options. README.md has examples and the exit codes.')
     .fail((message, error, usage) => {
@@ -69,10 +77,15 @@ function refuseUnknownCommand([first]: readonly string[], table: readonly Comman
   throw new TrainMoeError('bad-argument', `There is no command "${first}".${hint} See train-moe --help.`);
 }
 
+/** What yargs finds wrong after an asynchronous builder it throws, past the handler given to `fail`. */
+function isOfYargs(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'YError';
+}
+
 /** A sentence from yargs about the command line, with what was probably meant. */
 function usageError(
   message: string,
-  usage: unknown,
+  usage: object,
   words: readonly string[],
   table: readonly CommandModule[],
 ): TrainMoeError {

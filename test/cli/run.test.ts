@@ -47,6 +47,7 @@ describe('the command line', () => {
       ['config', '--train.stpes', '3'],
       'train-moe: Unknown argument: train.stpes. Did you mean --train.steps? See train-moe config --help.\n',
     ],
+    [['sft', '--lora.rank'], 'train-moe: Not enough arguments following: lora.rank. See train-moe sft --help.\n'],
   ])('answers %j with one sentence and exit 2', async (words, sentence) => {
     expect(await commandLine(words)).toEqual({ code: exitCodes.usage, out: '', err: sentence });
   });

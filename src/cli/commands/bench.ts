@@ -2,8 +2,6 @@ import { command } from '../command.js';
 import { print } from '../output.js';
 
 export const bench = command({
-  command: 'bench',
-  describe: 'measure ops, training steps, generation and tokenizers; one JSON line a measurement',
   builder: (parser) =>
     parser
       .option('job', { type: 'string', default: '', requiresArg: true, describe: 'only jobs matching this expression' })

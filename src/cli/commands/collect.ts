@@ -3,8 +3,6 @@ import { command, jsonOption } from '../command.js';
 import { print, printJson } from '../output.js';
 
 export const collect = command({
-  command: 'collect [sources..]',
-  describe: 'read text from files, folders and globs; report on it; write it as JSON Lines or token shards',
   builder: (parser) =>
     parser
       .positional('sources', {

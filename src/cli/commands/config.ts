@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson, printTable } from '../output.js';
 
 export const config = command({
-  command: 'config',
-  describe: 'print the merged configuration of a run and where each value came from',
   builder: async (parser) =>
     (await import('../config_flags.js'))
       .declareConfigFlags(parser)

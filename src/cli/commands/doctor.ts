@@ -4,8 +4,6 @@ import { exitCodes } from '../exit_codes.js';
 import { print, printJson, printTable } from '../output.js';
 
 export const doctor = command({
-  command: 'doctor',
-  describe: 'look at this machine and the installation, and say what works and why the rest does not',
   builder: (parser) =>
     parser
       .option('device', {

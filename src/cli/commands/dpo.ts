@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson } from '../output.js';
 
 export const dpo = command({
-  command: 'dpo',
-  describe: 'train a model on preferences directly; run again on the same --out, it goes on',
   builder: async (parser) => {
     const { declareSchemaFlags } = await import('../schema_flags.js');
     const { dpoSchema } = await import('../../rl/preference/config.js');

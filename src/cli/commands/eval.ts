@@ -3,8 +3,6 @@ import { modelOptions } from '../model/options.js';
 import { print, printJson } from '../output.js';
 
 export const evaluate = command({
-  command: 'eval',
-  describe: 'loss and bits per byte of a model on text',
   builder: (parser) =>
     modelOptions(parser)
       .option('data', { type: 'string', array: true, demandOption: true, describe: 'files, folders and globs' })

@@ -2,8 +2,6 @@ import { command } from '../command.js';
 import { print } from '../output.js';
 
 export const exportModel = command({
-  command: 'export',
-  describe: 'write a model as a Hugging Face folder',
   builder: (parser) =>
     parser
       .option('model', {

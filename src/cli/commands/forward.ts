@@ -2,8 +2,6 @@ import { command } from '../command.js';
 import { modelOptions } from '../model/options.js';
 
 export const forward = command({
-  command: 'forward',
-  describe: 'run a model on given tensors and write what it computes, to compare with other frameworks',
   builder: (parser) =>
     modelOptions(parser)
       .option('inputs', {

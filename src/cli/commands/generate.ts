@@ -3,8 +3,6 @@ import { modelOptions, sampleFlags, sampleOptions } from '../model/options.js';
 import { print, printJson } from '../output.js';
 
 export const generate = command({
-  command: 'generate [prompt]',
-  describe: 'continue a text with a trained model',
   builder: (parser) =>
     sampleOptions(modelOptions(parser))
       .positional('prompt', { type: 'string', default: '', describe: 'the text to go on from' })

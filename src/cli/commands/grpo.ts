@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson } from '../output.js';
 
 export const grpo = command({
-  command: 'grpo',
-  describe: 'train a model by reinforcement learning on a task; run again on the same --out, it goes on',
   builder: async (parser) => (await import('../rl/flags.js')).declareGrpoFlags(parser).option('json', jsonOption),
   handler: async (args) => {
     const { grpoConfigOf } = await import('../rl/flags.js');

@@ -2,9 +2,6 @@ import { command } from '../command.js';
 import { print } from '../output.js';
 
 export const importModel = command({
-  command: 'import',
-  describe:
-    'check a downloaded Hugging Face folder and write it as a plain f32 or bf16 one (FP8 weights are dequantised)',
   builder: (parser) =>
     parser
       .option('model', {

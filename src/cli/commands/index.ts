@@ -1,49 +1,111 @@
 import type { CommandModule } from 'yargs';
-import { bench } from './bench.js';
-import { chat } from './chat.js';
-import { collect } from './collect.js';
-import { config } from './config.js';
-import { data } from './data.js';
-import { doctor } from './doctor.js';
-import { dpo } from './dpo.js';
-import { evaluate } from './eval.js';
-import { exportModel } from './export.js';
-import { forward } from './forward.js';
-import { generate } from './generate.js';
-import { grpo } from './grpo.js';
-import { importModel } from './import.js';
-import { info } from './info.js';
-import { pretrain } from './pretrain.js';
-import { quickstart } from './quickstart.js';
-import { r1 } from './r1.js';
-import { reject } from './reject.js';
-import { rewardModel } from './reward_model.js';
-import { sft } from './sft.js';
-import { synthesize } from './synthesize.js';
-import { tokenizer } from './tokenizer.js';
+import { lazy } from '../command.js';
 
-/** The commands, in the order of `train-moe --help`. A new one is a file beside this one and a line here. */
+/**
+ * The commands, in the order of `train-moe --help`. A new one is a file beside this one, which says what it takes and
+ * does, and a line here. What runs when none is named ("$0") is the whole recipe once, at a size that takes minutes.
+ */
 export const commands: readonly CommandModule[] = [
-  quickstart,
-  collect,
-  data,
-  tokenizer,
-  pretrain,
-  sft,
-  rewardModel,
-  dpo,
-  grpo,
-  reject,
-  synthesize,
-  r1,
-  generate,
-  chat,
-  evaluate,
-  importModel,
-  exportModel,
-  forward,
-  info,
-  config,
-  doctor,
-  bench,
+  lazy(
+    '$0',
+    'the same as r1: from text to a small model that reasons, and a report; a few minutes',
+    async () => (await import('./r1.js')).r1,
+  ),
+  lazy(
+    'collect [sources..]',
+    'read text from files, folders and globs; report on it; write it as JSON Lines or token shards',
+    async () => (await import('./collect.js')).collect,
+  ),
+  lazy(
+    'data <action>',
+    'look into files of conversations before training on them',
+    async () => (await import('./data.js')).data,
+  ),
+  lazy(
+    'tokenizer <action>',
+    'learn a vocabulary, or turn text into ids and back',
+    async () => (await import('./tokenizer.js')).tokenizer,
+  ),
+  lazy(
+    'pretrain',
+    'train a model from text; run again on the same --out, it goes on where it stopped',
+    async () => (await import('./pretrain.js')).pretrain,
+  ),
+  lazy(
+    'sft',
+    'fine-tune a model on conversations; run again on the same --out, it goes on',
+    async () => (await import('./sft.js')).sft,
+  ),
+  lazy(
+    'reward-model',
+    'train a reward model on preferences; run again on the same --out, it goes on',
+    async () => (await import('./reward_model.js')).rewardModel,
+  ),
+  lazy(
+    'dpo',
+    'train a model on preferences directly; run again on the same --out, it goes on',
+    async () => (await import('./dpo.js')).dpo,
+  ),
+  lazy(
+    'grpo',
+    'train a model by reinforcement learning on a task; run again on the same --out, it goes on',
+    async () => (await import('./grpo.js')).grpo,
+  ),
+  lazy(
+    'reject',
+    'sample answers to a task and keep the right, well-formed ones as conversations; run again, it goes on',
+    async () => (await import('./reject.js')).reject,
+  ),
+  lazy(
+    'synthesize',
+    'write questions, answers or texts with a model from templates, filtered; run again, it goes on',
+    async () => (await import('./synthesize.js')).synthesize,
+  ),
+  lazy(
+    'r1',
+    'the whole path from a base model to a reasoning model, with a report; run again, it goes on',
+    async () => (await import('./r1.js')).r1,
+  ),
+  lazy(
+    'generate [prompt]',
+    'continue a text with a trained model',
+    async () => (await import('./generate.js')).generate,
+  ),
+  lazy(
+    'chat',
+    'talk to a model in the terminal; a base model just continues the conversation',
+    async () => (await import('./chat.js')).chat,
+  ),
+  lazy('eval', 'loss and bits per byte of a model on text', async () => (await import('./eval.js')).evaluate),
+  lazy(
+    'import',
+    'check a downloaded Hugging Face folder and write it as a plain f32 or bf16 one (FP8 weights are dequantised)',
+    async () => (await import('./import.js')).importModel,
+  ),
+  lazy('export', 'write a model as a Hugging Face folder', async () => (await import('./export.js')).exportModel),
+  lazy(
+    'forward',
+    'run a model on given tensors and write what it computes, to compare with other frameworks',
+    async () => (await import('./forward.js')).forward,
+  ),
+  lazy(
+    'info <name>',
+    'tell about a model folder or a preset: family, parameters, memory',
+    async () => (await import('./info.js')).info,
+  ),
+  lazy(
+    'config',
+    'print the merged configuration of a run and where each value came from',
+    async () => (await import('./config.js')).config,
+  ),
+  lazy(
+    'doctor',
+    'look at this machine and the installation, and say what works and why the rest does not',
+    async () => (await import('./doctor.js')).doctor,
+  ),
+  lazy(
+    'bench',
+    'measure ops, training steps, generation and tokenizers; one JSON line a measurement',
+    async () => (await import('./bench.js')).bench,
+  ),
 ];

@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson, printTable } from '../output.js';
 
 export const info = command({
-  command: 'info <name>',
-  describe: 'tell about a model folder or a preset: family, parameters, memory',
   builder: (parser) =>
     parser
       .positional('name', { type: 'string', demandOption: true, describe: 'a model folder, a run folder or a preset' })

@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson } from '../output.js';
 
 export const pretrain = command({
-  command: 'pretrain',
-  describe: 'train a model from text; run again on the same --out, it goes on where it stopped',
   builder: async (parser) => (await import('../config_flags.js')).declareConfigFlags(parser).option('json', jsonOption),
   handler: async (args) => {
     const { configOf } = await import('../config_flags.js');

@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson } from '../output.js';
 
 export const r1 = command({
-  command: 'r1',
-  describe: 'the whole path from a base model to a reasoning model, with a report; run again, it goes on',
   builder: async (parser) => (await import('../recipes/flags.js')).declareR1Flags(parser).option('json', jsonOption),
   handler: async (args) => {
     const { r1ConfigOf } = await import('../recipes/flags.js');

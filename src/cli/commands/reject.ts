@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson } from '../output.js';
 
 export const reject = command({
-  command: 'reject',
-  describe: 'sample answers to a task and keep the right, well-formed ones as conversations; run again, it goes on',
   builder: async (parser) => {
     const { declareSchemaFlags } = await import('../schema_flags.js');
     const { rejectSchema } = await import('../../rl/curate/config.js');

@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson } from '../output.js';
 
 export const rewardModel = command({
-  command: 'reward-model',
-  describe: 'train a reward model on preferences; run again on the same --out, it goes on',
   builder: async (parser) => {
     const { declareSchemaFlags } = await import('../schema_flags.js');
     const { rewardModelSchema } = await import('../../rl/preference/config.js');

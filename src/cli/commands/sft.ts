@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson } from '../output.js';
 
 export const sft = command({
-  command: 'sft',
-  describe: 'fine-tune a model on conversations; run again on the same --out, it goes on',
   builder: async (parser) => {
     const [{ declareSchemaFlags }, { sftSchema }] = await Promise.all([
       import('../schema_flags.js'),

@@ -2,8 +2,6 @@ import { command, jsonOption } from '../command.js';
 import { printJson } from '../output.js';
 
 export const synthesize = command({
-  command: 'synthesize',
-  describe: 'write questions, answers or texts with a model from templates, filtered; run again, it goes on',
   builder: async (parser) => {
     const { declareSchemaFlags } = await import('../schema_flags.js');
     const { synthesizeSchema } = await import('../../rl/curate/config.js');

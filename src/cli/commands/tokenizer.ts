@@ -4,8 +4,6 @@ import { encode } from '../tokenizer/encode.js';
 import { train } from '../tokenizer/train.js';
 
 export const tokenizer = command({
-  command: 'tokenizer <action>',
-  describe: 'learn a vocabulary, or turn text into ids and back',
   builder: (parser) =>
     parser.command(train).command(encode).command(decode).demandCommand(1, 'Name what to do: train, encode or decode.'),
   handler: () => {},
