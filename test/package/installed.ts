@@ -40,6 +40,7 @@ function compile(out: string): void {
   ];
   spawnSync(compiler, words, { cwd: root }); // whether the types are right is told by `npm run typecheck`
   if (!existsSync(join(out, 'cli', 'index.js'))) throw new Error(`${compiler} wrote no ${out}/cli/index.js`);
+  spawnSync(process.execPath, [join(out, 'cli', 'flags', 'write.js')]);
 }
 
 export interface Ended {

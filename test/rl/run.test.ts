@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { grpoConfigOf } from '../../src/cli/rl/flags.js';
+import { grpoConfigOf } from '../../src/cli/flags/grpo.js';
 import { addon } from '../../src/native.js';
 import { type GrpoInput, resolveGrpo } from '../../src/rl/config.js';
 import type { GrpoEvent } from '../../src/rl/events.js';

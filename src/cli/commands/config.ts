@@ -1,15 +1,15 @@
 import { command, jsonOption } from '../command.js';
+import { declareFlags } from '../flags/declare.js';
 import { printJson, printTable } from '../output.js';
 
 export const config = command({
   builder: async (parser) =>
-    (await import('../config_flags.js'))
-      .declareConfigFlags(parser)
+    (await declareFlags(parser, 'run'))
       .option('json', jsonOption)
       .option('schema', { type: 'boolean', default: false, describe: 'print the JSON Schema, for editors' }),
   handler: async (args) => {
     const { jsonSchema } = await import('../../config/index.js');
-    const { configOf } = await import('../config_flags.js');
+    const { configOf } = await import('../flags/run.js');
     if (args.schema) return printJson(jsonSchema());
     const { config, sources } = configOf(args);
     if (args.json) return printJson({ config, sources: Object.fromEntries(sources) });

@@ -1,12 +1,9 @@
 import { command, jsonOption } from '../command.js';
+import { declareFlags } from '../flags/declare.js';
 import { printJson } from '../output.js';
 
 export const dpo = command({
-  builder: async (parser) => {
-    const { declareSchemaFlags } = await import('../schema_flags.js');
-    const { dpoSchema } = await import('../../rl/preference/config.js');
-    return declareSchemaFlags(parser, dpoSchema).option('json', jsonOption);
-  },
+  builder: async (parser) => (await declareFlags(parser, 'dpo')).option('json', jsonOption),
   handler: async (args) => {
     const { runDpo } = await import('../rl/preference.js');
     const end = await runDpo(args);

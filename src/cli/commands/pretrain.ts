@@ -1,10 +1,11 @@
 import { command, jsonOption } from '../command.js';
+import { declareFlags } from '../flags/declare.js';
 import { printJson } from '../output.js';
 
 export const pretrain = command({
-  builder: async (parser) => (await import('../config_flags.js')).declareConfigFlags(parser).option('json', jsonOption),
+  builder: async (parser) => (await declareFlags(parser, 'run')).option('json', jsonOption),
   handler: async (args) => {
-    const { configOf } = await import('../config_flags.js');
+    const { configOf } = await import('../flags/run.js');
     const { runTraining } = await import('../train/run.js');
     const end = await runTraining(configOf(args).config, { json: args.json });
     if (args.json) {

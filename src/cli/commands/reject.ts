@@ -1,14 +1,11 @@
 import { command, jsonOption } from '../command.js';
+import { declareFlags } from '../flags/declare.js';
 import { printJson } from '../output.js';
 
 export const reject = command({
-  builder: async (parser) => {
-    const { declareSchemaFlags } = await import('../schema_flags.js');
-    const { rejectSchema } = await import('../../rl/curate/config.js');
-    return declareSchemaFlags(parser, rejectSchema).option('json', jsonOption);
-  },
+  builder: async (parser) => (await declareFlags(parser, 'reject')).option('json', jsonOption),
   handler: async (args) => {
-    const { schemaValues } = await import('../schema_flags.js');
+    const { schemaValues } = await import('../flags/schema.js');
     const { rejectSchema, resolveReject } = await import('../../rl/curate/config.js');
     const config = resolveReject(schemaValues(args, rejectSchema));
     const { reject: run } = await import('../../rl/curate/reject.js');

@@ -1,16 +1,11 @@
 import { command, jsonOption } from '../command.js';
+import { declareFlags } from '../flags/declare.js';
 import { printJson } from '../output.js';
 
 export const sft = command({
-  builder: async (parser) => {
-    const [{ declareSchemaFlags }, { sftSchema }] = await Promise.all([
-      import('../schema_flags.js'),
-      import('../../train/sft/config.js'),
-    ]);
-    return declareSchemaFlags(parser, sftSchema).option('json', jsonOption);
-  },
+  builder: async (parser) => (await declareFlags(parser, 'sft')).option('json', jsonOption),
   handler: async (args) => {
-    const { schemaValues } = await import('../schema_flags.js');
+    const { schemaValues } = await import('../flags/schema.js');
     const { resolveSft, sftSchema } = await import('../../train/sft/config.js');
     const config = resolveSft(schemaValues(args, sftSchema));
     const { runSft } = await import('../train/sft.js');

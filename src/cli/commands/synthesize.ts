@@ -1,14 +1,11 @@
 import { command, jsonOption } from '../command.js';
+import { declareFlags } from '../flags/declare.js';
 import { printJson } from '../output.js';
 
 export const synthesize = command({
-  builder: async (parser) => {
-    const { declareSchemaFlags } = await import('../schema_flags.js');
-    const { synthesizeSchema } = await import('../../rl/curate/config.js');
-    return declareSchemaFlags(parser, synthesizeSchema).option('json', jsonOption);
-  },
+  builder: async (parser) => (await declareFlags(parser, 'synthesize')).option('json', jsonOption),
   handler: async (args) => {
-    const { schemaValues } = await import('../schema_flags.js');
+    const { schemaValues } = await import('../flags/schema.js');
     const { synthesizeSchema, resolveSynthesize } = await import('../../rl/curate/config.js');
     const config = resolveSynthesize(schemaValues(args, synthesizeSchema));
     const { synthesize: run } = await import('../../rl/curate/synthesize.js');

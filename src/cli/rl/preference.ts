@@ -1,6 +1,6 @@
 import { type DpoInput, dpoSchema, type RewardModelInput, rewardModelSchema } from '../../rl/preference/config.js';
 import { type PreferenceEnd, type PreferenceHooks, trainDpo, trainRewardModel } from '../../rl/preference/index.js';
-import { schemaValues } from '../schema_flags.js';
+import { schemaValues } from '../flags/schema.js';
 import { stoppable } from '../stop.js';
 import { preferenceView } from './preference_view.js';
 

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
-import type { Argv, Options } from 'yargs';
+import type { Options } from 'yargs';
 import { z } from 'zod';
-import { isSettings, type Layer, mergeLayers, nest, type Settings } from '../config/layers.js';
-import { TrainMoeError } from '../errors.js';
+import { isSettings, type Layer, mergeLayers, nest, type Settings } from '../../config/layers.js';
+import { TrainMoeError } from '../../errors.js';
 
-// Imported lazily by the builders of commands: the schema's library is slow to load.
+/** Flags of a command by their names, as yargs takes them: plain data, which the build can write down. */
+export type FlagSet = Readonly<Record<string, Options>>;
 
 /** One setting as the schema's JSON form describes it. */
 interface Setting {
@@ -27,15 +28,15 @@ function settingsOf(schema: z.ZodType): [path: string, setting: Setting][] {
 
 const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
-/** Declares `--config` and one flag per setting of a schema, with the schema's descriptions as their help. */
-export function declareSchemaFlags<T>(parser: Argv<T>, schema: z.ZodType): Argv<T & Record<string, unknown>> {
-  const declared = parser.option('config', {
+/** `--config` and one flag per setting of a schema, with the schema's descriptions as their help. */
+export function schemaFlags(schema: z.ZodType): FlagSet {
+  const config: Options = {
     type: 'string',
     requiresArg: true,
     describe: 'a JSON file of settings; flags override it',
-  });
-  for (const [path, setting] of settingsOf(schema)) declared.option(kebab(path), optionOf(setting));
-  return declared as unknown as Argv<T & Record<string, unknown>>;
+  };
+  const settings = settingsOf(schema).map(([path, setting]) => [kebab(path), optionOf(setting)] as const);
+  return { config, ...Object.fromEntries(settings) };
 }
 
 function optionOf({ type, enum: values, description = '', default: preset }: Setting): Options {

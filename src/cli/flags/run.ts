@@ -1,4 +1,4 @@
-import type { Argv, Options } from 'yargs';
+import type { Options } from 'yargs';
 import {
   type ConfigKey,
   configKeys,
@@ -8,24 +8,19 @@ import {
   type ResolvedConfig,
   resolveConfig,
   shortFlags,
-} from '../config/index.js';
-
-// Imported lazily by the builders of the commands that take a run configuration: the schema's library is slow to load.
+} from '../../config/index.js';
+import type { FlagSet } from './schema.js';
 
 /**
- * Declares `--config FILE` and one flag per setting of the run configuration, the schema's descriptions as their help.
- * `words` is the raw command line: below an open section (`model`) any flag is taken, and the schema judges it.
+ * `--config FILE` and one flag per setting of the run configuration, the schema's descriptions as their help. An open
+ * section (`model`), whose keys the schema alone judges, is the hidden flag `model.*`.
  */
-export function declareConfigFlags<T>(
-  parser: Argv<T>,
-  words: readonly string[] = process.argv,
-): Argv<T & { config?: string }> {
-  const declared = parser.option('config', { type: 'string', describe: 'a JSON file of settings; flags override it' });
-  for (const key of configKeys()) {
-    if (key.type === 'open') declareOpen(declared, key, words);
-    else declared.option(key.path, optionOf(key));
-  }
-  return declared as Argv<T & { config?: string }>;
+export function runFlags(): FlagSet {
+  const config: Options = { type: 'string', describe: 'a JSON file of settings; flags override it' };
+  const settings = configKeys().map((key) =>
+    key.type === 'open' ? ([`${key.path}.*`, { hidden: true }] as const) : ([key.path, optionOf(key)] as const),
+  );
+  return { config, ...Object.fromEntries(settings) };
 }
 
 function optionOf(key: ConfigKey): Options {
@@ -50,12 +45,6 @@ function valuesOf(key: ConfigKey): string {
   const values = key.values ? `: ${key.values.join(', ')}` : '';
   const none = key.default === undefined || (Array.isArray(key.default) && key.default.length === 0);
   return values + (none ? '' : `  [default: ${key.default}]`);
-}
-
-function declareOpen(parser: Argv, key: ConfigKey, words: readonly string[]): void {
-  const prefix = `--${key.path}.`;
-  for (const word of words)
-    if (word.startsWith(prefix)) parser.option(word.slice(2).split('=')[0]!, { type: 'string', hidden: true });
 }
 
 /** The configuration of a parsed command line: preset < the command's defaults < file < flags. */

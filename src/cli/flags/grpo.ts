@@ -1,15 +1,15 @@
-import type { Argv } from 'yargs';
 import { algorithms, type GrpoConfig, grpoSchema, resolveGrpo } from '../../rl/config.js';
-import { declareSchemaFlags, schemaValues } from '../schema_flags.js';
+import { type FlagSet, schemaFlags, schemaValues } from './schema.js';
 
-/** Declares `--config`, `--algorithm` and one flag per setting of GRPO. */
-export function declareGrpoFlags<T>(parser: Argv<T>): Argv<T & Record<string, unknown>> {
-  return declareSchemaFlags(parser, grpoSchema).option('algorithm', {
+/** `--config`, one flag per setting of GRPO, and `--algorithm`. */
+export function grpoFlags(): FlagSet {
+  const algorithm = {
     type: 'string',
     default: 'grpo',
     requiresArg: true,
     describe: `published settings to start from: ${Object.keys(algorithms).join(', ')}`,
-  }) as unknown as Argv<T & Record<string, unknown>>;
+  } as const;
+  return { ...schemaFlags(grpoSchema), algorithm };
 }
 
 /** The settings of a parsed command line: algorithm < file < flags. */
