@@ -155,7 +155,7 @@ template <class P, class M> __device__ __forceinline__ void consumeRows(const M&
   });
 }
 
-template <class P> __global__ void __launch_bounds__(kThreads, 1) keyKernel(const __grid_constant__ BackwardMaps maps, Backward<bf16> a, const Bounds* seen) {
+template <class P> __global__ void __launch_bounds__(kThreads, 1) hopperKeyKernel(const __grid_constant__ BackwardMaps maps, Backward<bf16> a, const Bounds* seen) {
   const int key = blockIdx.x * kOwn, group = blockIdx.y;
   const Memory<P, SeenRows> m(sharedMemory<bf16>());
   if (threadIdx.x == 0) m.initBarriers();
@@ -181,7 +181,7 @@ bool hopperKeyGradient(const Backward<bf16>& a) {
     const int64_t tiles = divideUp(n.rows, int64_t{kRowTile});
     Bounds* seen = machine::scratch<Bounds>(2, tiles);
     launch(boundsKernel, blocks(divideUp(tiles, int64_t{8})), kLanes * 8, 0, seen, a.f.ranges, n.rows);
-    launch(keyKernel<P>, dim3(blocks(divideUp(n.keys, int64_t{kOwn})), n.groups), kThreads, Memory<P, SeenRows>::kBytes, mapsOf(a, kRowTile, kOwn), a, seen);
+    launch(hopperKeyKernel<P>, dim3(blocks(divideUp(n.keys, int64_t{kOwn})), n.groups), kThreads, Memory<P, SeenRows>::kBytes, mapsOf(a, kRowTile, kOwn), a, seen);
     return true;
   });
 }

@@ -1,0 +1,3 @@
+export declare const misjudged: string;
+export declare function findings(log: string): string[];
+export declare function hazards(log: string): number;
