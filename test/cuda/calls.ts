@@ -454,6 +454,23 @@ function productBy(kernel: string, rows: number, depth: number, cols: number): C
   };
 }
 
+/** Weight gradients of many rows and few tiles, which are summed in pieces. */
+function piecesBy(kernel: string, rows: number, inner: number, outer: number): Call {
+  return {
+    name: `weight gradient in pieces by ${kernel}: [${rows},${inner}] and [${rows},${outer}]`,
+    dtypes: ['bf16'],
+    run: (b) => {
+      const [x, weight, dy] = [b.draw([rows, inner], 1), b.draw([outer, inner], 2), b.draw([rows, outer], 3)];
+      const [dw, sums] = [b.out([outer, inner], 'f32'), b.draw([outer, inner], 4, { dtype: 'f32' })];
+      by(kernel, () => {
+        native.linearBackward(nobody, fresh(dw), nobody, dy, x, weight);
+        native.linearBackward(nobody, added(sums), nobody, dy, x, weight);
+      });
+      return [dw, sums];
+    },
+  };
+}
+
 /** Experts' rows, in order or looked up, by Hopper's kernel. */
 function expertsByHopper(
   counts: readonly number[],
@@ -896,6 +913,8 @@ export const calls: readonly Call[] = [
       return [nll, lse, dx, dweight, dbias];
     },
   },
+  piecesBy('hopper', 6400, 40, 24),
+  piecesBy('portable', 6200, 20, 13),
 ];
 
 /** Results as numbers. */

@@ -9,6 +9,8 @@
 
 using namespace moe;
 using cuda::gemm::mostTiles;
+using cuda::gemm::Pieces;
+using cuda::gemm::piecesOf;
 using cuda::gemm::tileAt;
 using cuda::gemm::TileAt;
 using cuda::gemm::tilesOf;
@@ -136,6 +138,14 @@ bool enoughTiles(int64_t rows, int64_t size) {
   return true;
 }
 
+/// Pieces cover the depth, none is empty, they end where steps do, and their tiles find a multiprocessor each.
+bool piecesFit(int64_t m, int64_t n, int64_t k) {
+  const Pieces p = piecesOf(m, n, k);
+  if (p.count == 1) return p.each == k;
+  return p.count * p.each >= k && (p.count - 1) * p.each < k && p.each % 64 == 0 && p.each >= 1024 && p.count * tilesOf(m, 128) * tilesOf(n, 256) <= 132;
+}
+static_assert(piecesOf(576, 2048, 8192).count == 3 && piecesOf(4096, 512, 8192).count == 1 && piecesOf(576, 2048, 4096).count == 1);
+
 }  // namespace
 
 int main() {
@@ -146,5 +156,9 @@ int main() {
   for (int64_t size : {1, 4, 16})
     for (int64_t rows = 0; rows <= 70; rows++)
       if (!enoughTiles(rows, size)) return std::printf("mostTiles: %ld rows, tiles of %ld\n", long(rows), long(size)), 1;
+  for (int64_t m = 1; m <= 6000; m += 37)
+    for (int64_t n = 1; n <= 6000; n += 171)
+      for (int64_t k = 1; k <= 300000; k += 2731)
+        if (!piecesFit(m, n, k)) return std::printf("piecesOf: [%ld, %ld] over %ld\n", long(m), long(n), long(k)), 1;
   return 0;
 }

@@ -787,4 +787,25 @@ export const mutants: readonly Mutant[] = [
     replace: 'before = __shfl_sync',
     calls: ['moe_plan: more'],
   },
+  {
+    what: 'every piece of the depth multiplies the first rows of b',
+    file: 'gemm/hopper.cu',
+    find: 'static_cast<int>(part.k), W::weights ? static_cast<int>(part.k)',
+    replace: 'static_cast<int>(part.k), W::depth ? static_cast<int>(part.k)',
+    calls: ['weight gradient in pieces by hopper'],
+  },
+  {
+    what: 'the last piece of the depth is not added',
+    file: 'gemm/pieces.cu',
+    find: 'for (int64_t i = 1; i < count; i++) {',
+    replace: 'for (int64_t i = 1; i + 1 < count; i++) {',
+    calls: ['weight gradient in pieces'],
+  },
+  {
+    what: 'the last piece of the depth reaches beyond the rows',
+    file: 'gemm/common.cuh',
+    find: 'least(p.k, (batch + 1) * p.piece)',
+    replace: '(batch + 1) * p.piece',
+    calls: ['weight gradient in pieces by portable'],
+  },
 ];

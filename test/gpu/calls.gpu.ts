@@ -34,6 +34,7 @@ describe.skipIf(rehearsal)("products have the same bits from the portable kernel
     [256, 256, 512],
     [1000, 328, 2048],
     [4096, 2048, 2056],
+    [8192, 328, 1000],
   ];
   it.each(shapes)('[%d,%d] and depth %d, forward and backward', (rows, cols, depth) => {
     const products = (kernel: string) =>

@@ -81,6 +81,7 @@ __device__ inline Part groupOfTile(const Product& p, int64_t index, int size) {
 /// batch: of a product in batches or groups of depth.
 __device__ inline Part partOf(const Product& p, int64_t tile, int size, int64_t batch) {
   if (p.groups == Groups::rows) return groupOfTile(p, tile, size);
+  if (p.groups == Groups::pieces) return {tile * size, p.m, batch * p.piece, least(p.k, (batch + 1) * p.piece), batch, false};
   const bool cut = p.groups == Groups::depth;
   return {tile * size, p.m, cut ? p.offsets[batch] : 0, cut ? p.offsets[batch + 1] : p.k, batch, false};
 }

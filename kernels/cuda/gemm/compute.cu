@@ -1,6 +1,6 @@
 // Who computes a product.
 #include <cstdlib>
-#include <cstring>
+#include <string>
 
 #include "../../machine/vendor.h"
 #include "gemm.h"
@@ -14,19 +14,22 @@ bool computeVendor(const Product& p) {
   return true;
 }
 
+namespace {
+void computeHopperOrTensor(const Product& p) {
+  if (!computeHopper(p)) computeTensor(p);
+}
+}  // namespace
+
 void compute(const Product& p) {
   if (p.m == 0 || p.n == 0 || p.batches == 0) return;
   if (p.a.dtype != DType::bf16 || p.b.dtype != DType::bf16) return computePlain(p);
-  const char* who = getenv("TRAIN_MOE_GEMM");  // asked each time, so that one process can compare them
-  const auto is = [&](const char* word) { return !strcmp(who, word); };
-  if (!who || !*who || is("own")) {
-    if (!prefersHopper() || !computeHopper(p)) computeTensor(p);
-    return;
-  }
-  if (is("portable")) return computeTensor(p);
-  const bool hopper = is("hopper");
-  if (!hopper && !is("cublaslt")) throw Error("bad-argument", std::string("TRAIN_MOE_GEMM is ") + who + "; own, portable, hopper or cublaslt is expected.");
-  if (!(hopper ? computeHopper(p) : computeVendor(p))) computeTensor(p);
+  const char* asked = getenv("TRAIN_MOE_GEMM");  // each time, so that one process can compare them
+  const std::string who = asked && *asked ? asked : "own";
+  const bool hopper = who == "hopper" || (who == "own" && prefersHopper()), vendor = who == "cublaslt";
+  if (!hopper && !vendor && who != "own" && who != "portable")
+    throw Error("bad-argument", "TRAIN_MOE_GEMM is " + who + "; own, portable, hopper or cublaslt is expected.");
+  if (vendor && computeVendor(p)) return;
+  inPieces(p, hopper ? computeHopperOrTensor : computeTensor);
 }
 
 }  // namespace moe::cuda::gemm

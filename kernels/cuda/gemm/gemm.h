@@ -8,7 +8,8 @@
 //   wgrad    dW = dy^T x    a = dy, kFirst     b = x,  kFirst
 //
 // Promise: an element's sum runs over k in one order (steps of 16 on the tensor cores) whatever m and n are and however tiles
-// are cut; so a row has the same bits alone as in a batch.
+// are cut; so a row has the same bits alone as in a batch. A weight gradient of few tiles, whose k are the rows, is summed in pieces
+// (pieces.cu) that its shape alone decides: the same in both kernels and on every GPU.
 #pragma once
 #include "../cuda.cuh"
 
@@ -37,7 +38,8 @@ struct Target {
 /// How a batch index acts: plain batches, or experts by offsets[E+1] on the device.
 ///   rows    m is cut: rows [offsets[e], offsets[e+1]) use b's matrix e; rows beyond offsets[E] get 0 (or keep what they held)
 ///   depth   k is cut: c's matrix e sums over k in [offsets[e], offsets[e+1])
-enum class Groups { none, rows, depth };
+///   pieces  k is cut: c's matrix i sums over `piece` of it, from i * piece on
+enum class Groups { none, rows, depth, pieces };
 
 struct Product {
   Side a, b;
@@ -46,6 +48,7 @@ struct Product {
   int64_t batches = 1;
   Groups groups = Groups::none;
   const int32_t* offsets = nullptr;
+  int64_t piece = 0;
 };
 
 /// On tensor cores when both operands are bf16, else on f32 units. TRAIN_MOE_GEMM chooses who computes those products of
@@ -54,6 +57,9 @@ struct Product {
 /// @throws Error("bad-argument") for another word, or without the library.
 void compute(const Product& product);
 
+/// Calls multiply for the product whole or, where it is a weight gradient of few tiles (piecesOf), for all its pieces at once, and then
+/// adds those to c. Uses scratch slot 5.
+void inPieces(const Product& product, void (*multiply)(const Product&));
 void computeTensor(const Product& product);
 void computePlain(const Product& product);
 /// Whether Hopper's kernel is what products run on unless told otherwise.

@@ -31,9 +31,9 @@ struct Tiles {
 template <class W, class S> __device__ __forceinline__ Part locate(Place& at, const Product& p, const Tiles& tiles, const int* before, uint32_t index) {
   if (index >= tiles.all) return {0, 0, 0, 0, 0, true};
   const uint32_t each = tiles.down * tiles.across;
-  const TileAt tile = tileAt(W::depth ? index % each : index, tiles.down, tiles.across);
-  const Part part = p.groups == Groups::rows ? findGroup(p, before, static_cast<int>(tile.down), kRows) : partOf(p, tile.down, kRows, W::depth ? index / each : 0);
-  at = {part.row, int64_t{tile.across} * S::kCols, static_cast<int>(part.k), W::depth ? static_cast<int>(part.k) : static_cast<int>(batchOfB(p, part) / p.b.stride)};
+  const TileAt tile = tileAt(W::weights ? index % each : index, tiles.down, tiles.across);
+  const Part part = p.groups == Groups::rows ? findGroup(p, before, static_cast<int>(tile.down), kRows) : partOf(p, tile.down, kRows, W::weights ? index / each : 0);
+  at = {part.row, int64_t{tile.across} * S::kCols, static_cast<int>(part.k), W::weights ? static_cast<int>(part.k) : static_cast<int>(batchOfB(p, part) / p.b.stride)};
   return part;
 }
 /// 0 for rows of nobody.
@@ -111,13 +111,13 @@ Writing writingOf(const Product& p) {
 /// @throws when there are more than a grid holds.
 template <class W, class Shape> Tiles tilesFor(const Product& p) {
   const int64_t down = rowTiles(p, kRows), across = tilesOf(p.n, Shape::kCols);
-  return {blocks(down), blocks(across), blocks(down * across * (W::depth ? p.batches : 1))};
+  return {blocks(down), blocks(across), blocks(down * across * (W::weights ? p.batches : 1))};
 }
 
 /// How long the tiles of this shape keep the GPU, in columns of a tile at the tensor cores' peak.
 template <class W, class Shape> float costOf(const Product& p) {
   const int64_t rows = p.groups == Groups::rows ? p.m / kRows + least(p.batches, p.m) / 2 : tilesOf(p.m, kRows);  // of groups about that many
-  const int64_t all = rows * tilesOf(p.n, Shape::kCols) * (W::depth ? p.batches : 1);
+  const int64_t all = rows * tilesOf(p.n, Shape::kCols) * (W::weights ? p.batches : 1);
   return static_cast<float>(divideUp(all, int64_t{machine::multiprocessors()}) * Shape::kCols) / Shape::kSpeed;
 }
 
@@ -162,6 +162,7 @@ bool prefersHopper() { return machine::kPrefersHopper; }
 
 bool computeHopper(const Product& p) {
   if (p.groups == Groups::none && p.batches != 1) return false;
+  if (p.groups == Groups::pieces && p.piece % kDepth) return false;
   if (!describable(p.a) || !describable(p.b) || p.k == 0 || !machine::hasHopper()) return false;
   if (p.groups == Groups::rows && p.b.batch % p.b.stride) return false;
   if (p.groups == Groups::depth) {

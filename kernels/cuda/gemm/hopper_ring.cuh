@@ -27,9 +27,10 @@ using Narrow = Shape<128, 6>;
 using Middle = Shape<192, 5>;
 using Wide = Shape<256, 4>;
 
-/// Which way the operands lie, which of them is looked up, and whether k is cut into groups.
+/// Which way the operands lie, which of them is looked up, and whether k is cut into groups. A weight gradient's lines are k in both:
+/// its k may be cut.
 template <bool a, bool b, bool lookA, bool lookB, bool cut> struct Way {
-  static constexpr bool aFirst = a, bFirst = b, gatherA = lookA, gatherB = lookB, depth = cut, fills = gatherA || gatherB || depth;
+  static constexpr bool aFirst = a, bFirst = b, gatherA = lookA, gatherB = lookB, depth = cut, weights = aFirst && bFirst, fills = gatherA || gatherB || depth;
 };
 
 template <class W, class Shape> struct Sizes : Shape {
