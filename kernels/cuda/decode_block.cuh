@@ -65,6 +65,7 @@ struct Job {
   unsigned members;         ///< rows of the bundle, as bits
   int group, head, perRow, count;  ///< key head, first head of each member, heads of each, places taken
   int span, begin, end;     ///< first span, its first key, and where the last member's keys end
+  bool alone;               ///< no other block reads these keys, as far as the rows beside tell
 };
 
 /// Of the rows [first, first + together), those that meet this span's keys as `row` does, as bits; 0 when row sees none of them.
@@ -86,6 +87,11 @@ __device__ inline unsigned companions(const Decode<bf16>& d, int64_t row, int64_
     }
   }
   return __ballot_sync(kAll, same);
+}
+
+/// Whether another row finds the key that `row` finds there in the same page.
+__device__ inline bool meets(const Decode<bf16>& d, int64_t row, int64_t other, int key) {
+  return other >= 0 && other < d.rows && d.lengths[other] > key && d.tableOf(row)[key / d.pageKeys] == d.tableOf(other)[key / d.pageKeys];
 }
 
 /// The n-th set bit.
@@ -110,7 +116,10 @@ __device__ inline Job jobOf(const Decode<bf16>& d, int heads) {
     for (int i = threadIdx.x; i < job.perRow * d.values; i += kThreads) d.o[row * d.oRow + (job.head + i / d.values) * d.oHead + i % d.values] = bf16{0};
   job.members = companions(d, row, job.bundle, job.begin);
   if (job.members != 0 && job.bundle + __ffs(job.members) - 1 != row) job.members = 0;  // the first of them works for all
+  if (job.members == 0) return job;
   job.count = __popc(job.members) * job.perRow;
+  const int64_t last = job.bundle + kLanes - 1 - __clz(job.members);
+  job.alone = perGroup == 1 && (d.groups == 1 || !d.shared) && !meets(d, row, row - 1, job.begin) && !meets(d, row, last + 1, job.begin);
   return job;
 }
 
@@ -126,8 +135,9 @@ __device__ inline void takePlaces(const Decode<bf16>& d, const Arena& s, Job& jo
 }
 
 /// Starts filling the stage with 32 keys from `first` on, whose page this thread has looked up. Eight threads a key, a line of 128
-/// bytes at a time.
-__device__ __forceinline__ void fillStage(const Decode<bf16>& d, const Layout& l, const WideTile& k, const WideTile& v, const Job& job, int first, int32_t page) {
+/// bytes at a time. once: nobody else will read them.
+template <bool once> __device__ __forceinline__ void fillStage(const Decode<bf16>& d, const Layout& l, const WideTile& k, const WideTile& v, const Job& job, int first, int32_t page) {
+  const auto copy = [](bf16* to, const bf16* from, int bytes) { once ? ptx::copyAsyncOnce(to, from, bytes) : ptx::copyAsync(to, from, bytes); };
   const int r = threadIdx.x / kChunkLanes, sub = threadIdx.x % kChunkLanes, key = first + r;
   const bool seen = key < job.end;
   const int64_t at = key % d.pageKeys, in = seen ? page : 0;
@@ -137,14 +147,14 @@ __device__ __forceinline__ void fillStage(const Decode<bf16>& d, const Layout& l
   for (int chunk = sub; chunk < k.chunks; chunk += kChunkLanes) {
     const int col = chunk * kChunk;
     const bool valid = seen && col < d.depth;
-    ptx::copyAsync(k.chunk(r, chunk), valid ? (col < d.own ? own : rest) + col : d.k, valid ? 16 : 0);
+    copy(k.chunk(r, chunk), valid ? (col < d.own ? own : rest) + col : d.k, valid ? 16 : 0);
   }
   if (!l.values) return;
   const bf16* value = d.v + in * d.vPage + at * d.vKey + job.group * d.vGroup;
 #pragma unroll 2
   for (int chunk = sub; chunk < v.chunks; chunk += kChunkLanes) {
     const bool valid = seen && chunk * kChunk < d.values;
-    ptx::copyAsync(v.chunk(r, chunk), valid ? value + chunk * kChunk : d.k, valid ? 16 : 0);
+    copy(v.chunk(r, chunk), valid ? value + chunk * kChunk : d.k, valid ? 16 : 0);
   }
 }
 
@@ -173,7 +183,9 @@ struct Filler {
   /// Nothing for tiles beyond the last, but a group of copies all the same, so that they can be counted.
   __device__ __forceinline__ void fill(const Decode<bf16>& d, const Layout& l, const Arena& s, const Job& job, int tile, int stage) {
     if (tile < tiles) {
-      fillStage(d, l, s.keys(l, stage), s.values(l, stage), job, job.begin + tile * kKeyTile, page);
+      const int first = job.begin + tile * kKeyTile;
+      if (job.alone) fillStage<true>(d, l, s.keys(l, stage), s.values(l, stage), job, first, page);
+      else fillStage<false>(d, l, s.keys(l, stage), s.values(l, stage), job, first, page);
       page = pageOf(d, job, tile + 1);
     }
     ptx::commit();

@@ -11,6 +11,12 @@ __device__ __forceinline__ uint32_t sharedAddress(const void* p) { return static
 __device__ __forceinline__ void copyAsync(void* shared, const void* global, int valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(shared)), "l"(global), "r"(valid) : "memory");
 }
+/// The same for bytes that nobody else will read: they leave the second-level cache before others do.
+__device__ __forceinline__ void copyAsyncOnce(void* shared, const void* global, int valid) {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2, %3;" ::"r"(sharedAddress(shared)), "l"(global), "r"(valid), "l"(policy) : "memory");
+}
 __device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most `groups` of this thread's committed groups are in flight.
 template <int groups> __device__ __forceinline__ void waitGroups() {

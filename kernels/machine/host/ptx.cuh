@@ -11,6 +11,8 @@ inline void copyAsync(void* shared, const void* global, int valid) {
   if (valid > 0 && reinterpret_cast<uintptr_t>(global) % 16) machine::fail("an asynchronous copy reads from an address that is no multiple of 16");
   machine::issueCopy(shared, global, 16, valid);
 }
+/// The same for bytes that nobody else will read; what becomes of them in a cache does not show here.
+inline void copyAsyncOnce(void* shared, const void* global, int valid) { copyAsync(shared, global, valid); }
 inline void commit() { machine::commitCopies(); }
 /// Waits until at most `groups` of this thread's committed groups are in flight.
 template <int groups> void waitGroups() { machine::landCopies(groups); }
@@ -70,9 +72,9 @@ inline void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
   });
 }
 
-/// 2^x, to about 2 ulp.
 /// x; on a GPU the compiler takes it for a new number each time.
 inline int anew(int x) { return x; }
+/// 2^x, to about 2 ulp.
 inline float exp2(float x) { return std::exp2(x); }
 
 }  // namespace moe::ptx
