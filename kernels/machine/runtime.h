@@ -15,6 +15,8 @@ void* allocate(size_t bytes);
 void release(void* data, size_t bytes);
 void copyIn(void* to, const void* from, size_t bytes);
 void copyOut(void* to, const void* from, size_t bytes);
+/// From the device to the device, in the order of the stream; recorded as a launch is.
+void copyWithin(void* to, const void* from, size_t bytes);
 void synchronize();
 
 size_t capacity();  ///< bytes of memory of the device

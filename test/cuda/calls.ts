@@ -915,6 +915,18 @@ export const calls: readonly Call[] = [
   },
   piecesBy('hopper', 6400, 40, 24),
   piecesBy('portable', 6200, 20, 13),
+  {
+    name: 'copy: a large tensor, and windows of it',
+    run: (b) => {
+      const x = b.draw([600, 1000], 1);
+      const [whole, part, rest] = [b.out(x.shape), b.out(x.shape), b.out([600, 900])];
+      native.copy(whole, x);
+      native.copy(part, x);
+      native.copy(window(part, 100, rest.shape, part.stride), window(x, 0, rest.shape, x.stride));
+      native.copy(rest, window(part, 50, rest.shape, part.stride));
+      return [whole, part, rest];
+    },
+  },
 ];
 
 /** Results as numbers. */

@@ -77,6 +77,16 @@ describe.each(kinds)('recorded work on %s', (kind) => {
     work.dispose();
   });
 
+  it('records a copy of a megabyte, which is no kernel of ours, too', () => {
+    const [x, y] = [keep(zeros([1 << 18], { device: on })), keep(zeros([1 << 18], { device: on }))];
+    const graph = recordGraph(on, () => native.copy(y, x));
+    x.write(new Float32Array(1 << 18).fill(3));
+    expect(y.read()[5]).toBe(0);
+    graph.launch();
+    expect(y.read().every((v) => v === 3)).toBe(true);
+    for (const held of [graph, x, y]) held.dispose();
+  });
+
   it('keeps its memory to itself, whatever is made and freed between launches', () => {
     const work = makeWork(on);
     const before = memoryOf(on).live;

@@ -186,6 +186,10 @@ void copyOut(void* to, const void* from, size_t bytes) {
   waitAndCheck("copy from the GPU");
 }
 
+void copyWithin(void* to, const void* from, size_t bytes) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, thread().stream), "copy on the GPU");
+}
+
 void synchronize() { waitAndCheck("wait"); }
 
 size_t capacity() { return device.memory; }

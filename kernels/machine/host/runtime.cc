@@ -77,6 +77,10 @@ void release(void* data, size_t bytes) {
 
 void copyIn(void* to, const void* from, size_t bytes) { memcpy(to, from, bytes); }
 void copyOut(void* to, const void* from, size_t bytes) { memcpy(to, from, bytes); }
+void copyWithin(void* to, const void* from, size_t bytes) {
+  if (recording) recording->launches.emplace_back([=] { memcpy(to, from, bytes); });
+  else memcpy(to, from, bytes);
+}
 void synchronize() {
   if (recording) throw Error("internal", "the host waited while a graph was recorded");
 }
