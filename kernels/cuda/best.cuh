@@ -13,10 +13,17 @@ inline constexpr int kNowhere = 0x7fffffff;
 /// The larger one; of equal ones that of the smaller index.
 __device__ __forceinline__ Best better(Best a, Best b) { return b.value > a.value || (b.value == a.value && b.at < a.at) ? b : a; }
 
+/// Numbers in the order of floats that are not NaN; 0 and -0 are one.
+__device__ __forceinline__ uint32_t rankOf(float x) {
+  const uint32_t bits = __float_as_uint(x + 0.f);
+  return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+/// Of values that better() chose, so none is NaN.
 __device__ inline Best warpBest(Best x) {
-#pragma unroll
-  for (int half = kLanes / 2; half > 0; half /= 2) x = better(x, {__shfl_xor_sync(kAll, x.value, half), __shfl_xor_sync(kAll, x.at, half)});
-  return x;
+  const uint32_t rank = rankOf(x.value), most = __reduce_max_sync(kAll, rank);
+  const int at = __reduce_min_sync(kAll, rank == most ? x.at : kNowhere);
+  return {__uint_as_float(most >> 31 ? most ^ 0x80000000u : ~most), at};
 }
 
 /// The best of values[0, n) for the whole warp; at kNowhere when all are NaN.

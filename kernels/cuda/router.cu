@@ -4,8 +4,9 @@
 // backward, with u_k = dw_k scale:  ds_k = u_k,  or (u_k - sum_j u_j s_j / S) / S when normalised;  ds += dscores
 //          dlogits = ds s (1 - s)   or   s (ds - sum ds s)
 //
-// How it runs: one warp a token, its row of scores in shared memory; each choice is one pass of the warp over the row. Bound by
-// latency: E is small. Counts are integers, so their atomics change no bit.
+// How it runs: one warp a token, its row of scores in shared memory; each choice is one pass of the warp over the row. Experts are
+// counted by block in shared memory, and a second kernel adds the blocks' counts: all tokens at the same few lines of global memory
+// would wait for each other. Bound by latency: E is small.
 #include "best.cuh"
 
 namespace moe::cuda {
@@ -13,6 +14,7 @@ namespace moe::cuda {
 namespace {
 
 constexpr int kWarps = 4, kThreads = kWarps * kLanes, kMaxGroups = 256;
+constexpr int kMostWarps = 16;  ///< of a block that chooses; fewer where experts are many
 constexpr size_t kMostShared = 48 * 1024;
 
 struct Choice {
@@ -70,7 +72,7 @@ struct RouterArguments {
   float* weights;
   int32_t* experts;
   float* scores;
-  int32_t* counts;
+  int32_t* counts;  ///< [blocks, experts]
   const float *logits, *bias;
   const int32_t *active, *replay;
   int64_t tokens;
@@ -80,11 +82,9 @@ struct RouterArguments {
   int32_t* fault;
 };
 
-__global__ void __launch_bounds__(kThreads) routerForward(RouterArguments a) {
-  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, n = a.choice.experts, each = a.choice.active;
-  const int64_t t = blockIdx.x * int64_t{kWarps} + warp;
-  if (t >= a.tokens) return;
-  float* c = sharedMemory<float>() + warp * (n + kMaxGroups);
+/// Chooses for token t, by the whole warp. c: its room for experts and groups; counts: of the block.
+__device__ void route(const RouterArguments& a, int64_t t, float* c, int* counts, int lane) {
+  const int n = a.choice.experts, each = a.choice.active;
   float* s = a.scores + t * n;
   int32_t* chosen = a.experts + t * each;
   scoresOf(a.logits + t * n, s, n, a.sigmoid, lane);
@@ -112,13 +112,42 @@ __global__ void __launch_bounds__(kThreads) routerForward(RouterArguments a) {
     if (lane == 0) {
       chosen[k] = e;
       c[e] = -INFINITY;
-      atomicAdd(a.counts + e, 1);
+      atomicAdd(counts + e, 1);
     }
     total += s[e];
     __syncwarp();
   }
   const float factor = a.normalise ? a.scale / (total + 1e-20f) : a.scale;
   for (int k = lane; k < each; k += kLanes) a.weights[t * each + k] = s[chosen[k]] * factor;
+}
+
+/// Shared memory of a block: its counts, then each warp's room.
+size_t routerBytes(const Choice& c, int warps) { return (c.experts + static_cast<size_t>(warps) * (c.experts + c.groups)) * sizeof(float); }
+
+__global__ void __launch_bounds__(kMostWarps * kLanes) routerForward(RouterArguments a) {
+  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, n = a.choice.experts;
+  int* counts = sharedMemory<int>();
+  for (int e = threadIdx.x; e < n; e += blockDim.x) counts[e] = 0;
+  __syncthreads();
+  const int64_t t = blockIdx.x * int64_t{blockDim.x / kLanes} + warp;
+  if (t < a.tokens) route(a, t, reinterpret_cast<float*>(counts + n) + warp * (n + a.choice.groups), counts, lane);
+  __syncthreads();
+  for (int e = threadIdx.x; e < n; e += blockDim.x) a.counts[blockIdx.x * int64_t{n} + e] = counts[e];
+}
+
+/// counts[e] = sum over the blocks of parts[block][e]. The warps of a block share the blocks of 32 experts.
+__global__ void __launch_bounds__(kThreads) sumCounts(int32_t* counts, const int32_t* parts, int blocks, int n) {
+  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes, e = blockIdx.x * kLanes + lane;
+  int sum = 0;
+  if (e < n)
+#pragma unroll 16
+    for (int block = warp; block < blocks; block += kWarps) sum += parts[block * int64_t{n} + e];
+  int* shared = sharedMemory<int>();
+  shared[threadIdx.x] = sum;
+  __syncthreads();
+  if (warp > 0 || e >= n) return;
+  for (int w = 1; w < kWarps; w++) sum += shared[w * kLanes + lane];
+  counts[e] = sum;
 }
 
 struct GradientArguments {
@@ -159,16 +188,12 @@ __global__ void __launch_bounds__(kThreads) routerBackward(GradientArguments a) 
     accumulate(a.dlogits + t * n + e, a.sigmoid ? ds[e] * s[e] * (1 - s[e]) : s[e] * (ds[e] - shared), a.beta);
 }
 
-__global__ void zeroCounts(int32_t* counts, int n) {
-  for (int i = threadIdx.x; i < n; i += kThreads) counts[i] = 0;
-}
-
 void check(const Choice& c) {
   const auto fail = [](const std::string& sentence) { throw Error("bad-argument", "router_forward: " + sentence); };
   if (c.groups < 1 || c.groups > kMaxGroups || c.experts % c.groups) fail(std::to_string(c.experts) + " experts do not fall into " + std::to_string(c.groups) + " equal groups (at most 256).");
   if (c.topGroups < 1 || c.topGroups > c.groups) fail(std::to_string(c.topGroups) + " of " + std::to_string(c.groups) + " groups cannot be kept.");
   if (c.active > c.topGroups * (c.experts / c.groups)) fail(std::to_string(c.active) + " experts per token are more than the kept groups hold.");
-  if (kWarps * (c.experts + kMaxGroups) * sizeof(float) > kMostShared) fail(std::to_string(c.experts) + " experts are more than this device routes (2816).");
+  if (routerBytes(c, 1) > kMostShared) fail(std::to_string(c.experts) + " experts are more than this device routes (" + std::to_string((kMostShared / sizeof(float) - c.groups) / 2) + ").");
 }
 
 }  // namespace
@@ -178,10 +203,15 @@ void router_forward(Out weights, Out experts, Out scores, Out counts, In logits,
   const int n = static_cast<int>(logits.shape[1]);
   const Choice choice{n, static_cast<int>(weights.shape[1]), static_cast<int>(groups), static_cast<int>(top_groups), static_cast<int>(group_best)};
   check(choice);
-  launch(zeroCounts, 1, kThreads, 0, counts.as<int32_t>(), n);
-  const RouterArguments a{weights.as<float>(), experts.as<int32_t>(), scores.as<float>(), counts.as<int32_t>(), logits.as<float>(), static_cast<const float*>(bias.data),
-                          static_cast<const int32_t*>(active.data), static_cast<const int32_t*>(replay.data), logits.shape[0], choice, sigmoid, normalise, scale, machine::faultWord()};
-  launch(routerForward, blocks(divideUp(logits.shape[0], int64_t{kWarps})), kThreads, kWarps * (n + kMaxGroups) * sizeof(float), a);
+  const int64_t tokens = logits.shape[0];
+  int warps = kMostWarps;
+  while (routerBytes(choice, warps) > kMostShared) warps /= 2;
+  const unsigned grid = blocks(divideUp(tokens, int64_t{warps}));
+  int32_t* parts = machine::scratch<int32_t>(0, most(int64_t{grid} * n, int64_t{1}));
+  const RouterArguments a{weights.as<float>(), experts.as<int32_t>(), scores.as<float>(), parts, logits.as<float>(), static_cast<const float*>(bias.data),
+                          static_cast<const int32_t*>(active.data), static_cast<const int32_t*>(replay.data), tokens, choice, sigmoid, normalise, scale, machine::faultWord()};
+  launch(routerForward, grid, warps * kLanes, routerBytes(choice, warps), a);
+  launch(sumCounts, divideUp(n, kLanes), kThreads, kThreads * sizeof(int), counts.as<int32_t>(), parts, static_cast<int>(grid), n);
 }
 
 void router_backward(Acc dlogits, In dweights, MaybeIn dscores, In weights, In experts, In scores, bool sigmoid, bool normalise, float scale) {

@@ -325,6 +325,37 @@ function sampleCall(name: string, settings: readonly [number, number, number, nu
   };
 }
 
+/** The choice of experts by sigmoid and bias, within the best half of the groups. */
+function routed(name: string, tokens: number, experts: number, active: number, groups: number): Call {
+  return {
+    name: `router: ${name}`,
+    dtypes: ['f32'],
+    run: (b) => {
+      const [logits, bias] = [b.draw([tokens, experts], 1), b.draw([experts], 2, { scale: 0.1 })];
+      const [weights, chosen] = [b.out([tokens, active]), b.out([tokens, active], 'i32')];
+      const [scores, counts] = [b.out(logits.shape), b.out([experts], 'i32')];
+      const kept = Math.max(1, groups / 2);
+      native.routerForward(
+        weights,
+        chosen,
+        scores,
+        counts,
+        logits,
+        bias,
+        undefined,
+        undefined,
+        groups,
+        kept,
+        2,
+        true,
+        true,
+        2.5,
+      );
+      return [weights, chosen, scores, counts];
+    },
+  };
+}
+
 const balance = (name: string, rescale: boolean, ownTop: boolean, devices: number): Call => ({
   name: `balance_loss: ${name}`,
   dtypes: ['f32'],
@@ -915,6 +946,28 @@ export const calls: readonly Call[] = [
   },
   piecesBy('hopper', 6400, 40, 24),
   piecesBy('portable', 6200, 20, 13),
+  routed('tokens of several blocks', 50, 40, 4, 4),
+  routed('more experts than leave a block all its warps', 9, 1500, 3, 1),
+  {
+    name: 'sample: greedy takes the first of 0 and -0',
+    run: (b) => {
+      const row = (first: number) => Array.from({ length: 90 }, (_, i) => (i < 7 ? -1 : i % 2 ? first : -first));
+      const logits = b.out([2, 90]).write(Float32Array.from([...row(0), ...row(-0)]));
+      const settings = b.out([2, 4], 'f32').write(Float32Array.of(0, 1, 0, 1, 0, 1, 0, 1));
+      const [ids, logprob] = [b.out([2], 'i32'), b.out([2], 'f32')];
+      const none = b.ints([2], () => 0);
+      native.sample(
+        ids,
+        logprob,
+        logits,
+        settings,
+        none,
+        b.ints([2, 2], () => 1),
+        undefined,
+      );
+      return [ids, logprob];
+    },
+  },
   {
     name: 'copy: a large tensor, and windows of it',
     run: (b) => {

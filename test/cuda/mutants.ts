@@ -808,4 +808,32 @@ export const mutants: readonly Mutant[] = [
     replace: '(batch + 1) * p.piece',
     calls: ['weight gradient in pieces by portable'],
   },
+  {
+    what: 'a block writes its counts before all its warps have chosen',
+    file: 'router.cu',
+    find: '(n + a.choice.groups), counts, lane);\n  __syncthreads();',
+    replace: '(n + a.choice.groups), counts, lane);',
+    calls: ['router'],
+  },
+  {
+    what: 'counts of the last warp of blocks are left out',
+    file: 'router.cu',
+    find: 'for (int w = 1; w < kWarps; w++) sum += shared',
+    replace: 'for (int w = 1; w + 1 < kWarps; w++) sum += shared',
+    calls: ['router'],
+  },
+  {
+    what: 'a warp names the last of equal ones',
+    file: 'best.cuh',
+    find: '__reduce_min_sync(kAll, rank == most ? x.at : kNowhere)',
+    replace: '-__reduce_min_sync(kAll, rank == most ? -x.at : kNowhere)',
+    calls: ['sample: greedy'],
+  },
+  {
+    what: '-0 is less than 0 to a warp',
+    file: 'best.cuh',
+    find: '__float_as_uint(x + 0.f)',
+    replace: '__float_as_uint(x)',
+    calls: ['sample: greedy'],
+  },
 ];

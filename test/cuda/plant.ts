@@ -31,6 +31,7 @@ const users: Readonly<Record<string, readonly string[]>> = {
   'cuda.cuh': ['optimizer.cu', 'balance.cu'],
   'adam.cuh': ['optimizer.cu', 'optimizer_8bit.cu'],
   'norm.cuh': ['norm.cu'],
+  'best.cuh': ['sample.cu'],
   'decode.cuh': ['decode.cu'],
   'decode_block.cuh': ['decode.cu'],
   'decode_tensor.cuh': ['decode.cu'],

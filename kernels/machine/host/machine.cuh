@@ -114,6 +114,25 @@ inline unsigned __ballot_sync(unsigned mask, bool vote) {
   return mine.all;
 }
 
+namespace moe::machine {
+/// The largest (or least) value of the warp, for every lane.
+template <bool largest, class T> T extreme(const char* what, unsigned mask, T value) {
+  wholeWarp(mask);
+  meet(what, &value, [](void** lanes) {
+    T best = *static_cast<T*>(lanes[0]);
+    for (int i = 1; i < kWarp; i++) {
+      const T other = *static_cast<T*>(lanes[i]);
+      if (largest ? other > best : other < best) best = other;
+    }
+    for (int i = 0; i < kWarp; i++) *static_cast<T*>(lanes[i]) = best;
+  });
+  return value;
+}
+}  // namespace moe::machine
+
+inline unsigned __reduce_max_sync(unsigned mask, unsigned value) { return moe::machine::extreme<true>("__reduce_max_sync", mask, value); }
+inline int __reduce_min_sync(unsigned mask, int value) { return moe::machine::extreme<false>("__reduce_min_sync", mask, value); }
+
 /// Only on integers: kernels add no floats in an order that may change.
 inline int atomicAdd(int* to, int value) {
   const int before = *to;
