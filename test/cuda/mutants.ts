@@ -836,4 +836,18 @@ export const mutants: readonly Mutant[] = [
     replace: '__float_as_uint(x)',
     calls: ['sample: greedy'],
   },
+  {
+    what: 'the producer of rows does not wait for the stage',
+    file: 'attention_hopper_keys.cu',
+    find: '    m.ring.awaitEmpty(step);\n    SeenRows& extra',
+    replace: '    SeenRows& extra',
+    calls: ['attention by hopper'],
+  },
+  {
+    what: 'rows are given back before they are read',
+    file: 'attention_hopper_keys.cu',
+    find: '      if (step > 0) m.ring.releaseRead(step - 1);\n      packFragments(p, s);',
+    replace: '      m.ring.releaseRead(step);\n      packFragments(p, s);',
+    calls: ['attention by hopper'],
+  },
 ];
