@@ -15,11 +15,11 @@ export function findings(log) {
   const lines = log.split('\n').map((line) => line.replace(/^=+ */, ''));
   const found = lines.some((line) => line.startsWith('RACECHECK SUMMARY')) ? [] : ['the log has no summary'];
   lines.forEach((line, i) => {
-    if (!/^(Error|Warning|Internal|Fatal)/i.test(line)) return;
+    if (!/^(Error|Warning|Internal|Fatal)\b/.test(line)) return;
     const known =
       /^\w+: Potential WAR hazard detected at __shared__ /.test(line) &&
-      Number(/^Read Thread \((\d+),0,0\)/.exec(lines[i + 1] ?? '')?.[1]) >= producers &&
-      (lines[i + 2] ?? '').startsWith('Write Thread (0,0,0)');
+      Number(/^Read Thread \((\d+), ?0, ?0\)/.exec(lines[i + 1] ?? '')?.[1]) >= producers &&
+      /^Write Thread \(0, ?0, ?0\)/.test(lines[i + 2] ?? '');
     if (!known) found.push(line);
   });
   return found;
