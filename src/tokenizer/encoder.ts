@@ -6,6 +6,8 @@ import { Merger, type MergeTable } from './merge.js';
 const CACHED_PIECE = 64;
 /** How many pieces are remembered; then all are forgotten. About 8 MB in all. */
 const CACHED_PIECES = 1 << 17;
+/** Room for a piece of this many symbols is kept for the next one; a longer piece gets its own. */
+const KEPT_SYMBOLS = 1 << 16;
 
 /** A growing list of ids. */
 export class IdBuffer {
@@ -119,7 +121,7 @@ export class Encoder {
         return 1;
       }
     }
-    if (to - from > this.#symbols.length) this.#symbols = new Int32Array(2 * (to - from));
+    if (to - from > this.#symbols.length) this.#symbols = new Int32Array(Math.max(to - from, KEPT_SYMBOLS));
     for (let i = from; i < to; i++) this.#symbols[i - from] = byteIds[bytes[i]!]!;
     return this.merger.merge(this.#symbols, to - from);
   }
@@ -127,7 +129,7 @@ export class Encoder {
   #emit(count: number, out: IdBuffer): void {
     out.reserve(count);
     for (let i = 0; i < count; i++) out.ids[out.length++] = this.#symbols[i]!;
-    if (this.#symbols.length > 1 << 16) this.#symbols = new Int32Array(256);
+    if (this.#symbols.length > KEPT_SYMBOLS) this.#symbols = new Int32Array(256);
   }
 }
 

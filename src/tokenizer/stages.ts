@@ -42,7 +42,9 @@ export function inTurn(splitters: readonly Splitter[]): Splitter {
     ends.length = from;
     let at = start;
     for (const stop of coarse) {
-      rest(bytes, at, stop, ends);
+      if (stop - at === widthOf(bytes[at]!))
+        ends.push(stop); // one character: nothing is left to cut
+      else rest(bytes, at, stop, ends);
       at = stop;
     }
   };

