@@ -1,0 +1,176 @@
+import * as native from '../../../src/native.gen.js';
+import type { Tensor } from '../../../src/tensor/index.js';
+import { window } from '../../../src/tensor/tensor.js';
+import { added, type Call, fresh, nobody } from './bench.js';
+
+/* Products: dense, of f32 weights, of experts; by every kernel that there is. */
+
+function productCall(rows: number, depth: number, cols: number): Call {
+  return {
+    name: `linear: [${rows},${depth}] x [${cols},${depth}]`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const [x, weight, dy] = [b.draw([rows, depth], 1), b.draw([cols, depth], 2), b.draw([rows, cols], 3)];
+      const [y, dx] = [b.out([rows, cols], 'f32'), b.out([rows, depth])];
+      const [dweight, dbias] = [b.draw([cols, depth], 4, { dtype: 'f32' }), b.out([cols], 'f32')];
+      native.linearForward(y, x, weight, undefined);
+      native.linearBackward(fresh(dx), added(dweight), fresh(dbias), dy, x, weight);
+      return [y, dx, dweight, dbias];
+    },
+  };
+}
+
+/** A product of f32 weights, as a router's, and its gradients; then the same by parts of the rows, whose bits must not differ. */
+function routerCall(rows: number, depth: number, cols: number): Call {
+  return {
+    name: `linear by f32 units: [${rows},${depth}] x [${cols},${depth}]`,
+    run: (b) => {
+      const [x, weight] = [b.draw([rows, depth], 1), b.draw([cols, depth], 2, { dtype: 'f32' })];
+      const dy = b.draw([rows, cols], 3, { dtype: 'f32' });
+      const product = (count: number) => {
+        const y = b.out([rows, cols], 'f32');
+        const part = (t: Tensor, r: number) =>
+          window(t, r * t.shape[1]!, [Math.min(count, rows - r), t.shape[1]!], t.stride);
+        for (let r = 0; r < rows; r += count) native.linearForward(part(y, r), part(x, r), weight, undefined);
+        return y;
+      };
+      const [y, dx, dweight] = [product(rows), b.draw([rows, depth], 4), b.out([cols, depth], 'f32')];
+      native.linearBackward(added(dx), fresh(dweight), nobody, dy, x, weight);
+      const differences = [5, 70].map((count) => {
+        const [other, difference] = [product(count), b.out([rows, cols], 'f32')];
+        native.axpy(added(other), y, -1);
+        native.axpy(fresh(difference), other, 1e6);
+        return difference;
+      });
+      return [y, dx, dweight, ...differences];
+    },
+  };
+}
+
+function expertsCall(counts: readonly number[], tokens: number, inner: number, outer: number, spare: number): Call {
+  const offsets = [0];
+  for (const n of counts) offsets.push(offsets.at(-1)! + n);
+  const rows = offsets.at(-1)! + spare;
+  return {
+    name: `grouped_linear: ${counts.join('+')} rows and ${spare} of nobody`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const x = b.draw([tokens, inner], 1);
+      const weight = b.draw([counts.length, outer, inner], 2);
+      const [at, gather] = [b.ints([offsets.length], (i) => offsets[i]!), b.ints([rows], (i) => (i * 13) % tokens)];
+      const dy = b.draw([rows, outer], 3);
+      const [y, dx] = [b.out([rows, outer]), b.out([rows, inner])];
+      const dweight = b.out(weight.shape, 'f32');
+      native.groupedLinearForward(y, x, weight, at, gather);
+      native.groupedLinearBackward(fresh(dx), fresh(dweight), dy, x, weight, at, gather);
+      return [y, dx, dweight];
+    },
+  };
+}
+
+/** Runs `body` with the kernels of products that TRAIN_MOE_GEMM names; the CPU does not ask. */
+export function by<T>(kernel: string, body: () => T): T {
+  process.env.TRAIN_MOE_GEMM = kernel;
+  try {
+    return body();
+  } finally {
+    delete process.env.TRAIN_MOE_GEMM;
+  }
+}
+
+/** The dense products of a linear layer by another kernel than the usual one. */
+function productBy(kernel: string, rows: number, depth: number, cols: number): Call {
+  return {
+    name: `linear by ${kernel}: [${rows},${depth}] x [${cols},${depth}]`,
+    dtypes: ['bf16'],
+    run: (b) => {
+      const [x, weight, bias] = [b.draw([rows, depth], 1), b.draw([cols, depth], 2), b.draw([cols], 3)];
+      const [y, narrow, biased] = [b.out([rows, cols], 'f32'), b.out([rows, cols]), b.out([rows, cols])];
+      const [dx, more] = [b.out([rows, depth]), b.draw([rows, depth], 4)];
+      const [dweight, sums] = [b.out([cols, depth], 'f32'), b.draw([cols, depth], 5, { dtype: 'f32' })];
+      const dy = b.draw([rows, cols], 6);
+      by(kernel, () => {
+        native.linearForward(y, x, weight, bias);
+        native.linearForward(narrow, x, weight, undefined);
+        native.linearForward(biased, x, weight, bias);
+        native.linearBackward(fresh(dx), fresh(dweight), nobody, dy, x, weight);
+        native.linearBackward(added(more), added(sums), nobody, dy, x, weight);
+      });
+      return [y, narrow, biased, dx, dweight, more, sums];
+    },
+  };
+}
+
+/** Weight gradients of many rows and few tiles, which are summed in pieces. */
+function piecesBy(kernel: string, rows: number, inner: number, outer: number): Call {
+  return {
+    name: `weight gradient in pieces by ${kernel}: [${rows},${inner}] and [${rows},${outer}]`,
+    dtypes: ['bf16'],
+    run: (b) => {
+      const [x, weight, dy] = [b.draw([rows, inner], 1), b.draw([outer, inner], 2), b.draw([rows, outer], 3)];
+      const [dw, sums] = [b.out([outer, inner], 'f32'), b.draw([outer, inner], 4, { dtype: 'f32' })];
+      by(kernel, () => {
+        native.linearBackward(nobody, fresh(dw), nobody, dy, x, weight);
+        native.linearBackward(nobody, added(sums), nobody, dy, x, weight);
+      });
+      return [dw, sums];
+    },
+  };
+}
+
+/** Experts' rows, in order or looked up, by Hopper's kernel. */
+function expertsByHopper(
+  counts: readonly number[],
+  inner: number,
+  outer: number,
+  spare: number,
+  gather: boolean,
+): Call {
+  const offsets = [0];
+  for (const n of counts) offsets.push(offsets.at(-1)! + n);
+  const rows = offsets.at(-1)! + spare;
+  return {
+    name: `grouped_linear by hopper: ${counts.join('+')} rows ${gather ? 'looked up ' : ''}and ${spare} of nobody`,
+    dtypes: ['bf16'],
+    tolerance: 2e-2,
+    run: (b) => {
+      const [x, weight] = [b.draw([rows, inner], 1), b.draw([counts.length, outer, inner], 2)];
+      const [y, dx] = [b.out([rows, outer]), b.out([rows, inner])];
+      const [dweight, dy] = [b.out(weight.shape, 'f32'), b.draw([rows, outer], 3)];
+      const at = b.ints([offsets.length], (i) => offsets[i]!);
+      const from = gather ? b.ints([rows], (i) => (i * 13 + 5) % rows) : undefined;
+      by('hopper', () => {
+        native.groupedLinearForward(y, x, weight, at, from);
+        native.groupedLinearBackward(fresh(dx), fresh(dweight), dy, x, weight, at, from);
+      });
+      return [y, dx, dweight];
+    },
+  };
+}
+
+export const productCalls: readonly Call[] = [
+  productCall(200, 96, 300),
+  productCall(5, 40, 24),
+  productCall(67, 33, 35),
+  routerCall(256, 72, 250),
+  routerCall(250, 136, 60),
+  routerCall(20, 300, 30),
+  routerCall(130, 33, 67),
+  productBy('hopper', 200, 168, 152),
+  productBy('hopper', 70, 400, 131),
+  productBy('hopper', 700, 136, 400),
+  piecesBy('hopper', 6400, 40, 24),
+  piecesBy('portable', 6200, 20, 13),
+  expertsByHopper([0, 140, 1, 0, 37], 72, 56, 5, false),
+  expertsByHopper([3, 0, 131, 20], 392, 40, 4, true),
+  expertsByHopper([200, 0, 310, 129], 264, 200, 3, true),
+  expertsCall([0, 70, 1, 0, 130, 5], 90, 48, 72, 9),
+  expertsCall([3, 0, 2], 7, 9, 11, 0),
+  expertsCall(
+    Array.from({ length: 40 }, (_, e) => (e * 7) % 5),
+    60,
+    16,
+    24,
+    3,
+  ),
+];
