@@ -1,6 +1,7 @@
+import { interval } from './construct.js';
 import { type Answer, type Expr, rewrite, some, symbolsOf } from './expression.js';
 import { MAX_ANSWER_CHARS } from './limits.js';
-import { interval, parseAnswer } from './parse.js';
+import { parseAnswer } from './parse.js';
 import { rational } from './rational.js';
 import { Unreadable } from './tokens.js';
 
