@@ -10,7 +10,10 @@ export function shapeFaults(error: z.ZodError, merged: Merged): string[] {
   return error.issues.flatMap((issue) => {
     const at = issue.path.map(String);
     if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey([...at, key], merged, keys));
-    return [`${subject(at, merged)}: ${lowerFirst(issue.message)}`];
+    const missing = issue.code === 'invalid_type' && valueAt(merged.values, at) === undefined;
+    return [
+      `${subject(at, merged)}: ${missing ? `it is missing; give a ${issue.expected}` : lowerFirst(issue.message)}`,
+    ];
   });
 }
 

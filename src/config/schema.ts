@@ -3,6 +3,8 @@ import { modelSchema } from './model.js';
 
 /** A fraction in [0, 1]. */
 const fraction = z.number().min(0).max(1);
+/** How much of a running average stays at each step; 1 would never take anything in. */
+const decay = z.number().min(0).lt(1);
 /** A count of at least one. */
 const count = z.int().min(1);
 /** A count that may be zero; zero switches the thing off. */
@@ -34,8 +36,8 @@ const tokenizer = z.strictObject({
 
 const optimizer = z.strictObject({
   lr: z.number().positive().default(1e-3).describe('peak learning rate'),
-  beta1: fraction.default(0.9).describe('decay of the first moment'),
-  beta2: fraction.default(0.95).describe('decay of the second moment'),
+  beta1: decay.default(0.9).describe('decay of the first moment'),
+  beta2: decay.default(0.95).describe('decay of the second moment'),
   eps: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
   decay: z.number().min(0).default(0.1).describe('decoupled weight decay of matrices; norms and biases have none'),
   moments: z
@@ -78,9 +80,7 @@ const train = z.strictObject({
   schedule: schedule.prefault({}),
   rowsRamp: rowsRamp.optional().describe('start with fewer rows'),
   clip: z.number().positive().default(1).describe('largest global norm of the gradient'),
-  ema: fraction
-    .optional()
-    .describe('decay of an exponential moving average of the weights, e.g. 0.999; kept beside them'),
+  ema: decay.optional().describe('decay of an exponential moving average of the weights, e.g. 0.999; kept beside them'),
   recompute: z.boolean().default(false).describe('recompute each block in the backward pass: less memory, more time'),
 });
 

@@ -104,6 +104,14 @@ describe('faults', () => {
     expect(message).toMatch(/train\.rows = "many" \(--train\.rows\): .*expected number/);
   });
 
+  it('call what is missing missing, and a decay of 1 too big', () => {
+    expect(failure(() => defineConfig({ train: { rowsRamp: { from: 2 } } })).message).toBe(
+      'The configuration has a fault: train.rowsRamp.steps: it is missing; give a number.',
+    );
+    const { message } = failure(() => defineConfig({ train: { ema: 1, optimizer: { beta1: 1, beta2: 1 } } }));
+    expect(message).toContain('has 3 faults');
+  });
+
   it('name unknown sections with everything in them', () => {
     const { message } = failure(() => defineConfig({ evaluation: { every: 3 } }));
     expect(message).toMatch(/evaluation \(the object given\): there is no such setting; did you mean evaluate\?/);
