@@ -46,8 +46,16 @@ export function settingsThatFit<S extends object>(choices: Choices<S>, room: num
 
 const written = (flag: string, value: unknown): string => (value === true ? flag : `${flag} ${value}`);
 
-/** Runs `body`; when the memory of the device does not suffice, the error says which settings would fit. */
+/** The estimate is rough: only what is said to take so many times the memory is not even tried. */
+const HOPELESS = 16;
+
+/**
+ * Runs `body`; when the memory of the device does not suffice, the error says which settings would fit.
+ * @throws TrainMoeError `out-of-memory` before `body` when the settings are out of all proportion, for a system that lends memory
+ *   it does not have would end the process instead
+ */
 export function advising<T, S extends object>(device: Device, choices: () => Choices<S>, body: () => T): T {
+  refuseHopeless(choices(), device);
   const advised = (error: unknown) =>
     error instanceof TrainMoeError && error.code === 'out-of-memory' ? withAdvice(error, choices(), device) : error;
   try {
@@ -61,9 +69,19 @@ export function advising<T, S extends object>(device: Device, choices: () => Cho
   }
 }
 
+function refuseHopeless<S extends object>(choices: Choices<S>, device: Device): void {
+  const bytes = choices.bytes(choices.now);
+  if (bytes <= HOPELESS * roomOf(device)) return;
+  const error = new TrainMoeError('out-of-memory', `These settings take about ${formatBytes(bytes)}.`);
+  throw withAdvice(error, choices, device);
+}
+
+/** Bytes that the device has in all. */
+const roomOf = (device: Device): number =>
+  memoryOf(device).ceiling || Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+
 function withAdvice<S extends object>(error: TrainMoeError, choices: Choices<S>, device: Device): TrainMoeError {
-  const room =
-    memoryOf(device).ceiling || Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+  const room = roomOf(device);
   const fitting = settingsThatFit(choices, room);
   const advice =
     fitting.length > 0
@@ -159,6 +177,6 @@ function stepCandidates(s: StepSize, narrower: readonly StepSize['moments'][]): 
 /** n/2, n/4, ... 1 */
 export function halvings(n: number): number[] {
   const out: number[] = [];
-  for (let half = n >> 1; half >= 1; half >>= 1) out.push(half);
+  for (let half = Math.floor(n / 2); half >= 1; half = Math.floor(half / 2)) out.push(half);
   return out;
 }

@@ -71,4 +71,11 @@ describe('a run that does not fit', () => {
       addon.limitMemory(cpu.index, 0);
     }
   });
+
+  it('is not begun where its settings are out of all proportion', async () => {
+    const train = { steps: 1, rows: 1_000_000_000, length: 256 };
+    await expect(pretrain(tinyRun(join(folder, 'huge'), { train }))).rejects.toThrow(
+      /These settings take about [\d.]+ [TP]iB\. Of .*, these would fit: --train/,
+    );
+  });
 });
