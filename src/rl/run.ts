@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { TrainMoeError } from '../errors.js';
 import { endIds } from '../generate/index.js';
 import { parametersOf } from '../models/codec.js';
@@ -53,7 +52,6 @@ export async function grpo(
   const tell = hooks.onEvent ?? (() => {});
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
-  mkdirSync(config.out, { recursive: true });
   const lock = lockRun(config.out);
   try {
     const tokenizer = loadTokenizer(config.tokenizer ?? modelFolder(config.model));

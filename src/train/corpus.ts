@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunConfig } from '../config/index.js';
 import { type Collection, type CollectReport, collect, defaultCorpus, type TokenSet, tokenize } from '../data/index.js';
+import { TrainMoeError } from '../errors.js';
 import { loadTokenizer, type Tokenizer, trainBpe } from '../tokenizer/index.js';
 
 /** What is told while the corpus is prepared. */
@@ -36,7 +37,10 @@ export const SHOWN_TOKENS = ['<think>', '</think>'] as const;
 /** Where a run keeps the vocabulary it learnt. */
 export const tokenizerPath = (out: string) => join(out, 'tokenizer.json');
 
-/** Reads the sources, learns or loads the vocabulary, and tokenises into the cache; each part is skipped when it is done. */
+/**
+ * Reads the sources, learns or loads the vocabulary, and tokenises into the cache; each part is skipped when it is done.
+ * @throws TrainMoeError `bad-data` when there is nothing to train on
+ */
 export async function prepareCorpus(config: RunConfig, events: CorpusEvents): Promise<Corpus> {
   const { data } = config;
   const collection = openSources(data.sources, data.field, events);
@@ -46,8 +50,22 @@ export async function prepareCorpus(config: RunConfig, events: CorpusEvents): Pr
     fractions: { validation: data.validation, test: data.test },
     onProgress: ({ bytes }) => events.progress('tokenising', bytes, undefined, 'B'),
   });
+  refuseNothing(tokens, data);
   return { tokenizer, tokens, report: tokens.report };
 }
+
+function refuseNothing(tokens: TokenSet, { sources, validation, test }: RunConfig['data']): void {
+  if (tokens.split('train').tokens >= 2) return;
+  const held = tokens.split('validation').documents + tokens.split('test').documents;
+  if (held === 0) throw noText(sources);
+  throw new TrainMoeError(
+    'bad-data',
+    `No document is left to train on: all ${held} are held out by data.validation = ${validation} and data.test = ${test}; hold out less, or give more text.`,
+  );
+}
+
+const noText = (sources: readonly string[]): TrainMoeError =>
+  new TrainMoeError('bad-data', `There is no text in ${sources.join(', ')}; name files that hold some.`);
 
 function openSources(sources: readonly string[], field: string, events: CorpusEvents): Collection {
   if (sources.length > 0) return collect(sources, { field });
@@ -57,13 +75,16 @@ function openSources(sources: readonly string[], field: string, events: CorpusEv
 }
 
 async function tokenizerFor(
-  { tokenizer: wanted, out }: RunConfig,
+  { tokenizer: wanted, data, out }: RunConfig,
   collection: Collection,
   events: CorpusEvents,
 ): Promise<Tokenizer> {
   if (wanted.path) return loadTokenizer(wanted.path);
-  if (existsSync(tokenizerPath(out))) return loadTokenizer(tokenizerPath(out));
-  const tokenizer = await trainBpe(sampleTexts(collection, wanted.trainBytes), {
+  if (existsSync(tokenizerPath(out))) return learntBefore(tokenizerPath(out), wanted.vocabSize, events);
+  const sample = sampleTexts(collection, wanted.trainBytes, () => {
+    throw noText(data.sources);
+  });
+  const tokenizer = await trainBpe(sample, {
     vocabSize: wanted.vocabSize,
     specialTokens: [...SPECIAL_TOKENS],
     shownTokens: [...SHOWN_TOKENS],
@@ -77,12 +98,24 @@ async function tokenizerFor(
   return tokenizer;
 }
 
-/** Texts up to `limit` bytes. */
-async function* sampleTexts(collection: Collection, limit: number): AsyncGenerator<string> {
+/** The vocabulary that the run folder has already; a wish for another size is not passed over in silence. */
+function learntBefore(path: string, wanted: number, events: CorpusEvents): Tokenizer {
+  const tokenizer = loadTokenizer(path);
+  const { vocabSize } = tokenizer;
+  if (vocabSize !== wanted)
+    events.note(
+      `The run's own vocabulary of ${vocabSize} tokens is used, not one of ${wanted}; without ${path} another is learnt.`,
+    );
+  return tokenizer;
+}
+
+/** Texts up to `limit` bytes; `onNone` is told when there is not a character. */
+async function* sampleTexts(collection: Collection, limit: number, onNone: () => never): AsyncGenerator<string> {
   let bytes = 0;
   for await (const { text } of collection.documents()) {
     yield text;
     bytes += Buffer.byteLength(text);
     if (bytes >= limit) return;
   }
+  if (bytes === 0) onNone();
 }

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunConfig } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
@@ -37,7 +36,6 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
   const tell = hooks.onEvent ?? (() => {});
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
-  mkdirSync(config.out, { recursive: true });
   const lock = lockRun(config.out);
   try {
     const corpus = await prepareCorpus(config, {
@@ -45,14 +43,14 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
       progress: (phase, done, total, unit) => tell({ kind: 'progress', phase, done, total, unit }),
     });
     const context = { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false) };
-    return advising(
+    return await advising(
       device,
       () => choicesOf(context),
-      () => {
+      async () => {
         const trainer = new Trainer(newModel(config, corpus, device), corpus, config, device);
         try {
           resume(trainer, config.out, tell);
-          return run(trainer, context);
+          return await run(trainer, context);
         } finally {
           trainer.dispose();
         }
@@ -100,12 +98,17 @@ function resume(trainer: Trainer, out: string, tell: Context['tell']): void {
   const { checkpoint, damaged } = findLatest(out);
   for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
   if (!checkpoint) return;
-  trainer.restore(checkpoint.path);
+  const same = trainer.restore(checkpoint.path);
   tell({ kind: 'note', sentence: `Going on from step ${checkpoint.step} (${checkpoint.path}).` });
+  if (!same)
+    tell({
+      kind: 'note',
+      sentence: `The tokens, train.length or data.fim are not those of the first ${checkpoint.step} steps: what is there now is gone through from its start.`,
+    });
 }
 
 /** Steps until the end, a stop, or an error; with evaluations and checkpoints on the way. */
-function run(trainer: Trainer, c: Context): RunEnd {
+async function run(trainer: Trainer, c: Context): Promise<RunEnd> {
   const { config, tell } = c;
   const { steps, length } = config.train;
   const started = performance.now();
@@ -139,6 +142,7 @@ function run(trainer: Trainer, c: Context): RunEnd {
       losses.push([record.step, record.loss]);
       recorder.write(record.step, metricsOf(record));
       tell({ kind: 'step', step: record });
+      await breathe();
       stopped = c.shouldStop();
       const last = trainer.step === steps;
       if (last || due(config.evaluate.every, trainer.step)) judge();
@@ -162,6 +166,9 @@ function run(trainer: Trainer, c: Context): RunEnd {
 }
 
 const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
+
+/** Lets signals and timers be heard. */
+const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function oneStep(trainer: Trainer, flops: number, peak: number, config: RunConfig, loads: RecentLoads): StepRecord {
   const start = performance.now();

@@ -15,8 +15,8 @@ import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
 import { bytesOf, type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
-import { tokenizerPath } from './corpus.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
+import { writeTokenizerFiles } from './run/tokenizer_files.js';
 import { StepGraphs, type StepResult, trainStep } from './step.js';
 
 /** What a checkpoint keeps besides weights and moments. */
@@ -25,6 +25,8 @@ interface TrainerState {
   readonly updates: number;
   readonly tokens: number;
   readonly data: DataState;
+  /** Of what the place in the data is a place in. */
+  readonly corpus: string;
 }
 
 /** Values that a family's configuration may carry for training; 0 where it has none. */
@@ -104,7 +106,7 @@ export class Trainer {
       (folder) => {
         const master = (t: Tensor) => this.optimizer.masterOf(t).read();
         writeModelFolder(folder, modelContent(this.model, { dtype: 'f32', valuesOf: master }));
-        writeText(folder, 'tokenizer.json', readFileSync(this.config.tokenizer.path ?? tokenizerPath(out), 'utf8'));
+        writeTokenizerFiles(folder, this.corpus.tokenizer);
         if (this.ema) {
           const { ema } = this;
           writeModelFolder(
@@ -117,6 +119,7 @@ export class Trainer {
           updates: this.optimizer.steps,
           tokens: this.tokens,
           data: this.source.state,
+          corpus: this.corpusName(),
         };
         writeText(folder, 'trainer/state.json', JSON.stringify(state, null, 2));
         folder.file('trainer/state.safetensors', (sink) => this.writeTensors(sink));
@@ -125,8 +128,13 @@ export class Trainer {
     );
   }
 
-  /** Goes on from a checkpoint of the same configuration. @throws TrainMoeError when it belongs to another one. */
-  restore(path: string): void {
+  /**
+   * Goes on from a checkpoint. Where the windows of the data are other ones by now, its place in them means nothing: the run goes
+   * on with a new pass over what is there.
+   * @returns false then
+   * @throws TrainMoeError `bad-data` when the checkpoint belongs to another model
+   */
+  restore(path: string): boolean {
     const state = JSON.parse(readFileSync(join(path, 'trainer', 'state.json'), 'utf8')) as TrainerState;
     const file = openSafetensors(join(path, 'trainer', 'state.safetensors'));
     const read = (name: string, into: Tensor): boolean => {
@@ -154,7 +162,9 @@ export class Trainer {
     }
     this.step = state.step;
     this.tokens = state.tokens;
-    this.source = this.openData(state.data);
+    const same = state.corpus === this.corpusName();
+    this.source = this.openData(same ? state.data : { ...state.data, epoch: state.data.epoch + 1, index: 0 });
+    return same;
   }
 
   dispose(): void {
@@ -177,6 +187,12 @@ export class Trainer {
       dtype: fileDTypeOf(t.dtype),
     }));
     writeSafetensors(sink, specs, ({ name }) => tensors.get(name)!.readBytes());
+  }
+
+  /** Names the windows: their tokens and how they are cut. */
+  private corpusName(): string {
+    const { train, data } = this.config;
+    return `${this.corpus.tokens.split('train').fingerprint} ${train.length} ${data.fim}`;
   }
 
   private openData(state?: DataState): BatchIterator {

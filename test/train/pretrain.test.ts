@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -7,6 +7,7 @@ import { openSafetensors } from '../../src/hub/safetensors.js';
 import { parametersOf } from '../../src/models/codec.js';
 import { loadModel } from '../../src/models/folder.js';
 import { device, memoryOf } from '../../src/tensor/index.js';
+import { loadTokenizer } from '../../src/tokenizer/index.js';
 import type { TrainEvent } from '../../src/train/events.js';
 import { pretrain } from '../../src/train/pretrain.js';
 import { tinyRun } from './tiny.js';
@@ -172,5 +173,79 @@ describe('pretrain', () => {
       }),
     ).catch((e) => e)) as TrainMoeError;
     expect(error.message).toMatch(/Use another run folder/);
+  });
+
+  const notesOf = async (config: Parameters<typeof pretrain>[0]): Promise<string> => {
+    const notes: string[] = [];
+    await pretrain(config, { onEvent: (e) => e.kind === 'note' && notes.push(e.sentence) });
+    return notes.join(' ');
+  };
+
+  it('tells when the data are other ones by now, and goes through them from their start', async () => {
+    const out = join(folder, 'changed');
+    const steps = (n: number, data: object = {}) =>
+      tinyRun(out, { train: { steps: n, rows: 4, length: 24 }, data: { ...tinyRun(out).data, ...data } });
+    await pretrain(steps(3));
+    expect(await notesOf(steps(5))).not.toContain('are not those');
+    const [native] = tinyRun(out).data.sources.slice(1);
+    expect(await notesOf(steps(7, { sources: [native!] }))).toContain('are not those of the first 5 steps');
+    const state = JSON.parse(readFileSync(join(out, 'checkpoints', 'latest', 'trainer', 'state.json'), 'utf8'));
+    expect(state.data).toMatchObject({ epoch: 1, index: 8 });
+  });
+
+  it('leaves the event loop its turn between steps', async () => {
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    const end = await pretrain(tinyRun(join(folder, 'turns')));
+    clearInterval(timer);
+    expect(end.step).toBe(12);
+    expect(turns).toBeGreaterThan(6);
+  });
+
+  it('takes a tokenizer from a folder, and saves it with its roles', async () => {
+    const first = await pretrain(tinyRun(join(folder, 'vocabulary')));
+    const last = await pretrain(tinyRun(join(folder, 'borrowed'), { tokenizer: { path: first.checkpoint! } }));
+    const config = (folder: string) => JSON.parse(readFileSync(join(folder, 'tokenizer_config.json'), 'utf8'));
+    expect(config(last.checkpoint!).eos_token).toBe('<｜end▁of▁sentence｜>');
+    expect(config(last.checkpoint!)).toEqual(config(first.checkpoint!));
+    const [one, other] = [loadTokenizer(first.checkpoint!), loadTokenizer(last.checkpoint!)];
+    expect(other.encode('A small text.')).toEqual(one.encode('A small text.'));
+  });
+
+  it('refuses data without text, and keeps no vocabulary of it', async () => {
+    const out = join(folder, 'empty');
+    const empty = join(folder, 'empty.txt');
+    writeFileSync(empty, '');
+    const nothing = { sources: [empty], validation: 0.5 };
+    await expect(pretrain(tinyRun(out, { data: nothing }))).rejects.toThrow(`There is no text in ${empty}`);
+    const end = await pretrain(tinyRun(out));
+    expect(loadTokenizer(end.checkpoint!).vocabSize).toBe(300);
+    await expect(
+      pretrain(tinyRun(out, { data: { sources: tinyRun(out).data.sources, validation: 0.999 } })),
+    ).rejects.toThrow(/No document is left to train on: all \d+ are held out by data.validation = 0.999/);
+  });
+
+  it('says so when its vocabulary is not of the size that was asked for', async () => {
+    const out = join(folder, 'sized');
+    await pretrain(tinyRun(out));
+    expect(await notesOf(tinyRun(out))).not.toContain('vocabulary');
+    expect(await notesOf(tinyRun(out, { tokenizer: { vocabSize: 400 } }))).toContain(
+      "The run's own vocabulary of 300 tokens is used, not one of 400",
+    );
+  });
+
+  it('goes on from a folder that was copied elsewhere', async () => {
+    const out = join(folder, 'here');
+    const stopped = await pretrain(tinyRun(out), { shouldStop: () => true });
+    expect(stopped.step).toBe(1);
+    cpSync(out, join(folder, 'there'), { recursive: true, verbatimSymlinks: true });
+    const [here, there] = [await pretrain(tinyRun(out)), await pretrain(tinyRun(join(folder, 'there')))];
+    expect(stateOf(there.checkpoint!)).toEqual(stateOf(here.checkpoint!));
+  });
+
+  it('names the file that stands where its folder should be', async () => {
+    const file = join(folder, 'a file');
+    writeFileSync(file, '');
+    await expect(pretrain(tinyRun(file))).rejects.toThrow(/a part of the path is a file, not a folder/);
   });
 });

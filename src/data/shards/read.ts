@@ -9,6 +9,8 @@ import { type Manifest, readManifest, type ShardInfo, TOKEN_BYTES } from './form
 
 /** All documents of one split end to end, with random access. Each document holds its BOS and EOS, if any. */
 export interface TokenStream {
+  /** Names the ids: the same for the same shards, wherever their texts lie. */
+  readonly fingerprint: string;
   readonly tokens: number;
   readonly documents: number;
   /** UTF-8 bytes of the texts. */
@@ -154,6 +156,9 @@ function openStream(
     return shard.firstToken + readStart(blocks, shard, document - shard.firstDocument);
   };
   return {
+    fingerprint: createHash('sha256')
+      .update(JSON.stringify(shards.map(({ tokens, sha256 }) => [tokens, sha256])))
+      .digest('hex'),
     tokens,
     documents,
     bytes: placed.reduce((sum, shard) => sum + shard.bytes, 0),

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { permutation } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
 import { parametersOf } from '../../models/codec.js';
@@ -66,7 +65,6 @@ export async function learnPreferences<E, C extends PreferenceConfig>(
 ): Promise<PreferenceEnd> {
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
-  mkdirSync(config.out, { recursive: true });
   const lock = lockRun(config.out);
   try {
     const tokenizer = loadTokenizer(config.tokenizer ?? modelFolder(config.model));

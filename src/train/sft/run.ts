@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { TrainMoeError } from '../../errors.js';
 import { loadModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
@@ -33,7 +32,6 @@ export interface SftHooks {
 export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftEnd> {
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
-  mkdirSync(config.out, { recursive: true });
   const lock = lockRun(config.out);
   try {
     const from = modelFolder(config.model);
