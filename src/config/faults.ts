@@ -1,12 +1,12 @@
 import type { z } from 'zod';
+import { TrainMoeError } from '../errors.js';
 import { type ConfigKey, configKeys } from './keys.js';
 import { isSettings, type Merged, type Settings } from './layers.js';
 import type { RunConfig } from './schema.js';
 import { suggest } from './suggest.js';
 
 /** One sentence for every fault that zod found, with the path, the value and where it was set. */
-export function shapeFaults(error: z.ZodError, merged: Merged): string[] {
-  const keys = configKeys();
+export function shapeFaults(error: z.ZodError, merged: Merged, keys: readonly ConfigKey[]): string[] {
   return error.issues.flatMap((issue) => {
     const at = issue.path.map(String);
     if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey([...at, key], merged, keys));
@@ -15,6 +15,17 @@ export function shapeFaults(error: z.ZodError, merged: Merged): string[] {
       `${subject(at, merged)}: ${missing ? `it is missing; give a ${issue.expected}` : lowerFirst(issue.message)}`,
     ];
   });
+}
+
+/** All faults of `what` as one error; `have` is its verb. */
+export function faulty(what: string, have: 'has' | 'have', faults: readonly string[]): TrainMoeError {
+  const [only] = faults;
+  return new TrainMoeError(
+    'bad-config',
+    faults.length === 1
+      ? `${what} ${have} a fault: ${only}.`
+      : `${what} ${have} ${faults.length} faults:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+  );
 }
 
 function unknownKey(path: readonly string[], merged: Merged, keys: readonly ConfigKey[]): string {

@@ -5,3 +5,4 @@ export type { Layer, Settings } from './layers.js';
 export { presets } from './presets.js';
 export { type ConfigParts, defineConfig, type ResolvedConfig, resolveConfig } from './resolve.js';
 export { type RunConfig, type RunConfigInput, runConfigSchema } from './schema.js';
+export { checkSettings } from './settings.js';

@@ -31,7 +31,10 @@ export function jsonSchema(): object {
  * Every setting, in the order of the schema. A section whose keys are not fixed (a record, a union of model families) is
  * one `open` key; what lies below it is checked by the schema alone.
  */
-export function configKeys(): readonly ConfigKey[] {
+export const configKeys = (): readonly ConfigKey[] => keysOf(runConfigSchema);
+
+/** The same of any schema. */
+export function keysOf(schema: z.ZodType): readonly ConfigKey[] {
   const keys: ConfigKey[] = [];
   const walk = (node: Node, path: string): void => {
     if (!node.properties) {
@@ -40,7 +43,7 @@ export function configKeys(): readonly ConfigKey[] {
     }
     for (const [name, child] of Object.entries(node.properties)) walk(child, path ? `${path}.${name}` : name);
   };
-  walk(jsonSchema() as Node, '');
+  walk(z.toJSONSchema(schema, { io: 'input' }) as Node, '');
   return keys;
 }
 

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { TrainMoeError } from '../errors.js';
-import { contradictions, shapeFaults } from './faults.js';
+import { contradictions, faulty, shapeFaults } from './faults.js';
 import { readConfigFile } from './file.js';
+import { configKeys } from './keys.js';
 import { type Layer, leaves, type Merged, mergeLayers, type Settings } from './layers.js';
 import { presets } from './presets.js';
 import { type RunConfig, runConfigSchema } from './schema.js';
@@ -55,21 +56,11 @@ const setBy = (above: Merged): string => (above.sources.has('preset') ? ` (${abo
 
 function checkConfig(merged: Merged): ResolvedConfig {
   const parsed = runConfigSchema.safeParse(merged.values);
-  if (!parsed.success) throw faulty(shapeFaults(parsed.error, merged));
+  if (!parsed.success) throw faulty('The configuration', 'has', shapeFaults(parsed.error, merged, configKeys()));
   const config: RunConfig = { ...parsed.data, out: parsed.data.out ?? join('runs', parsed.data.preset) };
   const faults = contradictions(config);
-  if (faults.length > 0) throw faulty(faults);
+  if (faults.length > 0) throw faulty('The configuration', 'has', faults);
   const sources = new Map<string, string>();
   for (const [path] of leaves(config)) sources.set(path, merged.sources.get(path) ?? 'default');
   return { config, sources };
-}
-
-function faulty(faults: readonly string[]): TrainMoeError {
-  const [only] = faults;
-  return new TrainMoeError(
-    'bad-config',
-    faults.length === 1
-      ? `The configuration has a fault: ${only}.`
-      : `The configuration has ${faults.length} faults:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
-  );
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { RunConfigInput } from '../config/index.js';
+import { checkSettings } from '../config/settings.js';
 import { TrainMoeError } from '../errors.js';
 import { algorithms, type GrpoInput } from '../rl/config.js';
 import type { RejectInput, SynthesizeInput } from '../rl/curate/index.js';
@@ -177,10 +178,8 @@ export interface R1Config {
 
 /** The settings of a recipe. @throws TrainMoeError `bad-config` with every fault, unknown options included. */
 export function resolveR1(input: Readonly<Record<string, unknown>>): R1Config {
-  const parsed = r1Schema.safeParse(input);
-  if (!parsed.success)
-    throw new TrainMoeError('bad-config', `The settings of r1 are wrong:\n${z.prettifyError(parsed.error)}`);
-  const { preset, task, taskOptions } = parsed.data;
+  const given = checkSettings(r1Schema, input, 'r1');
+  const { preset, task, taskOptions } = given;
   const found = Object.hasOwn(r1Presets, preset) ? r1Presets[preset] : undefined;
   if (!found)
     throw new TrainMoeError(
@@ -191,11 +190,11 @@ export function resolveR1(input: Readonly<Record<string, unknown>>): R1Config {
     task === undefined
       ? { ...found.task, taskOptions: { ...found.task.taskOptions, ...taskOptions } }
       : { ...found.task, task, taskOptions };
-  if (found.mixture && parsed.data.base === undefined && asked.task !== 'arith')
+  if (found.mixture && given.base === undefined && asked.task !== 'arith')
     throw new TrainMoeError(
       'bad-config',
       `The preset ${preset} makes its base read transcripts of arith and of no other task, but the task is ${asked.task}; give a base of your own (--base), or another preset.`,
     );
-  const options = { ...parsed.data, out: parsed.data.out ?? `runs/r1-${preset}` };
+  const options = { ...given, out: given.out ?? `runs/r1-${preset}` };
   return { options, settings: { ...found, task: asked } };
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkSettings } from '../config/settings.js';
 import { TrainMoeError } from '../errors.js';
 
 const count = z.int().min(1);
@@ -150,10 +151,7 @@ export function resolveGrpo(input: Readonly<Record<string, unknown>>, algorithm:
       'bad-config',
       `The algorithm "${algorithm}" is unknown; there are ${Object.keys(algorithms).join(', ')}.`,
     );
-  const parsed = grpoSchema.safeParse({ ...algorithms[algorithm as Algorithm], ...input });
-  if (!parsed.success)
-    throw new TrainMoeError('bad-config', `The settings of GRPO are wrong:\n${z.prettifyError(parsed.error)}`);
-  const c = parsed.data;
+  const c = checkSettings(grpoSchema, { ...algorithms[algorithm as Algorithm], ...input }, 'GRPO');
   const faults = [
     c.updates > c.prompts * c.group && `updates = ${c.updates}: a rollout has ${c.prompts * c.group} completions only`,
     c.rewardWeights.length > 0 &&

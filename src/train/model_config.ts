@@ -1,5 +1,4 @@
-import { z } from 'zod';
-import type { RunConfig } from '../config/index.js';
+import { checkSettings, type RunConfig } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
 import { presetNamed } from '../models/index.js';
 
@@ -11,13 +10,11 @@ export function modelConfigFor({ preset, model, train }: RunConfig, vocabulary: 
   const { family, config } = presetNamed(preset);
   const base = config as { readonly context: number };
   const merged = { ...base, vocabulary, context: Math.max(base.context, train.length), ...model };
-  const parsed = family.schema.safeParse(merged);
-  if (!parsed.success)
-    throw new TrainMoeError('bad-config', `The model configuration is wrong:\n${z.prettifyError(parsed.error)}`);
-  if ((parsed.data as { vocabulary: number }).vocabulary < vocabulary)
+  const sizes = checkSettings(family.schema, merged, 'the model');
+  if ((sizes as { vocabulary: number }).vocabulary < vocabulary)
     throw new TrainMoeError(
       'bad-config',
       `model.vocabulary is smaller than the tokenizer's ${vocabulary} tokens; leave it out to take the tokenizer's.`,
     );
-  return parsed.data;
+  return sizes;
 }

@@ -165,7 +165,10 @@ describe('settings of GRPO', () => {
   it('names what is wrong', () => {
     expect(() => grpoConfigOf({ algorithm: 'grpo', model: 'm', steps: 'many' })).toThrow(/steps/);
     expect(() => resolveGrpo({ model: 'm' }, 'ppo')).toThrow(/"ppo" is unknown; there are grpo, r1-zero, dapo/);
-    expect(() => resolveGrpo({ model: 'm', stps: 3 })).toThrow(/stps/);
+    expect(() => resolveGrpo({ model: 'm', stps: 3 })).toThrow(/have a fault: stps: .*; did you mean steps\?\.$/);
+    expect(() => resolveGrpo({ lr: -1 })).toThrow(
+      /The settings of GRPO have 2 faults:\n {2}- model: it is missing; give a string\n {2}- lr = -1: too small/,
+    );
     expect(() => resolveGrpo({ model: 'm', prompts: 1, group: 2, updates: 3 })).toThrow(/2 completions only/);
   });
 });

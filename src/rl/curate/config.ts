@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkSettings } from '../../config/settings.js';
 import { TrainMoeError } from '../../errors.js';
 import { grpoSchema } from '../config.js';
 
@@ -76,28 +77,20 @@ export type CurateConfig = Pick<RejectConfig, keyof typeof common | 'samples' | 
 
 /** Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown ones included */
 export const resolveReject = (input: Readonly<Record<string, unknown>>): RejectConfig =>
-  resolved(rejectSchema, input, 'rejection sampling');
+  consistent(checkSettings(rejectSchema, input, 'rejection sampling'));
 
 /** As resolveReject(). */
 export const resolveSynthesize = (input: Readonly<Record<string, unknown>>): SynthesizeConfig =>
-  resolved(synthesizeSchema, input, 'synthesis');
+  consistent(checkSettings(synthesizeSchema, input, 'synthesis'));
 
-function resolved<T extends typeof rejectSchema | typeof synthesizeSchema>(
-  schema: T,
-  input: Readonly<Record<string, unknown>>,
-  what: string,
-): z.output<T> {
-  const parsed = schema.safeParse(input);
-  if (!parsed.success)
-    throw new TrainMoeError('bad-config', `The settings of ${what} are wrong:\n${z.prettifyError(parsed.error)}`);
-  const c = parsed.data;
+function consistent<C extends RejectConfig | SynthesizeConfig>(c: C): C {
   if (c.rewardWeights.length > 0 && c.rewardWeights.length !== c.reward.length)
     throw new TrainMoeError(
       'bad-config',
       `rewardWeights = [${c.rewardWeights}]: give as many as rewards, which are [${c.reward}].`,
     );
   for (const pattern of [...c.require, ...c.forbid]) checkPattern(pattern);
-  return c as z.output<T>;
+  return c;
 }
 
 function checkPattern(pattern: string): void {

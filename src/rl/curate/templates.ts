@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { checkSettings } from '../../config/settings.js';
 import { TrainMoeError } from '../../errors.js';
 import { type Row, readRows } from '../tasks/rows.js';
 import type { Turn } from './curate.js';
@@ -83,10 +84,7 @@ export function openTemplate(name: string): PromptTemplate {
   } catch (cause) {
     throw new TrainMoeError('bad-data', `The template ${name} cannot be read: ${(cause as Error).message}.`, { cause });
   }
-  const parsed = schema.safeParse(value);
-  if (!parsed.success)
-    throw new TrainMoeError('bad-config', `The template ${name} is wrong:\n${z.prettifyError(parsed.error)}`);
-  const template = { name, ...parsed.data };
+  const template = { name, ...checkSettings(schema, value, `the template ${name}`) };
   const made = template.messages.flatMap(({ content }) => variablesOf(content));
   if (!made.includes(template.output))
     throw new TrainMoeError(

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { TrainMoeError } from '../../errors.js';
+import { checkSettings } from '../../config/settings.js';
 
 const count = z.int().min(1);
 const maybe = z.int().min(0);
@@ -79,7 +79,5 @@ export type DpoInput = Readonly<z.input<typeof dpoSchema>>;
 
 /** Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown settings included */
 export function resolvePreference<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
-  const parsed = schema.safeParse(input);
-  if (parsed.success) return parsed.data;
-  throw new TrainMoeError('bad-config', `The settings are wrong:\n${z.prettifyError(parsed.error)}`);
+  return checkSettings(schema, input, 'the run');
 }

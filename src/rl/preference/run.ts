@@ -43,7 +43,7 @@ interface Session<E> {
   readonly device: Device;
   readonly examples: Examples<E>;
   readonly lesson: Lesson<E>;
-  /** Names the training examples; a run does not go on with others. */
+  /** Names the examples and their order; a run does not go on with others. */
   readonly data: string;
   readonly steps: number;
 }
@@ -77,7 +77,10 @@ export async function learnPreferences<E, C extends PreferenceConfig>(
       );
     const model = subject.load(modelFolder(config.model), { device, dtype: config.dtype, train: true });
     const lesson = subject.begin({ model, examples, device, config });
-    const data = fingerprintOf([...examples.train, ...examples.test].flatMap((e) => subject.textsOf(e)));
+    const data = orderOf(
+      config,
+      fingerprintOf([...examples.train, ...examples.test].flatMap((e) => subject.textsOf(e))),
+    );
     const steps = Math.ceil((config.epochs * examples.train.length) / config.batch);
     const choices = () => preferenceChoices(model, config, longestOf(subject, examples));
     const optimizer = advising(device, choices, () => optimizerFor(model, config, device));
@@ -131,7 +134,7 @@ async function begin<E>(session: Session<E>, tell: Tell): Promise<number> {
   if (data !== session.data)
     throw new TrainMoeError(
       'bad-data',
-      `The data, the tokenizer or the template have changed since ${session.config.out} was begun; give the same ones, or another --out.`,
+      `The data, the tokenizer, the template, the batch or the seed have changed since ${session.config.out} was begun; give the same ones, or another --out.`,
     );
   tell({ kind: 'note', sentence: `Going on from step ${step} (${checkpoint.path}).` });
   return step;
@@ -234,6 +237,10 @@ function oneStep<E>({ subject, config: c, lesson, optimizer, examples, steps }: 
     'speed/step_seconds': seconds,
   };
 }
+
+/** What decides which examples a step has, but for how many steps there are. */
+const orderOf = ({ batch, seed }: PreferenceConfig, examples: string): string =>
+  JSON.stringify([examples, batch, seed]);
 
 /** The examples of a step: a permutation of all in each epoch; the last batch may be smaller. */
 export function batchAt<E>(

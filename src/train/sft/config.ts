@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkSettings } from '../../config/settings.js';
 import { TrainMoeError } from '../../errors.js';
 
 const count = z.int().min(1);
@@ -85,10 +86,7 @@ export type SftInput = Readonly<z.input<typeof sftSchema>>;
  * Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown settings included.
  */
 export function resolveSft(input: SftInput | Readonly<Record<string, unknown>>): SftConfig {
-  const parsed = sftSchema.safeParse(input);
-  if (!parsed.success)
-    throw new TrainMoeError('bad-config', `The settings of SFT are wrong:\n${z.prettifyError(parsed.error)}`);
-  const c = parsed.data;
+  const c = checkSettings(sftSchema, input, 'SFT');
   if (c.accumulate <= c.rows) return c;
   throw new TrainMoeError(
     'bad-config',

@@ -160,6 +160,8 @@ describe('a reward model', () => {
     await expect(rewardModel('other', { ...steps, data: [changed] })).rejects.toThrow(
       /have changed since .* was begun/,
     );
+    const otherOrder = rewardModel('other', { ...steps, seed: 9 });
+    await expect(otherOrder).rejects.toThrow(/the batch or the seed have changed since .* was begun/);
     await expect(dpo('other')).rejects.toThrow(/is no checkpoint of DPO/);
   });
 
@@ -215,7 +217,9 @@ describe('settings', () => {
     const resolve = (input: object) => resolvePreference(rewardModelSchema, { model: 'm', data: ['d'], ...input });
     expect(() => resolve({ lr: 'fast' })).toThrow(TrainMoeError);
     expect(() => resolve({ lr: 'fast' })).toThrow(/lr/);
-    expect(() => resolve({ bacth: 3 })).toThrow(/bacth/);
+    expect(() => resolve({ bacth: 3 })).toThrow(
+      /have a fault: bacth: there is no such setting; did you mean batch\?\.$/,
+    );
     expect(resolve({})).toMatchObject({ lr: 6e-6, batch: 256, epochs: 1, maxLength: 8192 });
   });
 });
