@@ -9,6 +9,7 @@ import { chooseDevice, type Device } from '../tensor/index.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/index.js';
 import { advising } from '../train/fit.js';
 import { openRecorder, type Recorder } from '../train/recorder.js';
+import { changesSince } from '../train/run/changes.js';
 import { findLatest } from '../train/run/checkpoint.js';
 import { lockRun } from '../train/run/lock.js';
 import { modelFolder } from '../train/run/model_folder.js';
@@ -23,7 +24,7 @@ import { scoreMetrics, stepMetrics } from './metrics.js';
 import { Reference } from './reference.js';
 import { policyEngine } from './rollout.js';
 import type { Grader, QuestionSource } from './sample.js';
-import { bestFolder, type GrpoPlace, restoreGrpo, saveBest, saveGrpo } from './state.js';
+import { bestFolder, decisive, type GrpoPlace, restoreGrpo, saveBest, saveGrpo } from './state.js';
 
 export interface GrpoHooks {
   /** Told everything that happens. */
@@ -118,6 +119,8 @@ function openSession(
     const start = restoreGrpo(parts, checkpoint.path);
     grader.restore?.(start.grader);
     tell({ kind: 'note', sentence: `Going on from step ${start.step} (${checkpoint.path}).` });
+    const changes = changesSince(start.settings, decisive(config));
+    if (changes) tell({ kind: 'note', sentence: changes });
     return { parts, start };
   } catch (error) {
     closeParts(parts);
@@ -141,7 +144,8 @@ async function run({ parts, start }: Session, tell: (event: GrpoEvent) => void, 
   let { step, nextQuestion, guard } = start;
   let saved: string | undefined;
   let stopped = false;
-  const place = (): GrpoPlace => ({ step, nextQuestion, guard, grader: grader.state?.() });
+  const settings = decisive(config);
+  const place = (): GrpoPlace => ({ step, nextQuestion, guard, grader: grader.state?.(), settings });
   const evaluate = async () => {
     const score = await evaluateNow(parts, step, recorder, tell);
     if (score && config.stopOnDrop !== undefined) {

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
+import type { Settings } from '../config/index.js';
 import type { Config } from '../hub/config_json.js';
 import type { Saved } from '../train/run/checkpoint.js';
+import type { GrpoConfig } from './config.js';
 import type { GrpoParts } from './grpo.js';
 import type { Guard } from './guard.js';
 import { restoreTrained, saveTrained, type Trained } from './saved.js';
@@ -12,7 +14,34 @@ export interface GrpoPlace {
   readonly guard?: Guard | undefined;
   /** What the graders keep. */
   readonly grader?: unknown;
+  /** Those that decide the steps. */
+  readonly settings?: Settings | undefined;
 }
+
+/** Settings that change where a run is, how fast it goes or what is told of it, not what it learns. */
+const FREE: ReadonlySet<string> = new Set([
+  'model',
+  'tokenizer',
+  'out',
+  'device',
+  'threads',
+  'parallel',
+  'rowsAtOnce',
+  'recompute',
+  'evaluateEvery',
+  'evaluateQuestions',
+  'evaluateSamples',
+  'saveEvery',
+  'keep',
+  'graderWorkers',
+  'graderTimeout',
+  'tensorboard',
+  'completions',
+] satisfies (keyof GrpoConfig)[]);
+
+/** The settings that decide what a run learns. */
+export const decisive = (config: GrpoConfig): Settings =>
+  Object.fromEntries(Object.entries(config).filter(([name]) => !FREE.has(name)));
 
 type Stateful = Pick<GrpoParts, 'model' | 'optimizer' | 'reference' | 'tokenizer' | 'config'>;
 

@@ -98,13 +98,9 @@ function resume(trainer: Trainer, out: string, tell: Context['tell']): void {
   const { checkpoint, damaged } = findLatest(out);
   for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
   if (!checkpoint) return;
-  const same = trainer.restore(checkpoint.path);
-  tell({ kind: 'note', sentence: `Going on from step ${checkpoint.step} (${checkpoint.path}).` });
-  if (!same)
-    tell({
-      kind: 'note',
-      sentence: `The tokens, train.length or data.fim are not those of the first ${checkpoint.step} steps: what is there now is gone through from its start.`,
-    });
+  const notes = trainer.restore(checkpoint.path);
+  for (const sentence of [`Going on from step ${checkpoint.step} (${checkpoint.path}).`, ...notes])
+    tell({ kind: 'note', sentence });
 }
 
 /** Steps until the end, a stop, or an error; with evaluations and checkpoints on the way. */

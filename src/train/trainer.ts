@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RunConfig } from '../config/index.js';
+import type { RunConfig, Settings } from '../config/index.js';
 import { type Batch, type BatchIterator, batches, type DataState } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { writeText } from '../hub/byte_sink.js';
@@ -15,6 +15,7 @@ import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
 import { bytesOf, type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
+import { changesSince } from './run/changes.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
 import { writeTokenizerFiles } from './run/tokenizer_files.js';
 import { StepGraphs, type StepResult, trainStep } from './step.js';
@@ -27,7 +28,16 @@ interface TrainerState {
   readonly data: DataState;
   /** Of what the place in the data is a place in. */
   readonly corpus: string;
+  /** Those that decide the steps. */
+  readonly settings: Settings;
 }
+
+const decisive = ({ preset, model, train, data }: RunConfig): Settings => ({
+  preset,
+  model,
+  train,
+  data: { packing: data.packing, fim: data.fim },
+});
 
 /** Values that a family's configuration may carry for training; 0 where it has none. */
 interface FamilyTraining {
@@ -120,6 +130,7 @@ export class Trainer {
           tokens: this.tokens,
           data: this.source.state,
           corpus: this.corpusName(),
+          settings: decisive(this.config),
         };
         writeText(folder, 'trainer/state.json', JSON.stringify(state, null, 2));
         folder.file('trainer/state.safetensors', (sink) => this.writeTensors(sink));
@@ -131,10 +142,10 @@ export class Trainer {
   /**
    * Goes on from a checkpoint. Where the windows of the data are other ones by now, its place in them means nothing: the run goes
    * on with a new pass over what is there.
-   * @returns false then
+   * @returns sentences about that, and about settings that are others than before
    * @throws TrainMoeError `bad-data` when the checkpoint belongs to another model
    */
-  restore(path: string): boolean {
+  restore(path: string): string[] {
     const state = JSON.parse(readFileSync(join(path, 'trainer', 'state.json'), 'utf8')) as TrainerState;
     const file = openSafetensors(join(path, 'trainer', 'state.safetensors'));
     const read = (name: string, into: Tensor): boolean => {
@@ -164,7 +175,11 @@ export class Trainer {
     this.tokens = state.tokens;
     const same = state.corpus === this.corpusName();
     this.source = this.openData(same ? state.data : { ...state.data, epoch: state.data.epoch + 1, index: 0 });
-    return same;
+    const moved =
+      'The tokens, train.length or data.fim are not those of before: what is there now is gone through from its start.';
+    return [changesSince(state.settings, decisive(this.config)), same ? undefined : moved].filter(
+      (s) => s !== undefined,
+    );
   }
 
   dispose(): void {

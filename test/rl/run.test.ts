@@ -105,6 +105,10 @@ describe('a GRPO run', () => {
     expect(new Set(events.map((e) => e.kind))).toEqual(
       new Set(['start', 'phase', 'step', 'evaluation', 'saved', 'end']),
     );
+    const notes: string[] = [];
+    const again = settings('whole-story', { steps: 4, group: 2, evaluateEvery: 3 });
+    await grpo(again, letters, { onEvent: (e) => e.kind === 'note' && notes.push(e.sentence) });
+    expect(notes.at(-1)).toBe('Other settings than before: group 4 -> 2.');
     const next = await grpo(settings('next', { model: config.out, steps: 1 }), letters);
     expect(next.step).toBe(1);
   });

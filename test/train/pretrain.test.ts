@@ -186,9 +186,12 @@ describe('pretrain', () => {
     const steps = (n: number, data: object = {}) =>
       tinyRun(out, { train: { steps: n, rows: 4, length: 24 }, data: { ...tinyRun(out).data, ...data } });
     await pretrain(steps(3));
-    expect(await notesOf(steps(5))).not.toContain('are not those');
+    const changed = await notesOf(steps(5));
+    expect(changed).toContain('Other settings than before: train.steps 3 -> 5.');
+    expect(changed).not.toContain('are not those');
+    expect(await notesOf(steps(5))).not.toContain('than before');
     const [native] = tinyRun(out).data.sources.slice(1);
-    expect(await notesOf(steps(7, { sources: [native!] }))).toContain('are not those of the first 5 steps');
+    expect(await notesOf(steps(7, { sources: [native!] }))).toContain('are not those of before');
     const state = JSON.parse(readFileSync(join(out, 'checkpoints', 'latest', 'trainer', 'state.json'), 'utf8'));
     expect(state.data).toMatchObject({ epoch: 1, index: 8 });
   });
