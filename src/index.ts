@@ -7,7 +7,7 @@ export * from './data/index.js';
 export { type ErrorCode, TrainMoeError } from './errors.js';
 export * from './generate/index.js';
 export { openSafetensors, type SafetensorsFile, writeSafetensors } from './hub/safetensors.js';
-export { createModel, loadWeights, parametersOf } from './models/codec.js';
+export { createModel, disposeModel, loadWeights, parametersOf } from './models/codec.js';
 export { type LoadedModel, type LoadOptions, loadModel, modelContent } from './models/folder.js';
 export { type ForwardInputs, type ForwardResult, forward } from './models/forward.js';
 export { type Family, families, familyOfHub, type Model, presetNamed } from './models/index.js';

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { TrainMoeError } from '../errors.js';
+import { ioError } from './io_error.js';
 
 /**
  * Where the bytes of a file come from. The file is opened once; a memory-mapped source can stand in for the
@@ -20,7 +21,7 @@ export interface ByteSource {
 /** One read call moves at most this much: Linux returns short above 2 GiB - 4 kB, Node refuses above 2 GiB. */
 const MAX_READ = 2 ** 30;
 
-/** Opens a regular file for positional reads. Throws `not-found` with the path and the reason. */
+/** Opens a regular file for positional reads. Throws `not-found` or `io` with the path and the reason. */
 export function openFile(path: string): ByteSource {
   let descriptor: number | undefined;
   try {
@@ -30,7 +31,7 @@ export function openFile(path: string): ByteSource {
     return fileSource(path, descriptor, status.size);
   } catch (cause) {
     if (descriptor !== undefined) closeSync(descriptor);
-    throw new TrainMoeError('not-found', `Cannot open ${path}: ${(cause as Error).message}.`, { cause });
+    throw ioError('open', path, cause);
   }
 }
 

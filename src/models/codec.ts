@@ -1,5 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import { type InitOptions, initialize, namedParams, type Param } from '../nn/param.js';
+import type { Trained } from '../optim/adamw.js';
 import { namedTensors, sizeOf, type Tensor } from '../tensor/index.js';
 import type { Family, Model } from './family.js';
 
@@ -53,6 +54,17 @@ export function parametersOf(
 ): { readonly path: string; readonly param: Param; readonly tensor: Tensor }[] {
   const params = new Map(namedParams(model.family.specs(model.config)));
   return namedTensors(model.weights).map(([path, tensor]) => ({ path, param: params.get(path)!, tensor }));
+}
+
+/** The weights that an optimizer trains, under their paths; buffers follow rules of their own. */
+export const trainedParameters = (model: Model): Trained[] =>
+  parametersOf(model)
+    .filter(({ param }) => !param.buffer)
+    .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
+
+/** Gives a model's memory back; it is not to be used after that. */
+export function disposeModel(model: Model): void {
+  for (const { tensor } of parametersOf(model)) tensor.dispose();
 }
 
 /**

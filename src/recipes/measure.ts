@@ -1,5 +1,5 @@
 import { Engine, endIds } from '../generate/index.js';
-import { parametersOf } from '../models/codec.js';
+import { disposeModel } from '../models/codec.js';
 import { loadModel } from '../models/folder.js';
 import { addon } from '../native.js';
 import type { GrpoConfig } from '../rl/config.js';
@@ -97,7 +97,7 @@ export async function measure(
     };
   } finally {
     engine.dispose();
-    for (const { tensor } of parametersOf(model)) tensor.dispose();
+    disposeModel(model);
     judged.close?.();
   }
 }

@@ -1,4 +1,4 @@
-import { createModel, parametersOf } from '../models/codec.js';
+import { createModel, disposeModel, parametersOf } from '../models/codec.js';
 import type { Model } from '../models/family.js';
 import * as native from '../native.gen.js';
 import type { Device, Tensor } from '../tensor/index.js';
@@ -27,6 +27,6 @@ export class Reference {
   }
 
   dispose(): void {
-    for (const { tensor } of parametersOf(this.model)) tensor.dispose();
+    disposeModel(this.model);
   }
 }

@@ -2,6 +2,7 @@ import { decodeCompletion, Engine, type EngineOptions } from '../generate/index.
 import type { CacheForm, Model } from '../models/family.js';
 import type { Device } from '../tensor/index.js';
 import type { Tokenizer } from '../tokenizer/index.js';
+import { breathe } from '../train/run/loop.js';
 import type { GrpoConfig } from './config.js';
 import type { Question, Sample } from './sample.js';
 
@@ -98,7 +99,7 @@ export async function rollout(
     }
     if (step % STEPS_PER_TURN > 0) continue;
     o.onProgress?.(tokens);
-    await new Promise((resolve) => setImmediate(resolve));
+    await breathe();
   }
   return questions.map((question, i) =>
     drafts[i]!.map(({ ids, logProbs, finish }) => {

@@ -1,6 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import { endIds } from '../generate/index.js';
-import { parametersOf } from '../models/codec.js';
+import { disposeModel, trainedParameters } from '../models/codec.js';
 import { type LoadedModel, loadModel } from '../models/folder.js';
 import { addon } from '../native.js';
 import { countParameters } from '../nn/param.js';
@@ -12,6 +12,7 @@ import { openRecorder, type Recorder } from '../train/recorder.js';
 import { changesSince } from '../train/run/changes.js';
 import { findLatest } from '../train/run/checkpoint.js';
 import { lockRun } from '../train/run/lock.js';
+import { checkpointOf, due } from '../train/run/loop.js';
 import { modelFolder } from '../train/run/model_folder.js';
 import { shownSamples, writeCompletions } from './completions.js';
 import type { GrpoConfig } from './config.js';
@@ -91,16 +92,12 @@ function openSession(
   { source, grader }: Judged,
   tell: (event: GrpoEvent) => void,
 ): Session {
-  const { checkpoint, damaged } = findLatest(config.out);
-  for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
+  const checkpoint = checkpointOf(config.out, (sentence) => tell({ kind: 'note', sentence }));
   const model = loadModel(modelFolder(config.model), { device, dtype: config.dtype, train: true });
-  const trained = parametersOf(model)
-    .filter(({ param }) => !param.buffer)
-    .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
   const adamw = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: config.decay, moments: 'f32' } as const;
   const choices = () => grpoChoices(model, config, device);
   const held = advising(device, choices, () => ({
-    optimizer: new AdamW(trained, adamw, device),
+    optimizer: new AdamW(trainedParameters(model), adamw, device),
     reference: config.kl > 0 ? new Reference(model, device) : undefined,
     engine: policyEngine(model, device, config),
   }));
@@ -132,7 +129,7 @@ function closeParts({ engine, optimizer, reference, model }: GrpoParts): void {
   engine.dispose();
   optimizer.dispose();
   reference?.dispose();
-  for (const { tensor } of parametersOf(model)) tensor.dispose();
+  disposeModel(model);
 }
 
 /** Steps until the end, a stop, a fall or an error; with evaluations and checkpoints on the way. */
@@ -200,8 +197,6 @@ function recordOf({ config, grader }: GrpoParts, outcome: StepOutcome, step: num
   recorder.write(step, metrics);
   return { step, steps: config.steps, metrics, shown: shownSamples(outcome.groups) };
 }
-
-const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
 
 /** Milliseconds between signs of life while nothing new happens. */
 const HEARTBEAT = 5000;

@@ -3,6 +3,7 @@ import type { Model } from '../models/family.js';
 import { type PolicyObjective, type PolicyStats, policyLoss, policyStats } from '../ops/policy_loss.js';
 import type { AdamW } from '../optim/adamw.js';
 import { type Device, differentiate, readLater, scope, tagged } from '../tensor/index.js';
+import { breathe } from '../train/run/loop.js';
 import type { GrpoConfig } from './config.js';
 import { cutByRows, type Packed, pack } from './pack.js';
 import { finish, type Pass } from './pass.js';
@@ -41,9 +42,6 @@ export interface Experience extends Graded {
   readonly routes?: Routes | undefined;
 }
 
-/** Passes the turn, so that signals and timers are heard. */
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 /**
  * One optimizer step on a mini-batch, in as many forward and backward passes as memory asks for. A sample of advantage 0
  * counts in the means, but without a KL penalty its gradient is 0, so it is not computed; one is, for the log's sake. The host
@@ -61,7 +59,7 @@ export async function update(parts: Learner, batch: readonly Experience[]): Prom
   try {
     for (const part of cutByRows(computed, c.rowsAtOnce)) {
       passes.push(tagged('activations', () => scope(() => backward(parts, pack(part), total))));
-      await turn();
+      await breathe();
     }
     const { loss, gradNorm, finite, figures } = finish(optimizer, passes, c.maxNorm);
     if (!finite)

@@ -16,6 +16,7 @@ import { openRecorder } from './recorder.js';
 import { saveReplay } from './replay.js';
 import { findLatest } from './run/checkpoint.js';
 import { lockRun } from './run/lock.js';
+import { breathe, checkpointOf, due } from './run/loop.js';
 import type { StepResult } from './step.js';
 import { Trainer } from './trainer.js';
 
@@ -95,8 +96,7 @@ function computeType({ train }: RunConfig, device: Device): 'f32' | 'bf16' {
 }
 
 function resume(trainer: Trainer, out: string, tell: Context['tell']): void {
-  const { checkpoint, damaged } = findLatest(out);
-  for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
+  const checkpoint = checkpointOf(out, (sentence) => tell({ kind: 'note', sentence }));
   if (!checkpoint) return;
   const notes = trainer.restore(checkpoint.path);
   for (const sentence of [`Going on from step ${checkpoint.step} (${checkpoint.path}).`, ...notes])
@@ -160,11 +160,6 @@ async function run(trainer: Trainer, c: Context): Promise<RunEnd> {
     recorder.close();
   }
 }
-
-const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
-
-/** Lets signals and timers be heard. */
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function oneStep(trainer: Trainer, flops: number, peak: number, config: RunConfig, loads: RecentLoads): StepRecord {
   const start = performance.now();

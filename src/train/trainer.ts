@@ -7,7 +7,7 @@ import { writeText } from '../hub/byte_sink.js';
 import { fileDTypeOf } from '../hub/dtype.js';
 import { writeModelFolder } from '../hub/folder.js';
 import { openSafetensors, writeSafetensors } from '../hub/safetensors.js';
-import { parametersOf } from '../models/codec.js';
+import { disposeModel, parametersOf, trainedParameters } from '../models/codec.js';
 import type { Model } from '../models/family.js';
 import { modelContent } from '../models/folder.js';
 import { AdamW } from '../optim/adamw.js';
@@ -64,9 +64,7 @@ export class Trainer {
     private readonly device: Device,
   ) {
     const { optimizer, ema } = config.train;
-    const trained = parametersOf(model)
-      .filter(({ param }) => !param.buffer)
-      .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
+    const trained = trainedParameters(model);
     this.optimizer = new AdamW(trained, optimizer, device);
     this.ema = ema
       ? new Ema(
@@ -186,7 +184,7 @@ export class Trainer {
     this.graphs?.dispose();
     this.optimizer.dispose();
     this.ema?.dispose();
-    for (const { tensor } of parametersOf(this.model)) tensor.dispose();
+    disposeModel(this.model);
   }
 
   /** Parameters and buffers as the model holds them. */

@@ -303,6 +303,7 @@ describe('a safetensors file on the disk', () => {
     const folder = temporaryFolder();
     expect(thrown(() => openSafetensors(join(folder, 'none.safetensors'))).message).toContain('none.safetensors');
     expect(thrown(() => openSafetensors(folder)).message).toContain('not a regular file');
+    expect(thrown(() => openSafetensors(join(folder, 'x'.repeat(300)))).code).toBe('io');
     writeFileSync(join(folder, 'text.safetensors'), 'this is some text, not a tensor file');
     expect(thrown(() => openSafetensors(join(folder, 'text.safetensors'))).code).toBe('bad-data');
   });

@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { Engine, endIds } from '../../generate/index.js';
-import { parametersOf } from '../../models/codec.js';
+import { disposeModel } from '../../models/codec.js';
 import { loadModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
@@ -161,7 +161,7 @@ async function run(
     return false;
   } finally {
     engine.dispose();
-    for (const { tensor } of parametersOf(model)) tensor.dispose();
+    disposeModel(model);
   }
 }
 

@@ -1,4 +1,4 @@
-import { parametersOf } from '../../models/codec.js';
+import { disposeModel } from '../../models/codec.js';
 import { loadScoring } from '../../models/scoring.js';
 import { sigmoid } from '../../ops/sigmoid.js';
 import type { Device } from '../../tensor/index.js';
@@ -63,7 +63,7 @@ export async function openModelReward(spec: ModelRewardSpec, o: ModelRewardOptio
       });
     },
     dispose() {
-      for (const { tensor } of parametersOf(model)) tensor.dispose();
+      disposeModel(model);
     },
   };
   const scaled = (score: number): number =>

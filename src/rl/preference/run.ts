@@ -1,6 +1,6 @@
 import { permutation } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
-import { parametersOf } from '../../models/codec.js';
+import { disposeModel, trainedParameters } from '../../models/codec.js';
 import type { LoadedModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
@@ -12,6 +12,7 @@ import { advising } from '../../train/fit.js';
 import { openRecorder, type Recorder } from '../../train/recorder.js';
 import { findLatest } from '../../train/run/checkpoint.js';
 import { lockRun } from '../../train/run/lock.js';
+import { breathe, checkpointOf, due } from '../../train/run/loop.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 import type { Place } from '../../train/run/state.js';
 import { finish } from '../pass.js';
@@ -94,7 +95,7 @@ export async function learnPreferences<E, C extends PreferenceConfig>(
     } finally {
       lesson.dispose?.();
       optimizer.dispose();
-      for (const { tensor } of parametersOf(model)) tensor.dispose();
+      disposeModel(model);
     }
   } finally {
     lock.release();
@@ -116,16 +117,12 @@ function longestOf<E, C extends PreferenceConfig>(
 }
 
 function optimizerFor(model: LoadedModel, { decay }: PreferenceConfig, device: Device): AdamW {
-  const trained = parametersOf(model)
-    .filter(({ param }) => !param.buffer)
-    .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
-  return new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments: 'f32' }, device);
+  return new AdamW(trainedParameters(model), { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments: 'f32' }, device);
 }
 
 /** The step to start from: that of the newest checkpoint, or 0 with the lesson prepared. */
 async function begin<E>(session: Session<E>, tell: Tell): Promise<number> {
-  const { checkpoint, damaged } = findLatest(session.config.out);
-  for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
+  const checkpoint = checkpointOf(session.config.out, (sentence) => tell({ kind: 'note', sentence }));
   if (!checkpoint) {
     await session.lesson.prepare?.(progressOf('reference', tell));
     return 0;
@@ -193,11 +190,6 @@ async function run<E>(
     recorder.close();
   }
 }
-
-const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
-
-/** Lets signals and timers be heard. */
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const progressOf = (phase: 'reference' | 'evaluate', tell: Tell): Progress => {
   return (done, total) => {

@@ -8,6 +8,7 @@ import { advising, type Choices, SFT_FLAGS, type StepSize, stepChoices } from '.
 import { openRecorder, type Recorder } from '../recorder.js';
 import { findLatest } from '../run/checkpoint.js';
 import { lockRun } from '../run/lock.js';
+import { breathe, checkpointOf, due } from '../run/loop.js';
 import { modelFolder } from '../run/model_folder.js';
 import { fitLength, type SftConfig, type SftSettings } from './config.js';
 import { loadSftData, type SftData } from './data.js';
@@ -99,8 +100,7 @@ function noteLosses({ counts }: SftData, { length, overlong }: SftSettings, tell
 }
 
 function resume(trainer: SftTrainer, out: string, tell: (event: SftEvent) => void): void {
-  const { checkpoint, damaged } = findLatest(out);
-  for (const { message } of damaged) tell({ kind: 'note', sentence: `A checkpoint was passed over: ${message}` });
+  const checkpoint = checkpointOf(out, (sentence) => tell({ kind: 'note', sentence }));
   if (!checkpoint) return;
   trainer.restore(checkpoint.path);
   tell({ kind: 'note', sentence: `Going on from step ${trainer.step} (${checkpoint.path}).` });
@@ -133,7 +133,7 @@ async function run(
       losses.push([record.step, record.loss]);
       recorder.write(record.step, metricsOf(record));
       tell({ kind: 'step', record });
-      await new Promise((resolve) => setImmediate(resolve)); // signals are heard between steps
+      await breathe();
       stopped = shouldStop();
       const last = trainer.step === steps;
       const judge = config.evaluateEvery > 0 ? due(config.evaluateEvery, trainer.step) : ends.has(trainer.step);
@@ -155,8 +155,6 @@ async function run(
     recorder.close();
   }
 }
-
-const due = (every: number, step: number): boolean => every > 0 && step % every === 0;
 
 /** One step; an error says which it was. */
 function oneStep(trainer: SftTrainer): SftRecord {

@@ -1,5 +1,5 @@
 import type { FolderSink } from '../../hub/byte_sink.js';
-import { parametersOf } from '../../models/codec.js';
+import { disposeModel, parametersOf, trainedParameters } from '../../models/codec.js';
 import type { LoadedModel } from '../../models/folder.js';
 import { writeAdapter } from '../../models/peft.js';
 import { addLora, type LoraConfig, mergedValues } from '../../nn/lora.js';
@@ -29,16 +29,12 @@ export function wholeModel(model: LoadedModel): Trainee {
   return {
     model,
     frozen: false,
-    trained: parameters
-      .filter(({ param }) => !param.buffer)
-      .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay })),
+    trained: trainedParameters(model),
     inStep: () => {},
     state: () => parameters.map(({ path, tensor }) => [`weight.${path}`, tensor]),
     valuesOf: (weight, master) => master(weight),
     write: () => {},
-    dispose() {
-      for (const { tensor } of parameters) tensor.dispose();
-    },
+    dispose: () => disposeModel(model),
   };
 }
 
@@ -79,7 +75,7 @@ export function adapters(
     },
     dispose() {
       lora.dispose();
-      for (const { tensor } of parameters) tensor.dispose();
+      disposeModel(model);
     },
   };
 }
