@@ -45,7 +45,7 @@ template <class T> void columnSums(const Acc& dst, const In& dy) {
 
 void linear_forward(Out y, In x, In weight, MaybeIn bias) {
   const int64_t rows = x.shape[0], depth = x.shape[1], cols = weight.shape[0];
-  const gemm::PackedWeight packed({&weight, 1, cols, depth, 0, weight.stride[0]}, x.dtype);
+  const gemm::PackedWeight packed({&weight, 1, cols, depth, 0, weight.stride[0]}, x.dtype, rows);
   compute(Product{.a = {x.data, x.dtype, x.stride[0]},
                   .b = packed[0],
                   .c = {y.data, y.dtype, y.stride[0], false, bias ? &bias : nullptr},
@@ -92,7 +92,7 @@ void heads_linear(Out y, In x, In weight, bool transposed) {
       return gemm::Right{static_cast<char*>(weight.data) + head * weight.stride[0] * bytes(weight.dtype), weight.dtype, weight.stride[1]};
     });
   } else {
-    const gemm::PackedWeight packed({&weight, heads, cols, depth, weight.stride[0], weight.stride[1]}, x.dtype);
+    const gemm::PackedWeight packed({&weight, heads, cols, depth, weight.stride[0], weight.stride[1]}, x.dtype, rows);
     all([&](int64_t head) { return packed[head]; });
   }
 }

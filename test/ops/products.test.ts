@@ -151,6 +151,81 @@ for (const device of devices()) {
       });
     });
 
+    // A weight that is not kept packed is read in place by few rows, and packed piece by piece or beforehand by more.
+    it.each([
+      ['f32', 'f32'],
+      ['bf16', 'bf16'],
+      ['f32', 'bf16'],
+      ['bf16', 'f32'],
+    ] as const)('have the same bits whether a weight is kept packed or not (%s times %s)', (dtype, weightType) => {
+      scope(() => {
+        for (const [depth, cols] of [
+          [1, 1],
+          [35, 70],
+          [601, 133],
+          [64, 1100],
+        ] as const) {
+          const values = Float32Array.from(randomValues([cols, depth], 2));
+          const weights = [true, false].map((weight) =>
+            from(values, [cols, depth], { device, dtype: weightType, weight }),
+          );
+          const bias = draw([cols], 3, device);
+          const [xs, dys] = [draw([193, depth], 4, device, dtype), draw([193, cols], 5, device, dtype)];
+          for (const rows of [1, 2, 3, 4, 5, 33, 193]) {
+            const [x, dy] = [part(xs, 0, rows), part(dys, 0, rows)];
+            const [packed, plain] = weights.map((weight) => {
+              const y = empty([rows, cols], { device, dtype });
+              const dx = draw([rows, depth], 6, device);
+              native.linearForward(y, x, weight, rows % 2 ? bias : undefined);
+              native.linearBackward({ id: dx.id, beta: rows % 2 ? 1 : 0 }, absent, absent, dy, x, weight);
+              return [y.read(), dx.read()];
+            });
+            expect(plain, `${rows} rows of ${depth} x ${cols}`).toEqual(packed);
+          }
+        }
+      });
+    });
+
+    it.each(['f32', 'bf16'] as const)(
+      'add up a weight gradient over a few rows at a time to the same bits (%s)',
+      (dtype) => {
+        // Links of the chain: single rows, or pairs of bf16 ones; the matrix unit's are longer than a few rows.
+        if (dtype === 'bf16' && addon.hostInfo().features.includes('amx_bf16')) return;
+        scope(() => {
+          for (const [depth, cols] of [
+            [40, 33],
+            [1100, 3],
+            [7, 530],
+          ] as const) {
+            const rows = 41;
+            const x = draw([rows, depth], 1, device, dtype);
+            const dy = draw([rows, cols], 2, device, dtype);
+            const weight = draw([cols, depth], 3, device, dtype);
+            const whole = empty([cols, depth], { device });
+            const parts = empty([cols, depth], { device });
+            const add = (to: Tensor, first: number, count: number) =>
+              native.linearBackward(
+                absent,
+                { id: to.id, beta: first ? 1 : 0 },
+                absent,
+                part(dy, first, count),
+                part(x, first, count),
+                weight,
+              );
+            add(whole, 0, rows);
+            const counts = dtype === 'f32' ? [1, 2, 3, 4, 1, 5, 25] : [2, 4, 6, 8, 2, 16, 3];
+            let first = 0;
+            for (const count of counts) {
+              add(parts, first, count);
+              first += count;
+            }
+            expect(first).toBe(rows);
+            expect(parts.read(), `${cols} x ${depth}`).toEqual(whole.read());
+          }
+        });
+      },
+    );
+
     it('take per-head matrices either way round', () => {
       scope(() => {
         const [rows, heads, depth, cols] = [5, 2, 7, 40];

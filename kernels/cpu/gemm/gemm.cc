@@ -11,15 +11,15 @@
 #include <utility>
 
 #include "amx.h"
+#include "few.h"
 #include "pairs.h"
 
 namespace moe::MOE_ISA::gemm {
 
 namespace {
 
-constexpr int64_t kBlockRows = 192;   // times kBlockDepth units of 4 bytes: a's part, 192 KB
 constexpr int64_t kBlockCols = 1024;
-constexpr int64_t kBlockDepth = 256;  // times kTileCols units: one panel of b, 8 to 32 KB
+constexpr int64_t kBlockDepth = 256;  // times kBlockRows units of 4 bytes: a's part, 192 KB; times kTileCols units: one panel of b, 8 to 32 KB
 constexpr int64_t kTallRows = 518, kTallDepth = 128;  // the same where a is kFirst: 259 KB, whose rows a tile does not read whole
 constexpr int64_t kGroup = 4 * kTileCols;  // columns of b brought in at a time, so that its rows are read by whole cache lines
 constexpr int64_t kPanelGap = 1;  // units between panels of pairs that are written side by side: they must not share cache sets
@@ -97,6 +97,8 @@ Panels<float> rightPart(float* to, const Product& p, int64_t col, int64_t cols, 
     const auto* from = static_cast<const T*>(p.b.data);
     if (packed)
       for (int64_t j = 0; j < cols; j += kTileCols) widenRow(to + j * depth, from + (col + j) * p.k + k0 * kTileCols, depth * kTileCols);
+    else if (p.b.form == Form::columns)
+      for (int64_t j = 0; j < cols; j += kTileCols) packTransposed(to + j * depth, from + (col + j) * p.b.stride + k0, p.b.stride, cols - j, depth);
     else packRows<T>(to, cols, depth, [&](int64_t k) { return from + memoryRow(p.b, k0 + k) * p.b.stride + col; });
   });
   return {to, kTileCols, depth * kTileCols};
@@ -109,7 +111,13 @@ Panels<pair> rightPart(pair* to, const Product& p, int64_t col, int64_t cols, in
     return {static_cast<const pair*>(p.b.data) + col / kPairCols * panel + unit * kPairCols, kPairCols, panel};
   }
   const auto* from = static_cast<const bf16*>(p.b.data);
-  const int64_t panel = (depth + kPanelGap) * kPairCols;
+  const int64_t panel = (roundUp(depth, kPairSteps / 2) + kPanelGap) * kPairCols;
+  if (p.b.form == Form::columns) {
+    const int64_t steps = p.k - 2 * unit < 2 * depth ? p.k - 2 * unit : 2 * depth;
+    for (int64_t j = 0; j < cols; j += kPairCols)
+      packPairPanel(reinterpret_cast<bf16*>(to + j / kPairCols * panel), from + (col + j) * p.b.stride + 2 * unit, p.b.stride, cols - j < kPairCols ? cols - j : kPairCols, steps);
+    return {to, kPairCols, panel};
+  }
   packPairsAcross(to, kPairCols, panel, cols, 2 * unit, depth, p.k, [&](int64_t k) { return from + memoryRow(p.b, k) * p.b.stride + col; });
   return {to, kPairCols, panel};
 }
@@ -241,7 +249,7 @@ void computePairs(const Product& p, const Block& block, int worker) {
 }
 
 void computeFloats(const Product& p, const Block& block, int worker) {
-  const bool packed = p.b.form == Form::panels, readable = packed || (!p.b.rows && block.cols % kTileCols == 0);
+  const bool packed = p.b.form == Form::panels, readable = packed || (p.b.form == Form::rows && !p.b.rows && block.cols % kTileCols == 0);
   if (block.rows > kTileRows || !readable) return computeWide<float>(p, block, worker);
   dispatch(p.b.dtype, [&](auto t) {
     using T = decltype(t);
@@ -272,6 +280,8 @@ bool usesPairs(DType a, DType b) { return amx::serves(a, b) || (kMultipliesPairs
 void compute(const Product& p, const Block& block, int worker) {
   if (block.rows <= 0 || block.cols <= 0) return;
   if (amx::serves(p.a.dtype, p.b.dtype)) amx::compute(p, block, worker);
+  else if (readsInPlace(p)) computeInPlace(p, block, worker);
+  else if (isShallow(p)) computeShallow(p, block, worker);
   else if (usesPairs(p.a.dtype, p.b.dtype)) computePairs(p, block, worker);
   else computeFloats(p, block, worker);
 }
@@ -284,6 +294,7 @@ void compute(std::span<const Product> products) {
   for (size_t i = 0; i < products.size(); i++) {
     const Product& p = products[i];
     cuts[i] = cut(p.m, p.n, p.k, 1, p.a.kFirst);
+    if (p.b.form == Form::columns && cuts[i].cols > kGroup) cuts[i].cols = kGroup;  // few rows of memory at a time, from end to end
     all += tasks[i] = p.m > 0 && p.n > 0 ? cuts[i].tasks(p.m, p.n) : 0;
   }
   parallel::loop(all, [&](int64_t task, int worker) {

@@ -33,6 +33,7 @@ struct Left {
 /// How b lies in memory.
 enum class Form {
   rows,    ///< b(k, n): memory row k (rows[k] if given), column n
+  columns,  ///< b(k, n): memory row n, column k: packed in pieces for each block of rows, so for products of one
   panels,  ///< packed [n / kTileCols][k][kTileCols], zero-padded
   pairs,   ///< packed in pairs of k, for products that usesPairs() (pairs.h)
 };
@@ -80,6 +81,9 @@ struct Cut {
 /// True when products of these dtypes take both operands in pairs of k. It depends on nothing else, so that a row has the
 /// same bits in any batch.
 bool usesPairs(DType a, DType b);
+
+/// Rows of a product that are one block: with more, a right operand is better packed once, beforehand.
+inline constexpr int64_t kBlockRows = 192;
 
 /// Blocks that keep a's part in the second-level cache and give every thread several; `products` are run at once, with m
 /// rows each on average. Those with a kFirst, which repack both operands for every block, get fewer and taller ones. The cut

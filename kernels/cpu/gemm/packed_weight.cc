@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "../../../native/memory.h"
+#include "amx.h"
 #include "pairs.h"
 
 namespace moe::MOE_ISA::gemm {
@@ -107,11 +108,11 @@ void* cached(const Weight& w, Form form) {
 
 }  // namespace
 
-PackedWeight::PackedWeight(const Weight& weight, DType left)
+PackedWeight::PackedWeight(const Weight& weight, DType left, int64_t rows)
     : weight_(weight), form_(usesPairs(left, weight.view->dtype) ? Form::pairs : Form::panels) {
   if (weight.view->buffer->weight && (!weight.alongN || form_ == Form::pairs)) {
     data_ = cached(weight, form_);
-  } else if (!weight.alongN) {
+  } else if (!weight.alongN && (rows > kBlockRows || amx::serves(left, weight.view->dtype))) {
     data_ = take(*weight.view, Shape(weight, form_).bytes(weight), temporary_);
     pack(weight, form_, data_);
   }
@@ -124,7 +125,7 @@ PackedWeight::~PackedWeight() {
 Right PackedWeight::operator[](int64_t i) const {
   if (!data_) {
     const auto* data = static_cast<const char*>(weight_.view->data);
-    return {data + i * weight_.next * bytes(weight_.view->dtype), weight_.view->dtype, weight_.stride};
+    return {data + i * weight_.next * bytes(weight_.view->dtype), weight_.view->dtype, weight_.stride, weight_.alongN ? Form::rows : Form::columns};
   }
   const Shape shape(weight_, form_);
   const int64_t offset = i * shape.panels * shape.panelSize * bytes(weight_.view->dtype);

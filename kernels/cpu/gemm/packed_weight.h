@@ -19,7 +19,7 @@ struct Weight {
 /// copy, which ends with this object; rows along n are taken as they lie, which is also the better way for floats.
 class PackedWeight {
  public:
-  PackedWeight(const Weight& weight, DType left);
+  PackedWeight(const Weight& weight, DType left, int64_t rows = kBlockRows + 1);
   ~PackedWeight();
   PackedWeight(const PackedWeight&) = delete;
   PackedWeight& operator=(const PackedWeight&) = delete;

@@ -55,10 +55,26 @@ inline Dwords along(const bf16* row, int64_t valid) {
   return pairs;
 }
 
+/// Sixteen rows of kPairSteps steps, `stride` apart, transposed as pairs.
+inline void packPairSquare(bf16* to, const bf16* from, int64_t stride) {
+  Dwords tile[kPairCols];
+#pragma GCC unroll 16
+  for (int64_t j = 0; j < kPairCols; j++) {
+    __builtin_prefetch(from + j * stride + kAheadBytes / static_cast<int64_t>(sizeof(bf16)));
+    memcpy(&tile[j], from + j * stride, sizeof tile[j]);
+  }
+  transpose(tile);
+#pragma GCC unroll 16
+  for (int64_t j = 0; j < kPairCols; j++) memcpy(to + j * kPairSteps, &tile[j], sizeof tile[j]);
+}
+
 /// One packed panel of a transposed matrix: from[j*stride + k] for j < cols.
 inline void packPairPanel(bf16* to, const bf16* from, int64_t stride, int64_t cols, int64_t depth) {
-  for (int64_t k = 0; k < depth; k += kPairSteps, to += kPairSteps * kPairCols) {
-    Dwords tile[16] = {};
+  int64_t k = 0;
+  if (cols == kPairCols)
+    for (; k + kPairSteps <= depth; k += kPairSteps, to += kPairSteps * kPairCols) packPairSquare(to, from + k, stride);
+  for (; k < depth; k += kPairSteps, to += kPairSteps * kPairCols) {
+    Dwords tile[kPairCols] = {};
     for (int64_t j = 0; j < cols; j++) tile[j] = along(from + j * stride + k, depth - k);
     transpose(tile);
     memcpy(to, tile, sizeof tile);
