@@ -1,5 +1,5 @@
 import { TrainMoeError } from '../errors.js';
-import type { CacheForm, Model } from '../models/family.js';
+import { type CacheForm, contextOf, type Model } from '../models/family.js';
 import type { KvCache } from '../nn/cache.js';
 import type { Layout } from '../nn/layout.js';
 import { embedding } from '../ops/embedding.js';
@@ -59,7 +59,7 @@ interface Waiting {
 export class Engine {
   private readonly pool: PagePool;
   private readonly device: Device;
-  private readonly context: Required<EngineOptions>;
+  private readonly limits: Required<EngineOptions>;
   private readonly graphs: DecodeGraphs | undefined;
   private waiting: Waiting[] = [];
   private running: Sequence[] = [];
@@ -77,10 +77,10 @@ export class Engine {
       prefillTokens: 1024,
       cacheForm: 'latent',
     } as const;
-    this.context = { ...defaults, graphs: graphsPay(this.device), ...options };
-    const { cacheTokens, pageSize, cacheForm } = this.context;
+    this.limits = { ...defaults, graphs: graphsPay(this.device), ...options };
+    const { cacheTokens, pageSize, cacheForm } = this.limits;
     this.pool = new PagePool(model, this.device, Math.ceil(cacheTokens / pageSize), pageSize, cacheForm);
-    this.graphs = this.context.graphs ? new DecodeGraphs(model, this.device, this.pool) : undefined;
+    this.graphs = this.limits.graphs ? new DecodeGraphs(model, this.device, this.pool) : undefined;
   }
 
   /** True while step() has something to do. */
@@ -89,11 +89,12 @@ export class Engine {
   }
 
   /**
-   * Queues a prompt and returns the request's number, which step()'s events carry.
+   * Queues a prompt and returns the request's number, which step()'s events carry. A completion that reaches the end of the
+   * model's context ends there, as by `maxTokens`.
    * @throws TrainMoeError `bad-argument` when an option or id is out of range, or the request can never fit the cache.
    */
   submit(prompt: readonly number[], options: GenerateOptions = {}): number {
-    const resolved = resolveOptions(options);
+    const asked = resolveOptions(options);
     const vocabulary = this.model.family.vocabulary(this.model.config);
     if (prompt.length === 0)
       throw new TrainMoeError('bad-argument', 'The prompt is empty; give at least one token (a start token, say).');
@@ -103,12 +104,19 @@ export class Engine {
           'bad-argument',
           `The prompt holds the id ${id}; this model's ids are 0 to ${vocabulary - 1}.`,
         );
+    const context = contextOf(this.model);
+    if (prompt.length >= context)
+      throw new TrainMoeError(
+        'bad-argument',
+        `The prompt has ${prompt.length} tokens, but this model reads ${context} with what it writes; give a shorter one.`,
+      );
+    const resolved = { ...asked, maxTokens: Math.min(asked.maxTokens, context - prompt.length) };
     const needed = pagesNeeded(prompt.length, resolved, this.pool.pageSize);
-    if (needed > this.pool.pages || resolved.count > this.context.maxBatch)
+    if (needed > this.pool.pages || resolved.count > this.limits.maxBatch)
       throw new TrainMoeError(
         'bad-argument',
         `${resolved.count} completions of ${prompt.length} + ${resolved.maxTokens} tokens need ${needed * this.pool.pageSize} cache tokens and a batch of ${resolved.count}; ` +
-          `this engine has ${this.pool.pages * this.pool.pageSize} and ${this.context.maxBatch}. Raise cacheTokens or maxBatch, or lower maxTokens.`,
+          `this engine has ${this.pool.pages * this.pool.pageSize} and ${this.limits.maxBatch}. Raise cacheTokens or maxBatch, or lower maxTokens.`,
       );
     this.waiting.push({ request: this.nextRequest, prompt, options: resolved });
     return this.nextRequest++;
@@ -185,8 +193,8 @@ export class Engine {
     while (this.waiting.length > 0) {
       const { request, prompt, options } = this.waiting[0]!;
       const needed = pagesNeeded(prompt.length, options, this.pool.pageSize);
-      const fits = batch + options.count <= this.context.maxBatch && reserved + needed <= this.pool.available;
-      if (!fits || (prefill > 0 && prefill + prompt.length > this.context.prefillTokens)) return;
+      const fits = batch + options.count <= this.limits.maxBatch && reserved + needed <= this.pool.available;
+      if (!fits || (prefill > 0 && prefill + prompt.length > this.limits.prefillTokens)) return;
       this.waiting.shift();
       this.running.push({
         request,
@@ -234,7 +242,7 @@ export class Engine {
     batch.forEach((s, b) => {
       const length = lengthOf(s);
       const isFirst = s.cached < s.prompt.length;
-      slots.push(...slotsFor(s, length - s.cached, this.pool));
+      for (const slot of slotsFor(s, length - s.cached, this.pool)) slots.push(slot); // a long prompt overflows a spread
       for (let i = s.cached; i < length; i++) {
         tokens.push(tokenAt(s, i));
         positions.push(i);

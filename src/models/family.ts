@@ -69,6 +69,10 @@ export interface Model<C = unknown, W = unknown> {
   readonly dtype: 'f32' | 'bf16';
 }
 
+/** Positions that a model reads at most: every family's configuration has them under this name. */
+export const contextOf = ({ config }: Pick<Model, 'config'>): number =>
+  (config as { readonly context: number }).context;
+
 /** Rows from..to of a parameter's first dimension as one tensor on disk. */
 export function rowsPiece(name: string, param: Param, start: number, count: number): HubPiece {
   const inner = param.shape.slice(1).reduce((a, b) => a * b, 1);

@@ -4,7 +4,7 @@ import type { TensorSpec } from '../hub/dtype.js';
 import { type ModelContent, openModelFolder } from '../hub/folder.js';
 import { f32ToBf16 } from '../hub/numbers.js';
 import type { Device, Tensor } from '../tensor/index.js';
-import { createModel, hubTensors, loadWeights, type ReadTensor } from './codec.js';
+import { createModel, disposeModel, hubTensors, loadWeights, type ReadTensor } from './codec.js';
 import type { Family, Model } from './family.js';
 import { familyOfHub } from './index.js';
 import { openMapped } from './mapped_file.js';
@@ -59,7 +59,12 @@ export function loadFolder(
       train: options.train ?? false,
     });
     const { tensors } = folder;
-    loadWeights(model, (name) => (tensors.has(name) ? tensors.read(name) : absent?.(name)));
+    try {
+      loadWeights(model, (name) => (tensors.has(name) ? tensors.read(name) : absent?.(name)));
+    } catch (error) {
+      disposeModel(model);
+      throw error;
+    }
     return { ...model, hubConfig: folder.config };
   } finally {
     folder.close();

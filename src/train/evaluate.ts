@@ -1,5 +1,6 @@
 import { batches, type TokenStream } from '../data/index.js';
-import type { Model } from '../models/family.js';
+import { TrainMoeError } from '../errors.js';
+import { contextOf, type Model } from '../models/family.js';
 import { type Device, noGrad } from '../tensor/index.js';
 import { languageModelLoss } from './loss.js';
 
@@ -19,9 +20,18 @@ export interface EvaluateOptions {
   readonly packing: 'stream' | 'documents';
 }
 
-/** Loss on the first windows of a split, always the same ones. Undefined when the split holds no window. */
+/**
+ * Loss on the first windows of a split, always the same ones. Undefined when the split holds no window.
+ * @throws TrainMoeError `bad-argument` when windows are longer than the model reads
+ */
 export function evaluate(model: Model, split: TokenStream, o: EvaluateOptions): Evaluation | undefined {
   if (split.tokens < 2) return undefined;
+  const context = contextOf(model);
+  if (o.length > context)
+    throw new TrainMoeError(
+      'bad-argument',
+      `The windows have a length of ${o.length} tokens, but the model reads ${context}; make them shorter.`,
+    );
   const source = batches({
     shards: split,
     rows: o.rows,

@@ -16,5 +16,11 @@ export function modelConfigFor({ preset, model, train }: RunConfig, vocabulary: 
       'bad-config',
       `model.vocabulary is smaller than the tokenizer's ${vocabulary} tokens; leave it out to take the tokenizer's.`,
     );
+  const { context } = sizes as { context: number };
+  if (context < train.length)
+    throw new TrainMoeError(
+      'bad-config',
+      `model.context = ${context} is shorter than train.length = ${train.length}; leave it out, or train on shorter rows.`,
+    );
   return sizes;
 }

@@ -212,10 +212,10 @@ function metricsOf(r: StepRecord): Record<string, number> {
 }
 
 function evaluateNow({ model }: Trainer, { config, corpus, device }: Context): Evaluation | undefined {
-  const { rows, length } = config.train;
+  const { rows, accumulate, length } = config.train;
   return evaluate(model, corpus.tokens.split('validation'), {
     device,
-    rows,
+    rows: Math.ceil(rows / accumulate), // what fits into memory
     length,
     windows: config.evaluate.windows,
     packing: config.data.packing,

@@ -128,9 +128,22 @@ describe('requests', () => {
     ['a negative temperature', [1], { temperature: -1 }, /temperature is -1; it must be 0 or more/],
     ['top-p of 0', [1], { topP: 0 }, /topP is 0/],
     ['more than the cache holds', [1], { maxTokens: 10_000 }, /need 1\d+ cache tokens .* this engine has 64/],
+    ['a prompt as long as the context', new Array<number>(128).fill(1), {}, /has 128 tokens, but this model reads 128/],
   ])('are refused with %s', (_, prompt, options, says) => {
     const engine = new Engine(models[0]![1], { pageSize: 4, cacheTokens: 64 });
     expect(() => engine.submit(prompt, options)).toThrow(says);
+    engine.dispose();
+  });
+});
+
+describe('the context', () => {
+  it.each([0, 1])('ends a completion that reaches it, and no other, model %i', (which) => {
+    const engine = new Engine(models[which]![1], { cacheTokens: 1024 });
+    const long = [...new Array<number>(120).fill(7), 8];
+    const options = { temperature: 1, maxTokens: 20, seed: 1 };
+    const [cut, whole] = engine.generate([long, [5]], options).map(([completion]) => completion!);
+    expect([cut!.ids.length, cut!.finish]).toEqual([7, 'length']);
+    expect(whole).toEqual(engine.generate([[5]], options)[0]![0]);
     engine.dispose();
   });
 });

@@ -1,13 +1,16 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { openTokens } from '../../src/data/index.js';
 import { TrainMoeError } from '../../src/errors.js';
 import { openSafetensors } from '../../src/hub/safetensors.js';
-import { parametersOf } from '../../src/models/codec.js';
+import { disposeModel, parametersOf } from '../../src/models/codec.js';
+import { contextOf } from '../../src/models/family.js';
 import { loadModel } from '../../src/models/folder.js';
 import { device, memoryOf } from '../../src/tensor/index.js';
 import { loadTokenizer } from '../../src/tokenizer/index.js';
+import { evaluate } from '../../src/train/evaluate.js';
 import type { TrainEvent } from '../../src/train/events.js';
 import { pretrain } from '../../src/train/pretrain.js';
 import { tinyRun } from './tiny.js';
@@ -55,7 +58,15 @@ describe('pretrain', () => {
     expect(after.tensors - before.tensors).toBeLessThanOrEqual(1);
     const model = loadModel(end.checkpoint!, { device: device('cpu') });
     expect(parametersOf(model).length).toBeGreaterThan(10);
-    for (const { tensor } of parametersOf(model)) tensor.dispose();
+    disposeModel(model);
+    // Nor does a model whose weights turn out to be missing.
+    const held = memoryOf(device('cpu')).tensors;
+    const other = join(folder, 'lacking');
+    cpSync(end.checkpoint!, other, { recursive: true });
+    const hub = JSON.parse(readFileSync(join(other, 'config.json'), 'utf8'));
+    writeFileSync(join(other, 'config.json'), JSON.stringify({ ...hub, num_hidden_layers: hub.num_hidden_layers + 1 }));
+    expect(() => loadModel(other, { device: device('cpu') })).toThrow(/The checkpoint lacks model\.layers/);
+    expect(memoryOf(device('cpu')).tensors).toBe(held);
   });
 
   it('goes on after a stop, to the same bits as without one', async () => {
@@ -244,6 +255,23 @@ describe('pretrain', () => {
     cpSync(out, join(folder, 'there'), { recursive: true, verbatimSymlinks: true });
     const [here, there] = [await pretrain(tinyRun(out)), await pretrain(tinyRun(join(folder, 'there')))];
     expect(stateOf(there.checkpoint!)).toEqual(stateOf(here.checkpoint!));
+  });
+
+  it('refuses rows longer than a context that was asked for, also in evaluations', async () => {
+    const out = join(folder, 'context');
+    const tiny = tinyRun(out).model as object;
+    await expect(pretrain(tinyRun(out, { model: { ...tiny, context: 16 } }))).rejects.toThrow(
+      'model.context = 16 is shorter than train.length = 24',
+    );
+    const end = await pretrain(tinyRun(out, { data: { sources: tinyRun(out).data.sources, validation: 0.2 } }));
+    const model = loadModel(end.checkpoint!, { device: device('cpu') });
+    const caches = readdirSync(join(out, 'cache')).map((name) => openTokens(join(out, 'cache', name)));
+    const tokens = caches.find((set) => set.split('validation').tokens > 0)!;
+    const options = { device: device('cpu'), rows: 1, windows: 1, packing: 'stream' } as const;
+    expect(() => evaluate(model, tokens.split('validation'), { ...options, length: contextOf(model) + 1 })).toThrow(
+      /windows have a length of \d+ tokens, but the model reads \d+/,
+    );
+    disposeModel(model);
   });
 
   it('names the file that stands where its folder should be', async () => {

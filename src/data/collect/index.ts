@@ -125,7 +125,7 @@ function rejectFile(file: string, error: unknown, reporter: Reporter): void {
   }
   const message =
     `${file} cannot be read to its end: ${reason(error)}. What came before the fault was delivered; ` +
-    'mend or remove the file, or set onProblem to "report" to go on without the rest of it.';
+    'mend or remove the file, or go on without the rest of it (onProblem: "report"; collect --skip-bad).';
   reporter.reject({ kind: 'bad-file', file, message }, error);
 }
 

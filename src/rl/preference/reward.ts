@@ -1,4 +1,5 @@
 import { disposeModel } from '../../models/codec.js';
+import { contextOf } from '../../models/family.js';
 import { loadScoring } from '../../models/scoring.js';
 import { sigmoid } from '../../ops/sigmoid.js';
 import type { Device } from '../../tensor/index.js';
@@ -35,7 +36,7 @@ export async function openModelReward(spec: ModelRewardSpec, o: ModelRewardOptio
   const model = loadScoring(folder, { device: o.device, dtype: o.dtype });
   const pairwise = model.kind === 'pairwise';
   const { part = pairwise ? 'answer' : 'all', scale = pairwise ? 'running' : 'sigmoid' } = spec;
-  const { context } = model.config as { context: number };
+  const context = contextOf(model);
   const read = ({ prompt, completion, meta }: Sample): Text => {
     const plain = spec.as === 'text';
     const question = !plain && typeof meta?.asked === 'string' ? meta.asked : prompt;

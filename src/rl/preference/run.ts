@@ -1,6 +1,7 @@
 import { permutation } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
 import { disposeModel, trainedParameters } from '../../models/codec.js';
+import { contextOf } from '../../models/family.js';
 import type { LoadedModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
@@ -70,35 +71,47 @@ export async function learnPreferences<E, C extends PreferenceConfig>(
   try {
     const tokenizer = loadTokenizer(config.tokenizer ?? modelFolder(config.model));
     const template = await openChatTemplate(tokenizer, { template: config.chatTemplate });
-    const examples = await subject.read(config, template);
-    if (examples.train.length === 0)
-      throw new TrainMoeError(
-        'bad-data',
-        `All ${subject.unit} are longer than maxLength = ${config.maxLength} tokens.`,
-      );
     const model = subject.load(modelFolder(config.model), { device, dtype: config.dtype, train: true });
-    const lesson = subject.begin({ model, examples, device, config });
-    const data = orderOf(
-      config,
-      fingerprintOf([...examples.train, ...examples.test].flatMap((e) => subject.textsOf(e))),
-    );
-    const steps = Math.ceil((config.epochs * examples.train.length) / config.batch);
-    const choices = () => preferenceChoices(model, config, longestOf(subject, examples));
-    const optimizer = advising(device, choices, () => optimizerFor(model, config, device));
-    const session = { subject, config, model, optimizer, template, device, examples, lesson, data, steps };
     try {
-      return await advising(device, choices, async () => {
-        const start = await begin(session, tell);
-        tell({ kind: 'start', run: factsOf(session, start, reason) });
-        return run(session, start, tell, shouldStop);
-      });
+      const readable = { ...config, maxLength: Math.min(config.maxLength, contextOf(model)) };
+      return await learnWith(subject, readable, { model, device, reason, template, tell, shouldStop });
     } finally {
-      lesson.dispose?.();
-      optimizer.dispose();
       disposeModel(model);
     }
   } finally {
     lock.release();
+  }
+}
+
+/** Reads the examples for a model that is loaded, and trains it on them. */
+async function learnWith<E, C extends PreferenceConfig>(
+  subject: Subject<E, C>,
+  config: C,
+  about: Pick<Session<E>, 'model' | 'device' | 'template'> & {
+    readonly reason: string | undefined;
+    readonly tell: Tell;
+    readonly shouldStop: () => boolean;
+  },
+): Promise<PreferenceEnd> {
+  const { model, device, template, reason, tell, shouldStop } = about;
+  const examples = await subject.read(config, template);
+  if (examples.train.length === 0)
+    throw new TrainMoeError('bad-data', `All ${subject.unit} are longer than maxLength = ${config.maxLength} tokens.`);
+  const lesson = subject.begin({ model, examples, device, config });
+  const data = orderOf(config, fingerprintOf([...examples.train, ...examples.test].flatMap((e) => subject.textsOf(e))));
+  const steps = Math.ceil((config.epochs * examples.train.length) / config.batch);
+  const choices = () => preferenceChoices(model, config, longestOf(subject, examples));
+  const optimizer = advising(device, choices, () => optimizerFor(model, config, device));
+  const session = { subject, config, model, optimizer, template, device, examples, lesson, data, steps };
+  try {
+    return await advising(device, choices, async () => {
+      const start = await begin(session, tell);
+      tell({ kind: 'start', run: factsOf(session, start, reason) });
+      return run(session, start, tell, shouldStop);
+    });
+  } finally {
+    lesson.dispose?.();
+    optimizer.dispose();
   }
 }
 

@@ -70,7 +70,7 @@ export type SftConfig = Readonly<z.output<typeof sftSchema>>;
 export type SftSettings = SftConfig & { readonly length: number };
 
 /** Rows as long as the settings say, or as the model allows. @throws TrainMoeError `bad-config` for longer ones */
-export function fitLength(config: SftConfig, context: number = Number.POSITIVE_INFINITY): SftSettings {
+export function fitLength(config: SftConfig, context: number): SftSettings {
   const length = config.length ?? Math.min(2048, context);
   if (length <= context) return { ...config, length };
   throw new TrainMoeError(

@@ -1,4 +1,5 @@
 import { TrainMoeError } from '../../errors.js';
+import { contextOf } from '../../models/family.js';
 import { loadModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
@@ -61,7 +62,7 @@ async function trainOn(trainee: Trainee, template: ChatTemplate, { device, reaso
   const { onEvent: tell = () => {}, shouldStop = () => false } = about.hooks;
   let trainer: SftTrainer | undefined;
   try {
-    const config = fitLength(about.config, (trainee.model.config as { readonly context?: number }).context);
+    const config = fitLength(about.config, contextOf(trainee.model));
     const data = await loadSftData(config, template, (conversations) => tell({ kind: 'reading', conversations }));
     noteLosses(data, config, tell);
     return await advising(

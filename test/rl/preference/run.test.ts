@@ -40,6 +40,17 @@ const rewardModel = (out: string, more: Partial<RewardModelInput> = {}, hooks: P
 const dpo = (out: string, more: Partial<DpoInput> = {}, hooks: PreferenceHooks = {}) =>
   trainDpo({ ...common, out: join(folder, out), batch: 16, lr: 1e-3, epochs: 0.5, heldOut: 0.1, ...more }, hooks);
 
+/** How many pairs a run of DPO with the longest texts allowed takes. */
+async function trainDpoFacts(more: Partial<DpoInput>) {
+  let counts = {};
+  await dpo('beyond', more, {
+    onEvent: (e) => {
+      if (e.kind === 'start') counts = { train: e.run.train, tooLong: e.run.tooLong };
+    },
+  });
+  return { counts };
+}
+
 const metricsOf = (out: string) =>
   readFileSync(join(folder, out, 'metrics.jsonl'), 'utf8')
     .trim()
@@ -173,6 +184,10 @@ describe('a reward model', () => {
     const end = await rewardModel('long', settings, { onEvent: (e) => events.push(e) });
     expect(events.find((e) => e.kind === 'start')).toMatchObject({ run: { train: 20, test: 0, tooLong: 1 } });
     expect([end.before, end.after]).toEqual([undefined, undefined]);
+    const beyond = { prompt: 'q', chosen: 'z'.repeat(3000), rejected: 'a' }; // the model reads 2048 positions
+    const mixed = writeLines(join(folder, 'beyond.jsonl'), [beyond, ...plantedPairs(20)]);
+    const { counts } = await trainDpoFacts({ data: [mixed], heldOut: 0 });
+    expect(counts).toEqual({ train: 20, tooLong: 1 });
     await expect(rewardModel('short', { ...settings, maxLength: 3 })).rejects.toThrow(/longer than maxLength = 3/);
   });
 });

@@ -53,5 +53,5 @@ export function tinySft(settings: SftInput): SftSettings {
     tensorboard: false,
     ...settings,
   });
-  return fitLength(config);
+  return fitLength(config, Number.POSITIVE_INFINITY);
 }
