@@ -1,5 +1,7 @@
 // How elementwise kernels walk over [R, C] views: tasks cut by shape alone, vectors with a partial one at the end.
 #pragma once
+#include <type_traits>
+
 #include "cpu.h"
 
 namespace moe::MOE_ISA {
@@ -51,9 +53,30 @@ template <class T, class V> inline auto* at(const V& view, int64_t row, int64_t 
   return view.template as<T>() + row * view.stride[0] + col;
 }
 
+/// kTwo elements in the order that is quickest to widen: the halves of as many floats, or the even and the odd ones of bf16.
+struct Two {
+  vec a, b;
+};
+inline constexpr int kTwo = 2 * kLanes;
+
+inline Two loadTwo(const float* p) { return {load(p), load(p + kLanes)}; }
+inline Two loadTwo(const bf16* p) {
+  pvec both;
+  memcpy(&both, p, sizeof both);
+  return {reinterpret_cast<vec>(both << 16), reinterpret_cast<vec>(both & 0xffff0000)};
+}
+inline void storeTwo(float* p, Two x) { storeTwo(p, x.a, x.b); }
+inline void storeTwo(bf16* p, Two x) { store(reinterpret_cast<pair*>(p), x.a, x.b); }
+
+template <class... X> inline constexpr bool kAllBf16 = (std::is_same_v<X, bf16> && ...);
+
 /// y[i] = f(x[i]...) for n elements; y may be one of x.
 template <class Y, class F, class... X> inline void map(Y* y, int64_t n, F&& f, const X*... x) {
   int64_t i = 0;
+  if constexpr (kAllBf16<Y, X...>) {
+    const auto two = [&](auto... v) { return Two{f(v.a...), f(v.b...)}; };
+    for (; i + kTwo <= n; i += kTwo) storeTwo(y + i, two(loadTwo(x + i)...));
+  }
   for (; i + kLanes <= n; i += kLanes) store(y + i, f(load(x + i)...));
   if (const int left = static_cast<int>(n - i)) storePart(y + i, f(loadPart(x + i, left)...), left);
 }
@@ -68,6 +91,16 @@ template <class Y, class F, class... X> inline void accumulate(float beta, Y* y,
 template <class F, class... X> inline float reduce(int64_t n, F&& f, const X*... x) {
   vec sums[4] = {};
   int64_t i = 0;
+  if constexpr (kAllBf16<X...>) {
+    const auto add = [&](vec& even, vec& odd, auto... v) {
+      even += f(v.a...);
+      odd += f(v.b...);
+    };
+    for (; i + 2 * kTwo <= n; i += 2 * kTwo) {
+      add(sums[0], sums[1], loadTwo(x + i)...);
+      add(sums[2], sums[3], loadTwo(x + i + kTwo)...);
+    }
+  }
   for (; i + 4 * kLanes <= n; i += 4 * kLanes)
     for (int v = 0; v < 4; v++) sums[v] += f(load(x + i + v * kLanes)...);
   for (; i + kLanes <= n; i += kLanes) sums[0] += f(load(x + i)...);

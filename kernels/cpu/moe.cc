@@ -13,6 +13,7 @@ namespace moe::MOE_ISA {
 namespace {
 
 constexpr int64_t kTokensPerTask = 32;
+constexpr int64_t kAhead = 2;  // tokens: their rows lie wherever their experts put them, so they are asked for before they are read
 
 template <class F> void overTokens(int64_t tokens, F&& body) {
   parallel::loop(divideUp(tokens, kTokensPerTask), [&](int64_t task, int) {
@@ -30,18 +31,29 @@ void checkInverse(const char* op, const In& inverse, int64_t rows) {
                                       ", -1 stands for none.");
 }
 
+/// Asks for the rows of x that `count` slots name.
+template <bool write, class T> void askFor(const T* x, const int32_t* slot, int64_t count, int64_t width) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T)), kMost = 16 * kLine;  // the CPU foresees the rest of a long row
+  for (int64_t k = 0; k < count; k++)
+    if (slot[k] >= 0)
+      for (int64_t c = 0; c < width && c < kMost; c += kLine) __builtin_prefetch(x + slot[k] * width + c, write);
+}
+
 /// y = sum_k w[k] * x[slot[k]], slots below 0 left out. Several vectors at a time, so that additions do not wait for each other.
 template <class T> void combineToken(T* y, const T* x, const int32_t* slot, const float* w, int64_t count, int64_t width) {
-  constexpr int kVecs = 4;
+  constexpr int kPieces = 2;
   int64_t c = 0;
-  for (; c + kVecs * kLanes <= width; c += kVecs * kLanes) {
-    vec sums[kVecs] = {};
+  for (; c + kPieces * kTwo <= width; c += kPieces * kTwo) {
+    Two sums[kPieces] = {};
     for (int64_t k = 0; k < count; k++) {
       if (slot[k] < 0) continue;
       const vec weight = splat(w ? w[k] : 1.f);
-      for (int v = 0; v < kVecs; v++) sums[v] = fma(weight, load(x + slot[k] * width + c + v * kLanes), sums[v]);
+      for (int v = 0; v < kPieces; v++) {
+        const Two from = loadTwo(x + slot[k] * width + c + v * kTwo);
+        sums[v] = {fma(weight, from.a, sums[v].a), fma(weight, from.b, sums[v].b)};
+      }
     }
-    for (int v = 0; v < kVecs; v++) store(y + c + v * kLanes, sums[v]);
+    for (int v = 0; v < kPieces; v++) storeTwo(y + c + v * kTwo, sums[v]);
   }
   for (; c < width; c += kLanes) {
     const int left = static_cast<int>(width - c < kLanes ? width - c : kLanes);
@@ -100,6 +112,7 @@ void combine_forward(Out y, In x, In inverse, MaybeIn weights) {
     using T = decltype(t);
     overTokens(tokens, [&](int64_t token) {
       const float* w = weights ? weights.as<float>() + token * each : nullptr;
+      if (token + kAhead < tokens) askFor<false>(x.as<T>(), inverse.as<int32_t>() + (token + kAhead) * each, each, width);
       combineToken(y.as<T>() + token * width, x.as<T>(), inverse.as<int32_t>() + token * each, w, each, width);
     });
   });
@@ -113,6 +126,11 @@ void combine_backward(Acc dx, Acc dweights, In dy, In x, In inverse, MaybeIn wei
     using T = decltype(t);
     overTokens(tokens, [&](int64_t token) {
       const T* from = dy.as<T>() + token * width;
+      if (token + kAhead < tokens) {
+        const int32_t* soon = inverse.as<int32_t>() + (token + kAhead) * each;
+        if (dweights) askFor<false>(x.as<T>(), soon, each, width);
+        if (dx) askFor<true>(dx.as<T>(), soon, each, width);
+      }
       for (int64_t k = 0; k < each; k++) {
         const int64_t i = token * each + k, slot = inverse.as<int32_t>()[i];
         if (dweights) {

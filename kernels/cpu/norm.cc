@@ -43,6 +43,115 @@ void addBlocks(const Acc& dst, const float* sums, int64_t blocks, int64_t cols, 
   });
 }
 
+// ---- RMSNorm: elements in the order of Two, the weight's brought into it -------------------------------------------------
+
+/// kTwo elements of a row of T, or `count` of them and zeros.
+template <class T> Two take(const T* p, int64_t count) {
+  if (count >= kTwo) return loadTwo(p);
+  T part[kTwo] = {};
+  memcpy(part, p, static_cast<size_t>(count) * sizeof(T));
+  return loadTwo(part);
+}
+template <class T> void give(T* p, Two x, int64_t count) {
+  if (count >= kTwo) return storeTwo(p, x);
+  T part[kTwo];
+  storeTwo(part, x);
+  memcpy(p, part, static_cast<size_t>(count) * sizeof(T));
+}
+
+/// From the order of floats to that of T, and back.
+template <class T> Two ordered(Two x) {
+  if constexpr (std::is_same_v<T, float>) return x;
+  ivec even, odd;
+  for (int i = 0; i < kLanes; i++) even[i] = 2 * i, odd[i] = 2 * i + 1;
+  return {__builtin_shuffle(x.a, x.b, even), __builtin_shuffle(x.a, x.b, odd)};
+}
+template <class T> Two unordered(Two x) {
+  if constexpr (std::is_same_v<T, float>) return x;
+  ivec low, high;
+  for (int i = 0; i < kLanes; i++) low[i] = i / 2 + i % 2 * kLanes, high[i] = low[i] + kLanes / 2;
+  return {__builtin_shuffle(x.a, x.b, low), __builtin_shuffle(x.a, x.b, high)};
+}
+
+template <class T, class W> Two takeWeight(const W* w, int64_t count) {
+  if constexpr (std::is_same_v<T, W>) return take(w, count);
+  if constexpr (std::is_same_v<W, float>) return ordered<T>(take(w, count));
+  return unordered<W>(take(w, count));
+}
+
+/// Calls body(i, count) for pieces of kTwo elements of n, the last one perhaps shorter.
+template <class F> void pieces(int64_t n, F&& body) {
+  int64_t i = 0;
+  for (; i + kTwo <= n; i += kTwo) body(i, kTwo);
+  if (i < n) body(i, n - i);
+}
+
+template <class T, class W> void rmsForwardRow(T* y, const T* x, const W* w, float r, int64_t cols) {
+  pieces(cols, [&](int64_t i, int64_t count) {
+    const Two v = take(x + i, count), gain = takeWeight<T>(w + i, count);
+    give(y + i, {v.a * r * gain.a, v.b * r * gain.b}, count);
+  });
+}
+
+/// <dy w, x> of a row.
+template <class T, class W> float rmsInner(const T* dy, const T* x, const W* w, int64_t cols) {
+  vec sums[4] = {};
+  const auto add = [&](vec& a, vec& b, int64_t i, int64_t count) {
+    const Two g = take(dy + i, count), v = take(x + i, count), gain = takeWeight<T>(w + i, count);
+    a = fma(g.a * gain.a, v.a, a);
+    b = fma(g.b * gain.b, v.b, b);
+  };
+  int64_t i = 0;
+  for (; i + 2 * kTwo <= cols; i += 2 * kTwo) {
+    add(sums[0], sums[1], i, kTwo);
+    add(sums[2], sums[3], i + kTwo, kTwo);
+  }
+  for (; i < cols; i += kTwo) add(sums[0], sums[1], i, cols - i);
+  return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+/// A row's dx = beta dx + r (dy w - k x) and its part dy x r of dw, in T's order; either may be absent.
+template <class T, class W>
+void rmsBackwardRow(T* dx, float beta, float* dw, const T* dy, const T* x, const W* w, float r, float k, int64_t cols) {
+  pieces(cols, [&](int64_t i, int64_t count) {
+    const Two g = take(dy + i, count), v = take(x + i, count);
+    if (dx) {
+      const Two gain = takeWeight<T>(w + i, count);
+      Two d = {r * (g.a * gain.a - k * v.a), r * (g.b * gain.b - k * v.b)};
+      if (beta != 0) {
+        const Two old = take(dx + i, count);
+        d = {old.a + d.a, old.b + d.b};
+      }
+      give(dx + i, d, count);
+    }
+    if (!dw) return;
+    const Two sums = loadTwo(dw + i);
+    storeTwo(dw + i, {fma(g.a * r, v.a, sums.a), fma(g.b * r, v.b, sums.b)});
+  });
+}
+
+/// As addBlocks() for one part of `width` sums a block, which lie in the order of T.
+template <class T> void addOrdered(const Acc& dst, const float* sums, int64_t blocks, int64_t cols, int64_t width) {
+  constexpr int64_t kCols = 8 * kTwo;  // of a task
+  parallel::loop(divideUp(cols, kCols), [&](int64_t task, int) {
+    for (int64_t i = task * kCols; i < cols && i < (task + 1) * kCols; i += kTwo) {
+      Two sum = {};
+      for (int64_t b = 0; b < blocks; b++) {
+        const Two own = loadTwo(sums + b * width + i);
+        sum = {sum.a + own.a, sum.b + own.b};
+      }
+      sum = unordered<T>(sum);
+      const int64_t count = cols - i < kTwo ? cols - i : kTwo;
+      float* to = dst.as<float>() + i;
+      if (dst.beta != 0) {
+        const Two old = take(to, count);
+        sum = {old.a + sum.a, old.b + sum.b};
+      }
+      give(to, sum, count);
+    }
+  });
+}
+
 }  // namespace
 
 void rmsnorm_forward(Out y, Out rstd, In x, In weight, float eps) {
@@ -55,31 +164,27 @@ void rmsnorm_forward(Out y, Out rstd, In x, In weight, float eps) {
       const float mean = reduce(cols, [](vec v) { return v * v; }, from) / static_cast<float>(cols);
       const float r = rsqrt(mean + eps);
       rstd.as<float>()[row] = r;
-      map(at<T>(y, row), cols, [r](vec v, vec w) { return v * r * w; }, from, weight.as<W>());
+      rmsForwardRow(at<T>(y, row), from, weight.as<W>(), r, cols);
     });
   });
 }
 
 void rmsnorm_backward(Acc dx, Acc dweight, In dy, In x, In weight, In rstd) {
   const int64_t rows = x.shape[0], cols = x.shape[1];
-  const int parts = dweight ? 1 : 0;
+  const int64_t width = dweight ? divideUp(cols, kTwo) * kTwo : 0;
   dispatch(x.dtype, weight.dtype, [&](auto t, auto u) {
     using T = decltype(t);
     using W = decltype(u);
     const W* w = weight.as<W>();
     sumOverRows(
-        rows, parts * cols,
+        rows, width,
         [&](int64_t row, float* dw) {
           const T *from = at<T>(x, row), *d = at<T>(dy, row);
           const float r = rstd.as<float>()[row];
-          if (dx) {
-            const float inner = reduce(cols, [](vec g, vec v, vec gain) { return g * gain * v; }, d, from, w);
-            const float k = r * r * inner / static_cast<float>(cols);
-            accumulate(dx.beta, at<T>(dx, row), cols, [r, k](vec g, vec v, vec gain) { return r * (g * gain - k * v); }, d, from, w);
-          }
-          if (dweight) accumulate(1, dw, cols, [r](vec g, vec v) { return g * v * r; }, d, from);
+          const float k = dx ? r * r * rmsInner(d, from, w, cols) / static_cast<float>(cols) : 0.f;
+          rmsBackwardRow(dx ? at<T>(dx, row) : nullptr, dx.beta, dweight ? dw : nullptr, d, from, w, r, k, cols);
         },
-        [&](const float* sums, int64_t blocks) { addBlocks(dweight, sums, blocks, cols, 0, parts); });
+        [&](const float* sums, int64_t blocks) { addOrdered<T>(dweight, sums, blocks, cols, width); });
   });
 }
 

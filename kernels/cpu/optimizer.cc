@@ -46,22 +46,44 @@ template <class P, class G, class S> void adamwBlock(const Adam& a, P* p, bf16* 
   }
 }
 
-/// f64 sum of a[i]*b[i] of a block: kStrands sums side by side, so that additions do not wait for each other, in a fixed order.
-template <class T> double products(const T* a, const T* b, int64_t begin, int64_t end) {
-  constexpr int kStrands = 16;
-  double strand[kStrands] = {};
-  float p[kStrands], q[kStrands];
-  int64_t i = begin;
-  for (; i + kStrands <= end; i += kStrands) {
-    for (int j = 0; j < kStrands; j += kLanes) {
-      store(p + j, load(a + i + j));
-      store(q + j, load(b + i + j));
+/// kLanes elements as doubles; of bf16 the even ones, then the odd ones.
+struct Wide {
+  dvec a, b;
+};
+Wide loadWide(const float* p) {
+  halfvec x[2];
+  memcpy(x, p, sizeof x);
+  return {doubles(x[0]), doubles(x[1])};
+}
+Wide loadWide(const bf16* p) {
+  typedef uint32_t words __attribute__((vector_size(kLanes * 2)));
+  words x;
+  memcpy(&x, p, sizeof x);
+  return {doubles(reinterpret_cast<halfvec>(x << 16)), doubles(reinterpret_cast<halfvec>(x & 0xffff0000))};
+}
+Wide operator*(Wide x, Wide y) { return {x.a * y.a, x.b * y.b}; }
+
+double scalar(float x) { return static_cast<double>(x); }
+double scalar(bf16 x) { return static_cast<double>(widen(x)); }
+
+/// f64 sum of f(x[i]...) over n elements, f taking a Wide or a double an operand: kStrands sums side by side, so that additions
+/// do not wait for each other, in an order that n alone decides.
+template <class F, class... X> double sumOf(int64_t n, F&& f, const X*... x) {
+  constexpr int kStrands = 32, kPieces = kStrands / kLanes;
+  Wide sums[kPieces] = {};
+  int64_t i = 0;
+  for (; i + kStrands <= n; i += kStrands)
+#pragma GCC unroll 8
+    for (int v = 0; v < kPieces; v++) {
+      const Wide product = f(loadWide(x + i + v * kLanes)...);
+      sums[v].a += product.a;
+      sums[v].b += product.b;
     }
-    for (int j = 0; j < kStrands; j++) strand[j] += static_cast<double>(p[j]) * static_cast<double>(q[j]);
-  }
-  for (; i < end; i++) strand[0] += static_cast<double>(widen(a[i])) * static_cast<double>(widen(b[i]));
-  for (int half = kStrands / 2; half > 0; half /= 2)
-    for (int j = 0; j < half; j++) strand[j] += strand[j + half];
+  double strand[kStrands];
+  memcpy(strand, sums, sizeof sums);
+  for (; i < n; i++) strand[0] += f(scalar(x[i])...);
+  for (int left = kStrands / 2; left > 0; left /= 2)
+    for (int j = 0; j < left; j++) strand[j] += strand[j + left];
   return strand[0];
 }
 
@@ -111,7 +133,7 @@ void sum_squares(Acc sum, List<In> x) {
   overSegments(first, x.count, kBlock, [&](int64_t i) { return x[i].size(); }, [&](int64_t i, int64_t begin, int64_t end, int64_t task) {
     dispatch(x[i].dtype, [&](auto t) {
       using T = decltype(t);
-      partial[task] = products(x[i].as<T>(), x[i].as<T>(), begin, end);
+      partial[task] = sumOf(end - begin, [](auto v) { return v * v; }, x[i].as<T>() + begin);
     });
   });
   double total = sum.beta == 0 ? 0 : *sum.as<double>();
@@ -125,7 +147,7 @@ void sum_squares(Acc sum, List<In> x) {
 
 void dot(Acc sum, In a, In b) {
   if (!sum) return;
-  addTo(sum, sumOfBlocks(a.size(), [&](int64_t begin, int64_t end) { return products(a.as<float>(), b.as<float>(), begin, end); }));
+  addTo(sum, sumOfBlocks(a.size(), [&](int64_t begin, int64_t end) { return sumOf(end - begin, [](auto p, auto q) { return p * q; }, a.as<float>() + begin, b.as<float>() + begin); }));
 }
 
 void clip_scale(Out scale, Out norm, In sum, MaybeIn losses, float max_norm) {

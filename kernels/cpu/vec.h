@@ -94,6 +94,21 @@ inline vec fma(vec a, vec b, vec c) {
 #endif
 }
 
+/// Half as many doubles, and the floats that become them.
+typedef double dvec __attribute__((vector_size(kLanes * 4)));
+typedef float halfvec __attribute__((vector_size(kLanes * 2)));
+
+/// Exact; the compiler's own conversion goes by halves of that.
+inline dvec doubles(halfvec x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<dvec>(_mm512_maskz_cvtps_pd(0xff, reinterpret_cast<__m256>(x)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<dvec>(_mm256_cvtps_pd(reinterpret_cast<__m128>(x)));
+#else
+  return __builtin_convertvector(x, dvec);
+#endif
+}
+
 /// Two bf16 that follow each other along k, the first in the lower half. They may be read from where they lie as bf16.
 struct __attribute__((may_alias, packed, aligned(2))) pair {
   uint32_t bits;

@@ -72,6 +72,7 @@ export const cases: OpCase[] = [
   },
   rmsCase('rmsnorm: more rows than blocks of rows, gain in f32', [521, 3], { f32: true }),
   rmsCase('rmsnorm: several vectors, values near eps', [9, 100], { scale: 1e-3, eps: 1e-5 }),
+  rmsCase('rmsnorm: several vectors and a part, gain in f32', [11, 83], { f32: true }),
   {
     name: 'rmsnorm: a window',
     inputs: { x: { shape: [6, 19] }, w: { shape: [11] } },

@@ -16,6 +16,16 @@ describe.each(devices())('on $name', (device) => {
       expect(Math.abs(sum.item() / (exact - 10) - 1)).toBeLessThan(1e-9);
     }));
 
+  it('sum_squares is as exact for bf16, whose squares f32 could not hold', () =>
+    scope(() => {
+      const values = Float32Array.from(randomValues([20_011], 1), (v, i) => v * (i % 2 ? 1e25 : 1e-3));
+      const x = from(values, [20_011], { device, dtype: 'bf16' });
+      const sum = from(Float64Array.of(0), [1], { device, dtype: 'f64' });
+      native.sumSquares({ id: sum.id, beta: 0 }, [x]);
+      const exact = x.read().reduce((s, v) => s + v * v, 0);
+      expect(Math.abs(sum.readDoubles()[0]! / exact - 1)).toBeLessThan(1e-9);
+    }));
+
   it('clip_scale gives the norm, and a factor that never enlarges', () =>
     scope(() => {
       const [scale, norm] = [empty([1], { device }), empty([1], { device })];
