@@ -116,10 +116,15 @@ function xFigures({ low, high }: Range, columns: number, label: string): string 
   const last = label === '' ? formatX(high) : `${formatX(high)} ${label}`;
   const first = formatX(low);
   const centre = low + (high - low) / 2;
-  // Steps are whole; half a step more or less is not to be seen.
-  const middle = formatX(Number.isInteger(low) && high - low > 10 ? Math.round(centre) : centre);
+  // Steps are whole: half a step more or less is not to be seen among many, and is no step among few.
+  const whole = Number.isInteger(low) && Number.isInteger(high);
+  const middle = formatX(whole && high - low > 10 ? Math.round(centre) : centre);
   const start = Math.floor((columns - middle.length) / 2);
-  const fits = high > low && start > first.length + 2 && start + middle.length + 2 < columns - last.length;
+  const fits =
+    high > low &&
+    (!whole || Number.isInteger(Number(middle))) &&
+    start > first.length + 2 &&
+    start + middle.length + 2 < columns - last.length;
   const left = fits ? first.padEnd(start) + middle : first;
   const gap = columns - left.length - last.length;
   return gap > 0 && high > low ? left + ' '.repeat(gap) + last : last.slice(0, columns);

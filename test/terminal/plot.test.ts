@@ -77,6 +77,16 @@ describe('a plot', () => {
     expect(plotLines([{ points: [[5, 5]] }], { width: 30, ascii: true })).toContain('*');
   });
 
+  it('names no step between two steps', () => {
+    const axis = (last: number) =>
+      plotLines([{ points: [1, last].map((x) => [x, x] as const) }], { width: 40, xLabel: 'step' })
+        .split('\n')
+        .at(-1)!;
+    expect(axis(6).trim()).toMatch(/^1 +6 step$/);
+    expect(axis(7).trim()).toMatch(/^1 +4 +7 step$/);
+    expect(axis(100).trim()).toMatch(/^1 +51 +100 step$/);
+  });
+
   it('tells series apart by label, mark and paint', () => {
     const paint = (text: string) => `\u001b[31m${text}\u001b[39m`;
     const text = plotLines(
