@@ -34,8 +34,16 @@ export const grpoSchema = z.strictObject({
   seed: maybe.default(1).describe('seed of questions, completions and mini-batches'),
 
   steps: count.default(100).describe('rollouts'),
-  prompts: count.default(8).describe('questions of a rollout'),
-  group: z.int().min(2).default(8).describe('completions of a question'),
+  prompts: count
+    .max(2 ** 20)
+    .default(8)
+    .describe('questions of a rollout'),
+  group: z
+    .int()
+    .min(2)
+    .max(2 ** 16)
+    .default(8)
+    .describe('completions of a question'),
   maxTokens: count.default(256).describe('longest completion'),
   maxPrompt: count.default(512).describe('longest prompt; longer questions are passed over'),
   temperature: z.number().positive().default(1).describe('of sampling, and of the log-probabilities that are trained'),

@@ -21,7 +21,7 @@ export function humaneval(options: CodeTaskOptions): Task {
   if (typeof options?.train !== 'string') {
     throw new TrainMoeError(
       'bad-config',
-      'The humaneval task needs a file; give { "train": "HumanEval.jsonl" } as its options.',
+      'The task humaneval needs a file of problems; give { "train": "HumanEval.jsonl" } as taskOptions (--task-options).',
     );
   }
   const { rewards = ['code'], testShare = 0.5 } = options;

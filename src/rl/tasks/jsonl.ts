@@ -32,7 +32,7 @@ export function jsonl(options: JsonlOptions): Task {
   if (typeof options?.train !== 'string') {
     throw new TrainMoeError(
       'bad-config',
-      'The jsonl task needs a file; give { "train": "problems.jsonl" } as its options.',
+      `The task ${options?.name ?? 'jsonl'} needs a file of problems; give { "train": "problems.jsonl" } as taskOptions (--task-options).`,
     );
   }
   const name = options.name ?? 'jsonl';

@@ -69,7 +69,13 @@ describe('jsonl', () => {
   });
 });
 
-describe('tasks from modules', () => {
+describe('tasks by name', () => {
+  test.each(['gsm8k', 'jsonl', 'humaneval'])('%s without a file says how to give one', async (name) => {
+    await expect(createTask(name)).rejects.toThrow(
+      new RegExp(`^The task ${name} needs a file of problems; give .* \\(--task-options\\)\\.$`),
+    );
+  });
+
   test('a task or a function that makes one', async () => {
     const made = file(
       'made.mjs',
