@@ -1,29 +1,23 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { RunConfig, Settings } from '../config/index.js';
 import { type Batch, type BatchIterator, batches, type DataState } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
-import { writeText } from '../hub/byte_sink.js';
-import { fileDTypeOf } from '../hub/dtype.js';
 import { writeModelFolder } from '../hub/folder.js';
-import { openSafetensors, writeSafetensors } from '../hub/safetensors.js';
 import { disposeModel, parametersOf, trainedParameters } from '../models/codec.js';
 import type { Model } from '../models/family.js';
 import { modelContent } from '../models/folder.js';
 import { AdamW } from '../optim/adamw.js';
 import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
-import { bytesOf, type Device, graphsPay, type Tensor } from '../tensor/index.js';
+import { type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
 import { changesSince } from './run/changes.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
+import { type Place, type RunState, readRunState, writeRunState } from './run/state.js';
 import { writeTokenizerFiles } from './run/tokenizer_files.js';
 import { StepGraphs, type StepResult, trainStep } from './step.js';
 
-/** What a checkpoint keeps besides weights and moments. */
-interface TrainerState {
-  readonly step: number;
-  readonly updates: number;
+/** The place that a run has reached. */
+interface TrainerPlace extends Place {
   readonly tokens: number;
   readonly data: DataState;
   /** Of what the place in the data is a place in. */
@@ -122,16 +116,14 @@ export class Trainer {
             modelContent(this.model, { dtype: 'f32', valuesOf: (t) => ema.of(this.optimizer.masterOf(t)).read() }),
           );
         }
-        const state: TrainerState = {
+        const place: TrainerPlace = {
           step: this.step,
-          updates: this.optimizer.steps,
           tokens: this.tokens,
           data: this.source.state,
           corpus: this.corpusName(),
           settings: decisive(this.config),
         };
-        writeText(folder, 'trainer/state.json', JSON.stringify(state, null, 2));
-        folder.file('trainer/state.safetensors', (sink) => this.writeTensors(sink));
+        writeRunState(folder, this.state(), place);
       },
       { keep: save.keep },
     );
@@ -141,41 +133,17 @@ export class Trainer {
    * Goes on from a checkpoint. Where the windows of the data are other ones by now, its place in them means nothing: the run goes
    * on with a new pass over what is there.
    * @returns sentences about that, and about settings that are others than before
-   * @throws TrainMoeError `bad-data` when the checkpoint belongs to another model
+   * @throws TrainMoeError `bad-data` when the checkpoint is none of pre-training, or of another model or type
    */
   restore(path: string): string[] {
-    const state = JSON.parse(readFileSync(join(path, 'trainer', 'state.json'), 'utf8')) as TrainerState;
-    const file = openSafetensors(join(path, 'trainer', 'state.safetensors'));
-    const read = (name: string, into: Tensor): boolean => {
-      const stored = file.tensors.get(name);
-      if (!stored) return false;
-      if (stored.byteLength !== into.size * bytesOf(into.dtype))
-        throw new TrainMoeError(
-          'bad-data',
-          `${name} in ${path} has the shape [${stored.shape}]; this run's is [${into.shape}]. Use another run folder for another model.`,
-        );
-      into.writeBytes(stored.read());
-      return true;
-    };
-    try {
-      for (const [name, tensor] of this.weights())
-        if (!read(name, tensor))
-          throw new TrainMoeError(
-            'bad-data',
-            `${path} lacks ${name}; it belongs to another model. Use another run folder.`,
-          );
-      this.optimizer.restore(state.updates, read);
-      for (const [name, tensor] of this.ema?.state() ?? []) read(name, tensor);
-    } finally {
-      file.close();
-    }
-    this.step = state.step;
-    this.tokens = state.tokens;
-    const same = state.corpus === this.corpusName();
-    this.source = this.openData(same ? state.data : { ...state.data, epoch: state.data.epoch + 1, index: 0 });
+    const place = readRunState<TrainerPlace>(this.state(), path);
+    this.step = place.step;
+    this.tokens = place.tokens;
+    const same = place.corpus === this.corpusName();
+    this.source = this.openData(same ? place.data : { ...place.data, epoch: place.data.epoch + 1, index: 0 });
     const moved =
       'The tokens, train.length or data.fim are not those of before: what is there now is gone through from its start.';
-    return [changesSince(state.settings, decisive(this.config)), same ? undefined : moved].filter(
+    return [changesSince(place.settings, decisive(this.config)), same ? undefined : moved].filter(
       (s) => s !== undefined,
     );
   }
@@ -187,19 +155,10 @@ export class Trainer {
     disposeModel(this.model);
   }
 
-  /** Parameters and buffers as the model holds them. */
-  private weights(): [string, Tensor][] {
-    return parametersOf(this.model).map(({ path, tensor }) => [`weight.${path}`, tensor]);
-  }
-
-  private writeTensors(sink: Parameters<typeof writeSafetensors>[0]): void {
-    const tensors = new Map([...this.weights(), ...this.optimizer.state(), ...(this.ema?.state() ?? [])]);
-    const specs = [...tensors].map(([name, t]) => ({
-      name,
-      shape: t.shape,
-      dtype: fileDTypeOf(t.dtype),
-    }));
-    writeSafetensors(sink, specs, ({ name }) => tensors.get(name)!.readBytes());
+  private state(): RunState {
+    const weights = parametersOf(this.model).map(({ path, tensor }) => [`weight.${path}`, tensor] as const);
+    const tensors = [...weights, ...(this.ema?.state() ?? [])];
+    return { name: 'state', title: 'pre-training', optimizer: this.optimizer, tensors };
   }
 
   /** Names the windows: their tokens and how they are cut. */

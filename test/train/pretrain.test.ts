@@ -13,6 +13,7 @@ import { loadTokenizer } from '../../src/tokenizer/index.js';
 import { evaluate } from '../../src/train/evaluate.js';
 import type { TrainEvent } from '../../src/train/events.js';
 import { pretrain } from '../../src/train/pretrain.js';
+import { saveCheckpoint } from '../../src/train/run/checkpoint.js';
 import { tinyRun } from './tiny.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-run-'));
@@ -183,7 +184,7 @@ describe('pretrain', () => {
         train: { steps: 20, rows: 4, length: 24 },
       }),
     ).catch((e) => e)) as TrainMoeError;
-    expect(error.message).toMatch(/Use another run folder/);
+    expect(error.message).toMatch(/lacks .* in the size and type of this run; .* or use another --out/);
   });
 
   const notesOf = async (config: Parameters<typeof pretrain>[0]): Promise<string> => {
@@ -272,6 +273,23 @@ describe('pretrain', () => {
       /windows have a length of \d+ tokens, but the model reads \d+/,
     );
     disposeModel(model);
+  });
+
+  it('refuses a folder of another kind of run, and averages that nothing was kept of', async () => {
+    const out = join(folder, 'kinds');
+    const end = await pretrain(tinyRun(out));
+    const { train } = tinyRun(out);
+    await expect(pretrain(tinyRun(out, { train: { ...train, ema: 0.9 } }))).rejects.toThrow(/lacks ema\./);
+    saveCheckpoint(
+      out,
+      100,
+      (sink) => {
+        for (const name of ['config.json', 'model.safetensors'])
+          sink.file(name, (write) => write(readFileSync(join(end.checkpoint!, name)), name));
+      },
+      { keep: 1 },
+    );
+    await expect(pretrain(tinyRun(out))).rejects.toThrow(/step-00000100 is no checkpoint of pre-training; give --out/);
   });
 
   it('names the file that stands where its folder should be', async () => {
