@@ -1,7 +1,7 @@
 import { passAtK } from './advantage.js';
 import type { GrpoParts } from './grpo.js';
 import { isRight, judge } from './judge.js';
-import { rollout } from './rollout.js';
+import { longestPrompt, rollout } from './rollout.js';
 import type { Group, Question, QuestionSource } from './sample.js';
 
 /** How a model does on questions it is not trained on. Shares are of the completions that could be graded. */
@@ -24,13 +24,13 @@ const SEED = 20_250_122;
  * the task has no test questions.
  */
 export async function evaluateTask(
-  parts: Pick<GrpoParts, 'engine' | 'tokenizer' | 'stopIds' | 'source' | 'grader' | 'config'>,
+  parts: Pick<GrpoParts, 'engine' | 'tokenizer' | 'stopIds' | 'source' | 'grader' | 'config' | 'model'>,
   questions: number,
   samples: number,
   onProgress?: (tokens: number) => void,
 ): Promise<TaskScore | undefined> {
   const { engine, tokenizer, stopIds, grader, config } = parts;
-  const asked = testQuestions(parts.source, questions, config.maxPrompt);
+  const asked = testQuestions(parts.source, questions, longestPrompt(config, parts.model));
   if (asked.length === 0) return undefined;
   const temperature = samples === 1 ? 0 : config.temperature;
   const options = { group: samples, maxTokens: config.maxTokens, temperature, stopIds, seed: SEED, onProgress };

@@ -4,7 +4,7 @@ import type { Tokenizer } from '../tokenizer/index.js';
 import type { GrpoConfig } from './config.js';
 import { judge } from './judge.js';
 import type { Reference } from './reference.js';
-import { mixed, rollout } from './rollout.js';
+import { longestPrompt, mixed, rollout } from './rollout.js';
 import type { Graded, Grader, Group, Question, QuestionSource } from './sample.js';
 import { score } from './score.js';
 import {
@@ -97,7 +97,7 @@ export async function grpoStep(
 
 /** Completions with their rewards. Groups of equal rewards are replaced as often as dynamic sampling allows. */
 async function collect(
-  { engine, tokenizer, stopIds, source, grader, config: c }: GrpoParts,
+  { model, engine, tokenizer, stopIds, source, grader, config: c }: GrpoParts,
   step: number,
   firstQuestion: number,
   clock: Stopwatch,
@@ -108,7 +108,7 @@ async function collect(
   let next = firstQuestion;
   let sampledTokens = 0;
   for (let round = 0; kept.length < c.prompts && round <= c.dynamicSampling; round++) {
-    const drawn = nextQuestions(source, next, c.prompts - kept.length, c.maxPrompt);
+    const drawn = nextQuestions(source, next, c.prompts - kept.length, longestPrompt(c, model));
     next = drawn.next;
     const before = sampledTokens;
     const onProgress = (tokens: number) => onPhase('rollout', before + tokens);
@@ -140,7 +140,7 @@ function nextQuestions(source: QuestionSource, first: number, wanted: number, ma
     else if (++tooLong === MOST_TOO_LONG)
       throw new TrainMoeError(
         'bad-data',
-        `${MOST_TOO_LONG} questions of ${source.name} have more than maxPrompt = ${maxPrompt} tokens; raise it.`,
+        `${MOST_TOO_LONG} questions of ${source.name} have more than ${maxPrompt} tokens; raise maxPrompt, or take a model that reads more.`,
       );
   }
   return { questions, next };

@@ -1,5 +1,5 @@
 import { decodeCompletion, Engine, type EngineOptions } from '../generate/index.js';
-import type { CacheForm, Model } from '../models/family.js';
+import { type CacheForm, contextOf, type Model } from '../models/family.js';
 import type { Device } from '../tensor/index.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { breathe } from '../train/run/loop.js';
@@ -37,6 +37,10 @@ export function engineOptions(
     prefillTokens: Math.max(c.maxPrompt, 4096),
   };
 }
+
+/** Tokens of the longest prompt that is taken: the settings', as far as the model can still answer. */
+export const longestPrompt = ({ maxPrompt }: Pick<GrpoConfig, 'maxPrompt'>, model: Pick<Model, 'config'>): number =>
+  Math.min(maxPrompt, contextOf(model) - 1);
 
 /**
  * How a policy that is trained keeps its cache. In f32 on the CPU keys and values are as training computes them, unless the

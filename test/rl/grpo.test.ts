@@ -239,8 +239,15 @@ describe('GRPO', () => {
       const { groups } = await grpoStep({ ...parts, source: long }, 0, 0);
       expect(groups.map(({ question }) => question.index)).toEqual([1, 3]);
     });
+    await withParts({ maxPrompt: 512, prompts: 2 }, {}, async (parts) => {
+      const ids = (i: number) => new Array<number>(i % 2 ? 120 : 128).fill(3); // the model reads 128
+      const long = { ...parts.source, train: (i: number) => ({ ...parts.source.train(i), ids: ids(i) }) };
+      const { groups } = await grpoStep({ ...parts, source: long }, 0, 0);
+      expect(groups.map(({ question }) => question.index)).toEqual([1, 3]);
+      for (const { samples } of groups) for (const { ids } of samples) expect(ids.length).toBeLessThanOrEqual(8);
+    });
     await withParts({ maxPrompt: 1, prompts: 2 }, {}, async (parts) => {
-      await expect(grpoStep(parts, 0, 0)).rejects.toThrow(/more than maxPrompt = 1 tokens/);
+      await expect(grpoStep(parts, 0, 0)).rejects.toThrow(/more than 1 tokens; raise maxPrompt/);
     });
   });
 

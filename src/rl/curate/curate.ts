@@ -9,7 +9,7 @@ import { loadTokenizer, type Tokenizer } from '../../tokenizer/index.js';
 import { lockRun } from '../../train/run/lock.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 import type { RewardResult } from '../rewards/types.js';
-import { engineOptions, rollout } from '../rollout.js';
+import { engineOptions, longestPrompt, rollout } from '../rollout.js';
 import type { Question, Sample } from '../sample.js';
 import { type CurateConfig, decisive } from './config.js';
 import { type Reason, SeenTexts, textFilter } from './filters.js';
@@ -192,7 +192,7 @@ async function batch(
   const { next } = store;
   const end = Math.min(next + config.batch, curation.total);
   const asked = Array.from({ length: end - next }, (_, i) => curation.question(next + i));
-  const fitting = asked.filter(({ ids }) => ids.length > 0 && ids.length <= config.maxPrompt);
+  const fitting = asked.filter(({ ids }) => ids.length > 0 && ids.length <= longestPrompt(config, engine.model));
   const { samples: group, maxTokens, temperature, seed } = config;
   const onProgress = (tokens: number) => onPhase('sample', tokens);
   const options = {
