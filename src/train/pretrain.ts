@@ -11,6 +11,7 @@ import { estimateMemory, flopsPerToken, measurePeak } from './estimate.js';
 import { type Evaluation, evaluate } from './evaluate.js';
 import type { RunEnd, StepRecord, TrainEvent } from './events.js';
 import { advising, type Choices, PRETRAIN_FLAGS, type StepSize, stepChoices } from './fit.js';
+import { RecentLoads, worstImbalance } from './loads.js';
 import { modelConfigFor } from './model_config.js';
 import { openRecorder } from './recorder.js';
 import { saveReplay } from './replay.js';
@@ -245,40 +246,4 @@ function factsOf(trainer: Trainer, { config, corpus, device, reason }: Context, 
     steps: train.steps,
     peakFlops,
   };
-}
-
-function worstImbalance(loads: StepResult['loads']): number | undefined {
-  if (loads.size === 0) return undefined;
-  return Math.max(
-    ...[...loads.values()].map(
-      (l) =>
-        (Math.max(...l) * l.length) /
-        Math.max(
-          l.reduce((a, b) => a + b, 0),
-          1,
-        ),
-    ),
-  );
-}
-
-/** Expert loads with older steps fading out (half-life about 35 steps). */
-class RecentLoads {
-  private readonly sums = new Map<number, Float64Array>();
-
-  add(loads: StepResult['loads']): void {
-    for (const [layer, load] of loads) {
-      const sum = this.sums.get(layer) ?? new Float64Array(load.length);
-      this.sums.set(
-        layer,
-        sum.map((s, e) => 0.98 * s + load[e]!),
-      );
-    }
-  }
-
-  shares(): [number, number[]][] {
-    return [...this.sums].map(([layer, sum]) => {
-      const total = sum.reduce((a, b) => a + b, 0);
-      return [layer, [...sum].map((s) => s / total)];
-    });
-  }
 }

@@ -6,8 +6,7 @@ import type { LoadedModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
 import { AdamW } from '../../optim/adamw.js';
-import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
-import { chooseDevice, type Device, scope, tagged } from '../../tensor/index.js';
+import { chooseDevice, type Device } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
 import { advising } from '../../train/fit.js';
 import { openRecorder, type Recorder } from '../../train/recorder.js';
@@ -16,15 +15,14 @@ import { lockRun } from '../../train/run/lock.js';
 import { breathe, checkpointOf, due } from '../../train/run/loop.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 import type { Place } from '../../train/run/state.js';
-import { finish } from '../pass.js';
 import { restoreTrained, saveTrained, type Trained } from '../saved.js';
 import type { PreferenceConfig } from './config.js';
 import { fingerprintOf } from './encode.js';
 import type { PreferenceEnd, PreferenceEvent, PreferenceFacts } from './events.js';
 import type { PreferenceScore } from './figures.js';
 import { type LongestExample, preferenceChoices } from './fit.js';
-import type { Examples, Lesson, Progress, Subject } from './lesson.js';
-import { cutByTokens } from './pack.js';
+import type { Examples, Progress, Subject } from './lesson.js';
+import { type Learner, orderOf, preferenceStep } from './step.js';
 
 export interface PreferenceHooks {
   /** Told everything that happens. */
@@ -36,18 +34,12 @@ export interface PreferenceHooks {
 type Tell = (event: PreferenceEvent) => void;
 
 /** A run in progress: the lesson, and everything around it. */
-interface Session<E> {
-  readonly subject: Subject<E, never>;
-  readonly config: PreferenceConfig;
+interface Session<E> extends Learner<E> {
   readonly model: LoadedModel;
-  readonly optimizer: AdamW;
   readonly template: ChatTemplate;
   readonly device: Device;
-  readonly examples: Examples<E>;
-  readonly lesson: Lesson<E>;
   /** Names the examples and their order; a run does not go on with others. */
   readonly data: string;
-  readonly steps: number;
 }
 
 /** Where a run is; the order of the examples follows from the seed. */
@@ -179,7 +171,7 @@ async function run<E>(
     const before = step === 0 ? await evaluateNow(session, step, recorder, tell) : undefined;
     let after: PreferenceScore | undefined;
     while (step < steps && !stopped) {
-      const metrics = oneStep(session, step);
+      const metrics = preferenceStep(session, step);
       step++;
       recorder.write(step, metrics);
       losses.push([step, metrics['train/loss']!]);
@@ -210,55 +202,6 @@ const progressOf = (phase: 'reference' | 'evaluate', tell: Tell): Progress => {
     return breathe();
   };
 };
-
-/** One update, in as many forward and backward passes as memory asks for. @throws TrainMoeError `not-finite` before it */
-function oneStep<E>({ subject, config: c, lesson, optimizer, examples, steps }: Session<E>, step: number) {
-  const began = performance.now();
-  const batch = batchAt(examples.train, c, step);
-  const tokensOf = (example: E) => subject.textsOf(example).reduce((n, { ids }) => n + ids.length, 0);
-  const lr = c.lr * scheduleFactor({ kind: c.schedule, warmup: c.warmup, floor: c.floor } as Schedule, step, steps);
-  optimizer.prepare(lr);
-  optimizer.resetGradients();
-  const { loss, gradNorm, finite, figures } = scope(() => {
-    const learn = (part: readonly E[]) => tagged('activations', () => lesson.learn(part, batch.length));
-    const passes = cutByTokens(batch, tokensOf, c.rowsAtOnce).map(learn);
-    return finish(optimizer, passes, c.maxNorm);
-  });
-  if (!finite)
-    throw new TrainMoeError(
-      'not-finite',
-      `Step ${step + 1}: the loss is ${loss} and the gradient's norm ${gradNorm}; nothing was updated. Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
-    );
-  const seconds = (performance.now() - began) / 1000;
-  const names = Object.keys(figures[0]!);
-  const meanOf = (name: string) => figures.reduce((sum, sums) => sum + sums[name]!, 0) / batch.length;
-  return {
-    'train/loss': loss,
-    ...Object.fromEntries(names.map((name) => [name, meanOf(name)])),
-    'train/grad_norm': gradNorm,
-    'train/lr': lr,
-    'train/epoch': ((step + 1) * c.batch) / examples.train.length,
-    'speed/tokens_per_second': batch.reduce((n, example) => n + tokensOf(example), 0) / seconds,
-    'speed/step_seconds': seconds,
-  };
-}
-
-/** What decides which examples a step has, but for how many steps there are. */
-const orderOf = ({ batch, seed }: PreferenceConfig, examples: string): string =>
-  JSON.stringify([examples, batch, seed]);
-
-/** The examples of a step: a permutation of all in each epoch; the last batch may be smaller. */
-export function batchAt<E>(
-  all: readonly E[],
-  c: Pick<PreferenceConfig, 'batch' | 'epochs' | 'seed'>,
-  step: number,
-): E[] {
-  const n = all.length;
-  const end = Math.min((step + 1) * c.batch, Math.ceil(c.epochs * n));
-  const batch: E[] = [];
-  for (let i = step * c.batch; i < end; i++) batch.push(all[permutation(n, c.seed, Math.floor(i / n))(i % n)]!);
-  return batch;
-}
 
 async function evaluateNow<E>(
   { config, examples, lesson }: Session<E>,

@@ -1,0 +1,71 @@
+import { permutation } from '../../data/index.js';
+import { TrainMoeError } from '../../errors.js';
+import type { AdamW } from '../../optim/adamw.js';
+import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
+import { scope, tagged } from '../../tensor/index.js';
+import { finish } from '../pass.js';
+import type { PreferenceConfig } from './config.js';
+import type { Examples, Lesson, Subject } from './lesson.js';
+import { cutByTokens } from './pack.js';
+
+/** What a step works on and with. */
+export interface Learner<E> {
+  readonly subject: Subject<E, never>;
+  readonly config: PreferenceConfig;
+  readonly optimizer: AdamW;
+  readonly examples: Examples<E>;
+  readonly lesson: Lesson<E>;
+  /** Of the whole run, for the learning rate. */
+  readonly steps: number;
+}
+
+/** What decides which examples a step has, but for how many steps there are. */
+export const orderOf = ({ batch, seed }: PreferenceConfig, examples: string): string =>
+  JSON.stringify([examples, batch, seed]);
+
+/**
+ * One update, in as many forward and backward passes as memory asks for; its figures.
+ * @throws TrainMoeError `not-finite` before an update that would spoil the weights
+ */
+export function preferenceStep<E>(
+  { subject, config: c, lesson, optimizer, examples, steps }: Learner<E>,
+  step: number,
+): Readonly<Record<string, number>> {
+  const began = performance.now();
+  const batch = batchAt(examples.train, c, step);
+  const tokensOf = (example: E) => subject.textsOf(example).reduce((n, { ids }) => n + ids.length, 0);
+  const lr = c.lr * scheduleFactor({ kind: c.schedule, warmup: c.warmup, floor: c.floor } as Schedule, step, steps);
+  optimizer.prepare(lr);
+  optimizer.resetGradients();
+  const { loss, gradNorm, finite, figures } = scope(() => {
+    const learn = (part: readonly E[]) => tagged('activations', () => lesson.learn(part, batch.length));
+    const passes = cutByTokens(batch, tokensOf, c.rowsAtOnce).map(learn);
+    return finish(optimizer, passes, c.maxNorm);
+  });
+  if (!finite)
+    throw new TrainMoeError(
+      'not-finite',
+      `Step ${step + 1}: the loss is ${loss} and the gradient's norm ${gradNorm}; nothing was updated. Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
+    );
+  const seconds = (performance.now() - began) / 1000;
+  const names = Object.keys(figures[0]!);
+  const meanOf = (name: string) => figures.reduce((sum, sums) => sum + sums[name]!, 0) / batch.length;
+  return {
+    'train/loss': loss,
+    ...Object.fromEntries(names.map((name) => [name, meanOf(name)])),
+    'train/grad_norm': gradNorm,
+    'train/lr': lr,
+    'train/epoch': ((step + 1) * c.batch) / examples.train.length,
+    'speed/tokens_per_second': batch.reduce((n, example) => n + tokensOf(example), 0) / seconds,
+    'speed/step_seconds': seconds,
+  };
+}
+
+/** The examples of a step: a permutation of all in each epoch; the last batch may be smaller. */
+function batchAt<E>(all: readonly E[], c: Pick<PreferenceConfig, 'batch' | 'epochs' | 'seed'>, step: number): E[] {
+  const n = all.length;
+  const end = Math.min((step + 1) * c.batch, Math.ceil(c.epochs * n));
+  const batch: E[] = [];
+  for (let i = step * c.batch; i < end; i++) batch.push(all[permutation(n, c.seed, Math.floor(i / n))(i % n)]!);
+  return batch;
+}
