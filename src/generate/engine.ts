@@ -63,6 +63,7 @@ export class Engine {
   private readonly graphs: DecodeGraphs | undefined;
   private waiting: Waiting[] = [];
   private running: Sequence[] = [];
+  private readonly followed = new Map<number, TokenEvent[]>();
   private nextRequest = 1;
 
   constructor(
@@ -127,11 +128,25 @@ export class Engine {
    * completion can be ended once it has its first token.
    */
   cancel(request: number, index?: number): TokenEvent[] {
-    if (index === undefined) this.waiting = this.waiting.filter((w) => w.request !== request);
+    if (index === undefined) {
+      this.waiting = this.waiting.filter((w) => w.request !== request);
+      this.followed.get(request)?.push({ request, index: 0, finish: 'cancelled' });
+      this.followed.delete(request);
+    }
     const gone = this.running.filter((s) => s.request === request && (index ?? s.index) === s.index);
     for (const s of gone) s.finish = 'cancelled';
     this.retire();
     return gone.map((s) => ({ request, index: s.index, finish: 'cancelled' }));
+  }
+
+  /**
+   * Keeps the events of a request, whoever calls step() for them, until the function that is returned takes them. So several
+   * readers may share an engine. It ends with cancel().
+   */
+  follow(request: number): () => TokenEvent[] {
+    const events: TokenEvent[] = [];
+    this.followed.set(request, events);
+    return () => events.splice(0);
   }
 
   /** Takes every running sequence one token further. */
@@ -149,7 +164,9 @@ export class Engine {
       const family = [s, ...Array.from({ length: copies - 1 }, (_, i) => fork(s, i + 1, this.pool))];
       this.running.push(...family.slice(1));
       for (const one of family) {
-        events.push(advance(one, ids[at]!, logprobs[at]!));
+        const event = advance(one, ids[at]!, logprobs[at]!);
+        events.push(event);
+        this.followed.get(event.request)?.push(event);
         at++;
       }
     }
@@ -184,6 +201,7 @@ export class Engine {
     this.pool.dispose();
     this.running = [];
     this.waiting = [];
+    for (const request of this.followed.keys()) this.cancel(request);
   }
 
   private admit(): void {

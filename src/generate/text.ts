@@ -11,7 +11,8 @@ export interface TextPiece {
 
 /**
  * Generates text piece by piece. Pieces end at UTF-8 boundaries, and text that may be the start of a stop string is held
- * back until it is clear. Leaving the loop early cancels the request and frees its cache.
+ * back until it is clear. Leaving the loop early cancels the request and frees its cache. Streams of one engine may run side by
+ * side: they then share its batches.
  */
 export async function* streamText(
   engine: Engine,
@@ -21,13 +22,16 @@ export async function* streamText(
 ): AsyncGenerator<TextPiece> {
   const stops = options.stop ?? [];
   const request = engine.submit(prompt, { ...options, count: 1, stopIds: options.stopIds ?? endIds(tokenizer) });
+  const take = engine.follow(request);
   const decoder = tokenizer.stream({ skipSpecial: true });
   let held = '';
   let finished = false;
   try {
     while (!finished) {
-      for (const event of engine.step()) {
-        if (event.request !== request || finished) continue;
+      const came = take();
+      if (came.length === 0) engine.step();
+      for (const event of came.length > 0 ? came : take()) {
+        if (finished) break;
         held += event.id === undefined ? '' : decoder.push(event.id);
         if (event.finish) held += decoder.end();
         const cut = firstStop(held, stops);

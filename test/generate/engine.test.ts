@@ -149,6 +149,39 @@ describe('the context', () => {
 });
 
 describe('text', () => {
+  it('streams side by side what each would be alone, beside generate(), and ends when it is cancelled', async () => {
+    const tokenizer = await trainBpe([readFileSync(new URL('../../LICENSE', import.meta.url), 'utf8')], {
+      vocabSize: 300,
+      pattern: 'gpt2',
+    });
+    const engine = new Engine(models[0]![1], { cacheTokens: 1024 });
+    const options = { temperature: 1, maxTokens: 24, seed: 5, stopIds: [] };
+    const read = async (prompt: number[], onPiece = () => {}) => {
+      let [text, finish] = ['', ''];
+      for await (const piece of streamText(engine, tokenizer, prompt, options)) {
+        text += piece.text;
+        finish = piece.finish ?? finish;
+        onPiece();
+      }
+      return [text, finish];
+    };
+    const alone = [await read([1, 2]), await read([3]), engine.generate([[4, 5]], options)] as const;
+    let batch: unknown;
+    const together = await Promise.all([
+      read([1, 2], () => {
+        batch ??= engine.generate([[4, 5]], options);
+      }),
+      read([3]),
+    ]);
+    expect([...together, batch]).toEqual(alone);
+    const stream = streamText(engine, tokenizer, [8], { ...options, maxTokens: 100 });
+    await stream.next();
+    engine.dispose();
+    const rest = [];
+    for await (const piece of stream) rest.push(piece.finish);
+    expect(rest.at(-1)).toBe('cancelled');
+  });
+
   it('streams at character boundaries and stops before a stop text, which may come in pieces', async () => {
     const tokenizer = await trainBpe([`${readFileSync(new URL('../../LICENSE', import.meta.url), 'utf8')} é ü ß`], {
       vocabSize: 300,
