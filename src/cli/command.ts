@@ -23,3 +23,8 @@ export function lazy(words: string, describe: string, load: () => Promise<Comman
 
 /** `--json` of every command that reports figures: one JSON document on standard output, nothing else. */
 export const jsonOption = { type: 'boolean', default: false, describe: 'print JSON' } as const;
+
+/** The words a command answers to, without its positional arguments; "$0" is the one that runs when none is named. */
+export function namesOf({ command, aliases }: CommandModule): string[] {
+  return [command ?? [], aliases ?? []].flat().map((name) => name.split(' ')[0]!);
+}

@@ -1,11 +1,12 @@
+import { createRequire } from 'node:module';
 import type { Argv, CommandModule } from 'yargs';
-import { suggest } from '../config/suggest.js';
-import { TrainMoeError } from '../errors.js';
+import { namesOf } from './command.js';
 import { commands } from './commands/index.js';
-import { endingOf } from './errors.js';
 import { exitCodes } from './exit_codes.js';
 import { print } from './output.js';
 import { readPackage } from './package.js';
+
+// What every start waits for is imported above; the rest, the words for mistakes too, where it is needed.
 
 /**
  * Runs one command line and returns its exit status. Errors become one sentence on standard error; nothing is thrown.
@@ -16,11 +17,12 @@ export async function run(words: readonly string[], table: readonly CommandModul
       print(version());
       return exitCodes.ok;
     }
-    refuseUnknownCommand(words, table);
-    await (await commandLine(words, table)).parseAsync();
+    if (startsUnknown(words, table)) throw (await import('./usage.js')).unknownCommand(words[0]!, table);
+    await commandLine(words, table).parseAsync();
     return Number(process.exitCode ?? exitCodes.ok);
   } catch (error) {
-    const { text, code } = endingOf(isOfYargs(error) ? usageError(error.message, {}, words, table) : error);
+    const [{ endingOf }, { explained }] = await Promise.all([import('./errors.js'), import('./usage.js')]);
+    const { text, code } = endingOf(explained(error, words, table));
     process.stderr.write(`${text}\n`);
     return code;
   }
@@ -28,8 +30,13 @@ export async function run(words: readonly string[], table: readonly CommandModul
 
 const version = (): string => readPackage()?.version ?? 'unknown';
 
-async function commandLine(words: readonly string[], table: readonly CommandModule[]): Promise<Argv> {
-  const { default: yargs } = await import('yargs'); // half of the time of the start, and not needed for all
+/** yargs, half of the time of a start: its CommonJS build is one file, the other one thirty. */
+function loadYargs(): typeof import('yargs').default {
+  return createRequire(import.meta.url)('yargs/yargs');
+}
+
+function commandLine(words: readonly string[], table: readonly CommandModule[]): Argv {
+  const yargs = loadYargs();
   const parser = yargs([...words])
     .scriptName('train-moe')
     .usage('$0 <command>\n\nTrains DeepSeek-style language models on this machine.')
@@ -44,13 +51,25 @@ async function commandLine(words: readonly string[], table: readonly CommandModu
     .alias('help', 'h')
     .epilogue('train-moe <command> --help tells its options. README.md has examples and the exit codes.')
     .fail((message, error, usage) => {
-      throw message ? usageError(message, usage, words, table) : error;
+      throw message ? misuse(message, usage) : error;
     });
   const explain =
     words.every((word) => word.startsWith('-')) && words.some((word) => ['--help', '-h', '--version'].includes(word));
   for (const module of table) parser.command(isDefault(module) ? withoutWords(module, explain) : module);
   if (!table.some(isDefault)) parser.demandCommand(1, 'No command was given.');
   return parser.wrap(Math.min(110, parser.terminalWidth()));
+}
+
+/** What yargs finds wrong, as it throws that itself after an asynchronous builder, with the options that there are. */
+function misuse(message: string, usage: object): Error {
+  const { getDescriptions } = usage as { getDescriptions?(): object };
+  return Object.assign(new Error(message), { name: 'YError', options: Object.keys(getDescriptions?.() ?? {}) });
+}
+
+/** yargs gives a first word that is no command to the default command; here it is a mistake. */
+function startsUnknown([first]: readonly string[], table: readonly CommandModule[]): boolean {
+  if (first === undefined || first.startsWith('-')) return false;
+  return first === '$0' || !table.flatMap(namesOf).includes(first);
 }
 
 /** True for the command that runs when none is named. */
@@ -66,45 +85,4 @@ function withoutWords(module: CommandModule, explain: boolean): CommandModule {
   const { builder = (parser: Argv) => parser } = module;
   if (explain || typeof builder !== 'function') return { ...module, builder: {} };
   return { ...module, builder: async (parser: Argv) => (await builder(parser)).demandCommand(0, 0) };
-}
-
-/** yargs gives a first word that is no command to the default command; here it is a mistake. */
-function refuseUnknownCommand([first]: readonly string[], table: readonly CommandModule[]): void {
-  const known = table.flatMap(namesOf).filter((name) => name !== '$0');
-  if (first === undefined || first.startsWith('-') || known.includes(first)) return;
-  const meant = suggest(first, known);
-  const hint = meant ? ` Did you mean ${meant}?` : '';
-  throw new TrainMoeError('bad-argument', `There is no command "${first}".${hint} See train-moe --help.`);
-}
-
-/** What yargs finds wrong after an asynchronous builder it throws, past the handler given to `fail`. */
-function isOfYargs(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'YError';
-}
-
-/** A sentence from yargs about the command line, with what was probably meant. */
-function usageError(
-  message: string,
-  usage: object,
-  words: readonly string[],
-  table: readonly CommandModule[],
-): TrainMoeError {
-  const options = Object.keys((usage as { getDescriptions?(): object }).getDescriptions?.() ?? {});
-  const unknown = /^Unknown arguments?: (.*)$/.exec(message)?.[1]?.split(', ') ?? [];
-  const hints = unknown.flatMap((word) => {
-    const meant = suggest(word, options);
-    return meant ? [` Did you mean --${meant}?`] : [];
-  });
-  const known = new Set(table.flatMap(namesOf));
-  const topics = words.filter((word) => known.has(word)).slice(0, 1);
-  const stranger = words.find((word) => !word.startsWith('-') && !known.has(word));
-  const recommended = message.startsWith('Did you mean') ? `There is no command "${stranger}". ` : '';
-  const sentence = message.replace(/([^.?!])$/, '$1.').replaceAll('\n', ' ');
-  const help = ['train-moe', ...topics, '--help'].join(' ');
-  return new TrainMoeError('bad-argument', `${recommended}${sentence}${hints.join('')} See ${help}.`);
-}
-
-/** The words a command answers to, without its positional arguments; "$0" is the one that runs when none is named. */
-function namesOf({ command, aliases }: CommandModule): string[] {
-  return [command ?? [], aliases ?? []].flat().map((name) => name.split(' ')[0]!);
 }
