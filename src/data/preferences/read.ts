@@ -80,11 +80,8 @@ function divided<T extends { readonly prompt: readonly Message[]; readonly plain
   const isHeld = (item: T) => placeOf(item.prompt) < heldOut;
   const train = all.filter((item) => !isHeld(item));
   if (train.length > 0) return { train, test: all.filter(isHeld) };
-  const why =
-    all.length === 0
-      ? 'hold no preference that says anything'
-      : `leave nothing to train with ${heldOut} of the prompts held out`;
-  throw new TrainMoeError('bad-data', `${files.join(', ')} ${why}.`);
+  const why = all.length === 0 ? 'there is no preference that says anything' : `${heldOut} of the prompts are held out`;
+  throw new TrainMoeError('bad-data', `Nothing is left to train on in ${files.join(', ')}: ${why}.`);
 }
 
 /** A prompt's place in [0, 1), by its text alone. */

@@ -88,7 +88,7 @@ function digestOf({ ids, mask }: MaskedIds): Buffer {
 function nothingLeft({ data, length, validation }: DataSettings, counts: SftCounts): TrainMoeError {
   const why =
     counts.conversations === 0
-      ? 'they hold no conversation'
+      ? 'there is no conversation'
       : `of ${counts.conversations} conversations ${counts.dropped} are longer than length = ${length}, and validation = ${validation} holds out the others`;
   return new TrainMoeError('bad-data', `Nothing is left to train on in ${data.join(', ')}: ${why}.`);
 }

@@ -174,7 +174,9 @@ describe('what is wrong is named with file and line', () => {
   });
 
   it('nothing to train', async () => {
-    await expect(readPairs([file('empty.jsonl', '')], { heldOut: 0 })).rejects.toThrow(/hold no preference/);
+    await expect(readPairs([file('empty.jsonl', '')], { heldOut: 0 })).rejects.toThrow(
+      /empty\.jsonl: there is no preference/,
+    );
     await expect(readPairs([join(folder, 'absent.jsonl')], { heldOut: 0 })).rejects.toThrow(
       /absent\.jsonl does not exist/,
     );
