@@ -66,4 +66,4 @@ test('tokenisation killed with SIGKILL again and again ends with the same shards
     expect([name, a!.equals(b!)]).toEqual([name, true]);
   }
   openTokens(path.join(broken, key!), { verify: true });
-});
+}, 240_000);

@@ -293,7 +293,7 @@ describe('another process', () => {
       reached = checkpoint!.step;
     }
     expect(reached).toBeGreaterThanOrEqual(15); // each of them saved at least one step more
-  });
+  }, 240_000);
 
   const canMount = spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
   it.skipIf(!canMount)('on a disk that really fills up stops with one sentence (needs unshare and tmpfs)', () => {
