@@ -86,8 +86,15 @@ template <class F> void pieces(int64_t n, F&& body) {
   if (i < n) body(i, n - i);
 }
 
-template <class T, class W> void rmsForwardRow(T* y, const T* x, const W* w, float r, int64_t cols) {
+/// kTwo elements that will be read soon.
+template <class T> void askFor(const T* p) {
+  for (int64_t i = 0; i < kTwo; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(p + i);
+}
+
+/// `next` is the row that will be read after this one: memory brings it in while this one is written.
+template <class T, class W> void rmsForwardRow(T* y, const T* x, const T* next, const W* w, float r, int64_t cols) {
   pieces(cols, [&](int64_t i, int64_t count) {
+    askFor(next + i);
     const Two v = take(x + i, count), gain = takeWeight<T>(w + i, count);
     give(y + i, {v.a * r * gain.a, v.b * r * gain.b}, count);
   });
@@ -112,8 +119,11 @@ template <class T, class W> float rmsInner(const T* dy, const T* x, const W* w, 
 
 /// A row's dx = beta dx + r (dy w - k x) and its part dy x r of dw, in T's order; either may be absent.
 template <class T, class W>
-void rmsBackwardRow(T* dx, float beta, float* dw, const T* dy, const T* x, const W* w, float r, float k, int64_t cols) {
+void rmsBackwardRow(T* dx, float beta, float* dw, const T* dy, const T* x, const T* nextDy, const T* nextX, const W* w, float r, float k,
+                    int64_t cols) {
   pieces(cols, [&](int64_t i, int64_t count) {
+    askFor(nextDy + i);
+    askFor(nextX + i);
     const Two g = take(dy + i, count), v = take(x + i, count);
     if (dx) {
       const Two gain = takeWeight<T>(w + i, count);
@@ -164,7 +174,7 @@ void rmsnorm_forward(Out y, Out rstd, In x, In weight, float eps) {
       const float mean = reduce(cols, [](vec v) { return v * v; }, from) / static_cast<float>(cols);
       const float r = rsqrt(mean + eps);
       rstd.as<float>()[row] = r;
-      rmsForwardRow(at<T>(y, row), from, weight.as<W>(), r, cols);
+      rmsForwardRow(at<T>(y, row), from, at<T>(x, row + 1 < rows ? row + 1 : row), weight.as<W>(), r, cols);
     });
   });
 }
@@ -179,10 +189,11 @@ void rmsnorm_backward(Acc dx, Acc dweight, In dy, In x, In weight, In rstd) {
     sumOverRows(
         rows, width,
         [&](int64_t row, float* dw) {
+          const int64_t next = row + 1 < rows ? row + 1 : row;
           const T *from = at<T>(x, row), *d = at<T>(dy, row);
           const float r = rstd.as<float>()[row];
           const float k = dx ? r * r * rmsInner(d, from, w, cols) / static_cast<float>(cols) : 0.f;
-          rmsBackwardRow(dx ? at<T>(dx, row) : nullptr, dx.beta, dweight ? dw : nullptr, d, from, w, r, k, cols);
+          rmsBackwardRow(dx ? at<T>(dx, row) : nullptr, dx.beta, dweight ? dw : nullptr, d, from, at<T>(dy, next), at<T>(x, next), w, r, k, cols);
         },
         [&](const float* sums, int64_t blocks) { addOrdered<T>(dweight, sums, blocks, cols, width); });
   });
