@@ -1,4 +1,4 @@
-import { createModel, parametersOf } from '../models/codec.js';
+import { createModel, trainedParameters } from '../models/codec.js';
 import { deepseekMoe } from '../models/deepseek_moe.js';
 import { deepseekV3 } from '../models/deepseek_v3.js';
 import type { Family, Model } from '../models/family.js';
@@ -47,16 +47,9 @@ export function buildModel(shape: ModelShape, options: BuildOptions): Model {
   return permanent(() => createModel(family, config, { ...options, seed: 0 }));
 }
 
-export function disposeModel(model: Model): void {
-  for (const { tensor } of parametersOf(model)) tensor.dispose();
-}
-
 /** AdamW over all that is trained, with f32 moments. */
 export function makeOptimizer(device: Device, model: Model, decay: number): AdamW {
-  const trained = parametersOf(model)
-    .filter(({ param }) => !param.buffer)
-    .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
-  return new AdamW(trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments: 'f32' }, device);
+  return new AdamW(trainedParameters(model), { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments: 'f32' }, device);
 }
 
 /** The variants of a job that runs whole models: one per type that weights are computed in. */

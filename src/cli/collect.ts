@@ -6,6 +6,7 @@ import {
   type SplitName,
   tokenize,
 } from '../data/index.js';
+import { formatAmount } from '../terminal/format.js';
 import { loadTokenizer } from '../tokenizer/index.js';
 import { withLines } from './jsonl.js';
 
@@ -84,17 +85,19 @@ const SHOWN_PROBLEMS = 10;
 /** The summary for people. */
 export function summaryLines({ note, report, out, shards }: CollectSummary): string[] {
   const lines = note === undefined ? [] : [note];
-  lines.push(`${count(report.documents, 'document')}, ${megabytes(report.bytes)} from ${count(report.files, 'file')}`);
+  lines.push(
+    `${formatAmount(report.documents, 'document')}, ${megabytes(report.bytes)} from ${formatAmount(report.files, 'file')}`,
+  );
   const dropped = [
     [report.duplicates, 'exact duplicate'],
     [report.empty, 'empty text'],
   ] as const;
-  for (const [number, what] of dropped) if (number > 0) lines.push(`  dropped ${count(number, what)}`);
+  for (const [number, what] of dropped) if (number > 0) lines.push(`  dropped ${formatAmount(number, what)}`);
   if (report.repairs > 0)
     lines.push(
-      `  repaired ${count(report.repairs, 'place')} that ${report.repairs === 1 ? 'was' : 'were'} not Unicode`,
+      `  repaired ${formatAmount(report.repairs, 'place')} that ${report.repairs === 1 ? 'was' : 'were'} not Unicode`,
     );
-  if (report.problemCount > 0) lines.push(`  ${count(report.problemCount, 'problem')}:`);
+  if (report.problemCount > 0) lines.push(`  ${formatAmount(report.problemCount, 'problem')}:`);
   for (const { message } of report.problems.slice(0, SHOWN_PROBLEMS)) lines.push(`    ${message}`);
   if (report.problemCount > SHOWN_PROBLEMS)
     lines.push(`    and ${report.problemCount - SHOWN_PROBLEMS} more (--json lists more)`);
@@ -102,13 +105,9 @@ export function summaryLines({ note, report, out, shards }: CollectSummary): str
   if (shards) {
     lines.push(`token shards in ${shards.folder}`);
     for (const [name, { documents, tokens }] of Object.entries(shards.splits))
-      lines.push(`  ${name.padEnd(10)} ${count(documents, 'document')}, ${count(tokens, 'token')}`);
+      lines.push(`  ${name.padEnd(10)} ${formatAmount(documents, 'document')}, ${formatAmount(tokens, 'token')}`);
   }
   return lines;
-}
-
-function count(number: number, what: string): string {
-  return `${number.toLocaleString('en')} ${what}${number === 1 ? '' : 's'}`;
 }
 
 function megabytes(bytes: number): string {

@@ -9,6 +9,9 @@ export interface TextPiece {
   readonly finish?: FinishReason;
 }
 
+/** A model may sample ids beyond its tokenizer's: vocabularies are padded to round sizes. They stand for nothing. */
+const shown = { skipSpecial: true, skipUnknown: true } as const;
+
 /**
  * Generates text piece by piece. Pieces end at UTF-8 boundaries, and text that may be the start of a stop string is held
  * back until it is clear. Leaving the loop early cancels the request and frees its cache. Streams of one engine may run side by
@@ -23,7 +26,7 @@ export async function* streamText(
   const stops = options.stop ?? [];
   const request = engine.submit(prompt, { ...options, count: 1, stopIds: options.stopIds ?? endIds(tokenizer) });
   const take = engine.follow(request);
-  const decoder = tokenizer.stream({ skipSpecial: true });
+  const decoder = tokenizer.stream(shown);
   let held = '';
   let finished = false;
   try {
@@ -55,7 +58,7 @@ export async function* streamText(
 
 /** A whole completion as text, without special tokens, cut before the first stop string. */
 export function decodeCompletion(tokenizer: Tokenizer, ids: readonly number[], stops: readonly string[] = []): string {
-  const text = tokenizer.decode(ids, { skipSpecial: true });
+  const text = tokenizer.decode(ids, shown);
   const cut = firstStop(text, stops);
   return cut < 0 ? text : text.slice(0, cut);
 }

@@ -8,6 +8,10 @@ export function formatCount(value: number): string {
   return prefixed(value, 1000, SI_PREFIXES, '');
 }
 
+/** So many of something, in full: "1 step", "1,234 steps". */
+export const formatAmount = (count: number, what: string): string =>
+  `${count.toLocaleString('en-US')} ${what}${count === 1 ? '' : 's'}`;
+
 /** A rate or amount of a unit: `formatUnit(5230, 'tok/s')` is "5.23 ktok/s". */
 export function formatUnit(value: number, unit: string): string {
   return prefixed(value, 1000, SI_PREFIXES, ' ') + unit;

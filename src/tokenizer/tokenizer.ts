@@ -54,6 +54,8 @@ export interface EncodeOptions {
 export interface DecodeOptions {
   /** Leave special tokens out. */
   readonly skipSpecial?: boolean;
+  /** Leave ids out that are no token, as a model may sample whose vocabulary is padded; else they are an error. */
+  readonly skipUnknown?: boolean;
 }
 
 /** Texts up to this many UTF-16 units share one buffer for their bytes. */
@@ -115,11 +117,11 @@ export class Tokenizer {
   /** The text of ids; bytes that are not UTF-8 become U+FFFD. Throws a `TrainMoeError` on an id that is no token. */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     let length = 0;
-    for (let i = 0; i < ids.length; i++) length += this.byteLength(ids[i]!);
+    for (let i = 0; i < ids.length; i++) if (!this.#skips(ids[i]!, options)) length += this.byteLength(ids[i]!);
     const bytes = new Uint8Array(length);
     let at = 0;
     for (let i = 0; i < ids.length; i++) {
-      if (options.skipSpecial && this.isSpecial(ids[i]!)) continue;
+      if (this.#skips(ids[i]!, options)) continue;
       const token = this.bytesOf(ids[i]!);
       bytes.set(token, at);
       at += token.length;
@@ -129,9 +131,17 @@ export class Tokenizer {
 
   /** A decoder that takes ids one by one and gives text as soon as its characters are complete. */
   stream(options: DecodeOptions = {}): StreamDecoder {
-    return new StreamDecoder((id) =>
-      options.skipSpecial && this.isSpecial(id) ? new Uint8Array(0) : this.bytesOf(id),
-    );
+    return new StreamDecoder((id) => (this.#skips(id, options) ? new Uint8Array(0) : this.bytesOf(id)));
+  }
+
+  #skips(id: number, { skipSpecial, skipUnknown }: DecodeOptions): boolean {
+    return (skipSpecial && this.isSpecial(id)) || (skipUnknown && !this.isToken(id)) || false;
+  }
+
+  /** Whether the vocabulary has a token of this id. */
+  isToken(id: number): boolean {
+    const { starts } = this.parts.vocabulary;
+    return Number.isInteger(id) && id >= 0 && id < this.vocabSize && starts[id + 1]! > starts[id]!;
   }
 
   /** The bytes of a token; a view. Throws a `TrainMoeError` if the id is no token. */

@@ -76,6 +76,8 @@ describe('train-moe tokenizer', () => {
     );
     const wrong = await commandLine(['tokenizer', 'decode', '--tokenizer', gpt2, '999999']);
     expect(wrong.err).toBe('train-moe: the command line: 999999 is no id; ids go from 0 to 50256.\n');
+    const word = await commandLine(['tokenizer', 'decode', '--tokenizer', gpt2, '12', 'a']);
+    expect(word.err).toBe('train-moe: the command line: "a" is no id; ids go from 0 to 50256.\n');
   });
 
   it('learns a vocabulary that encodes what it learnt from', async () => {

@@ -102,6 +102,14 @@ describe('streaming', () => {
     expect(ids.map((each) => stream.push(each)).join('')).toBe('😀');
   });
 
+  it('skips ids that are no token when asked, and else names them', () => {
+    const beyond = tokenizer.vocabSize + 3;
+    const stream = tokenizer.stream({ skipUnknown: true });
+    expect(stream.push(beyond) + stream.push(byteId(0x61)) + stream.end()).toBe('a');
+    expect(tokenizer.decode([beyond, byteId(0x61), beyond], { skipUnknown: true })).toBe('a');
+    expect(() => tokenizer.decode([beyond])).toThrow(`Id ${beyond} is no token`);
+  });
+
   it('skips special tokens when asked', () => {
     const stream = tokenizer.stream({ skipSpecial: true });
     expect(stream.push(0) + stream.push(byteId(0x61)) + stream.end()).toBe('a');

@@ -1,8 +1,9 @@
 import { TrainMoeError } from '../../errors.js';
 import { Engine } from '../../generate/index.js';
+import { disposeModel } from '../../models/codec.js';
 import type { Case, Job } from '../case.js';
 import { randomInts } from '../inputs.js';
-import { buildModel, disposeModel, modelShape, modelVariants } from '../model.js';
+import { buildModel, modelShape, modelVariants } from '../model.js';
 import type { JobShapes } from '../shapes.js';
 
 /** `prompt` random tokens in, `new` tokens out, greedy, no early end; counted over the whole time, prompts included. */

@@ -1,3 +1,4 @@
+import { disposeModel } from '../../models/codec.js';
 import type { Model } from '../../models/family.js';
 import { resolveGrpo } from '../../rl/config.js';
 import { type GrpoParts, grpoStep, type Phase } from '../../rl/grpo.js';
@@ -5,7 +6,7 @@ import { policyEngine } from '../../rl/rollout.js';
 import type { Grader, QuestionSource } from '../../rl/sample.js';
 import type { Case, Job } from '../case.js';
 import { randomInts } from '../inputs.js';
-import { buildModel, disposeModel, makeOptimizer, modelShape, modelVariants } from '../model.js';
+import { buildModel, makeOptimizer, modelShape, modelVariants } from '../model.js';
 import type { JobShapes } from '../shapes.js';
 
 /**

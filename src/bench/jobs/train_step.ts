@@ -1,10 +1,11 @@
 import type { Batch } from '../../data/index.js';
+import { disposeModel } from '../../models/codec.js';
 import { graphsPay } from '../../tensor/index.js';
 import { StepGraphs, type StepResult, trainStep } from '../../train/step.js';
 import type { Case, Job } from '../case.js';
 import { trainFlops } from '../counting.js';
 import { randomInts } from '../inputs.js';
-import { buildModel, disposeModel, makeOptimizer, modelShape, modelVariants } from '../model.js';
+import { buildModel, makeOptimizer, modelShape, modelVariants } from '../model.js';
 import type { JobShapes } from '../shapes.js';
 
 /**

@@ -1,3 +1,5 @@
+import { fstatSync } from 'node:fs';
+import { text as readAll } from 'node:stream/consumers';
 import { command, jsonOption } from '../command.js';
 import { modelOptions, sampleFlags, sampleOptions } from '../model/options.js';
 import { print, printJson } from '../output.js';
@@ -5,7 +7,7 @@ import { print, printJson } from '../output.js';
 export const generate = command({
   builder: (parser) =>
     sampleOptions(modelOptions(parser))
-      .positional('prompt', { type: 'string', default: '', describe: 'the text to go on from' })
+      .positional('prompt', { type: 'string', describe: 'the text to go on from; without it, what is piped in' })
       .option('count', {
         type: 'number',
         default: 1,
@@ -15,19 +17,24 @@ export const generate = command({
       .option('json', jsonOption),
   handler: async (args) => {
     const { openModel, openTokenizer } = await import('../model/open.js');
-    const { generateTexts, promptIds, writeStream } = await import('../model/generate.js');
+    const { generateTexts, writeStream } = await import('../model/generate.js');
     const tokenizer = openTokenizer(args);
     const opened = openModel(args);
     const options = { ...sampleFlags(args), count: args.count };
+    const prompt = args.prompt ?? (await pipedIn());
     if (args.count === 1 && !args.json) {
-      process.stdout.write(args.prompt);
-      await writeStream(opened, tokenizer, promptIds(tokenizer, args.prompt), options, (text) =>
-        process.stdout.write(text),
-      );
+      const write = (text: string) => void process.stdout.write(text);
+      await writeStream(opened, tokenizer, prompt, options, write);
       return print();
     }
-    const results = generateTexts(opened, tokenizer, args.prompt, options);
+    const results = generateTexts(opened, tokenizer, prompt, options);
     if (args.json) return printJson(results);
-    for (const [i, { prompt, text }] of results.entries()) print(`--- ${i + 1} ---\n${prompt}${text}`);
+    for (const [i, { text }] of results.entries()) print(`--- ${i + 1} ---\n${prompt}${text}`);
   },
 });
+
+/** Standard input where it is a file or another program's output; a terminal and /dev/null are not waited for. */
+async function pipedIn(): Promise<string> {
+  const input = fstatSync(0);
+  return input.isFile() || input.isFIFO() || input.isSocket() ? readAll(process.stdin) : '';
+}

@@ -14,7 +14,7 @@ export const info = command({
     printTable(
       [...Object.entries(figures), ...Object.entries(config as object)].map(([key, value]) => [
         key,
-        typeof value === 'number' ? value.toLocaleString('en-US') : JSON.stringify(value),
+        Number.isInteger(value) ? (value as number).toLocaleString('en-US') : JSON.stringify(value),
       ]),
     );
   },

@@ -17,7 +17,7 @@ export interface ModelFacts {
 
 /** @throws TrainMoeError when the name is neither a folder with a config.json nor a preset. */
 export function modelFacts(name: string): ModelFacts {
-  const { family, config } = existsSync(name) ? configOfFolder(name) : presetNamed(name);
+  const { family, config } = existsSync(name) ? configOfFolder(name) : presetOrNothing(name);
   const { key, value = [] } = family.cacheShape(config, 'latent');
   const product = (shape: readonly number[]) => (shape.length === 0 ? 0 : shape.reduce((a, b) => a * b, 1));
   const parameters = countParameters(family.specs(config));
@@ -29,6 +29,14 @@ export function modelFacts(name: string): ModelFacts {
     bf16Bytes: 2 * parameters,
     config,
   };
+}
+
+function presetOrNothing(name: string) {
+  try {
+    return presetNamed(name);
+  } catch (cause) {
+    throw new TrainMoeError('not-found', `There is no folder ${name}. ${(cause as Error).message}`, { cause });
+  }
 }
 
 function configOfFolder(path: string) {

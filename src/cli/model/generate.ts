@@ -48,22 +48,22 @@ export function generateTexts(
   }
 }
 
-/** Writes a completion as it is generated; returns its text. */
+/** Writes a prompt, once the first piece of its completion is there, and the completion as it is generated. */
 export async function writeStream(
   { model }: OpenedModel,
   tokenizer: Tokenizer,
-  ids: readonly number[],
+  prompt: string,
   options: GenerateOptions,
   write: (text: string) => void,
-): Promise<string> {
+): Promise<void> {
+  const ids = promptIds(tokenizer, prompt);
   const engine = new Engine(model, { cacheTokens: ids.length + (options.maxTokens ?? 256) + 64, maxBatch: 1 });
-  let all = '';
+  let before = prompt;
   try {
     for await (const { text } of streamText(engine, tokenizer, ids, options)) {
-      all += text;
-      write(text);
+      write(before + text);
+      before = '';
     }
-    return all;
   } finally {
     engine.dispose();
   }

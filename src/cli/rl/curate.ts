@@ -1,5 +1,5 @@
 import type { CurateEnd, CurateEvent, CurateFacts, CurateHooks, CuratePlace } from '../../rl/curate/index.js';
-import { formatCount, formatDuration, formatPercent } from '../../terminal/format.js';
+import { formatAmount, formatCount, formatDuration, formatPercent } from '../../terminal/format.js';
 import { statusLine } from '../../terminal/status.js';
 import { type Output, styleFor } from '../../terminal/style.js';
 import { stoppable } from '../stop.js';
@@ -39,7 +39,7 @@ export function curateView(output: Output): { show(event: CurateEvent): void; do
 function factLines(f: CurateFacts): string[] {
   return [
     ...(f.deviceReason ? [f.deviceReason] : []),
-    `${f.device}, ${f.threads} threads, ${f.dtype}, ${formatCount(f.parameters)} parameters; folder ${f.out}`,
+    `${f.device}, ${formatAmount(f.threads, 'thread')}, ${f.dtype}, ${formatCount(f.parameters)} parameters; folder ${f.out}`,
     `${f.name}; ${f.rewards.length > 0 ? `judged by ${f.rewards.join(' + ')}` : 'no reward, only filters'}`,
   ];
 }

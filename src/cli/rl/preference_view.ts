@@ -1,6 +1,6 @@
 import type { PreferenceEnd, PreferenceEvent, PreferenceFacts, PreferenceRecord } from '../../rl/preference/events.js';
 import type { PreferenceScore } from '../../rl/preference/figures.js';
-import { formatCount, formatNumber, formatPercent } from '../../terminal/format.js';
+import { formatAmount, formatCount, formatNumber, formatPercent } from '../../terminal/format.js';
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
 import { endLines } from '../train/ending.js';
@@ -49,7 +49,7 @@ function factLines(f: PreferenceFacts): string[] {
   ].filter((text) => text !== false);
   return [
     ...(f.deviceReason ? [f.deviceReason] : []),
-    `${f.device}, ${f.threads} threads, ${f.dtype}, ${formatCount(f.parameters)} parameters; run folder ${f.out}`,
+    `${f.device}, ${formatAmount(f.threads, 'thread')}, ${f.dtype}, ${formatCount(f.parameters)} parameters; run folder ${f.out}`,
     `${f.title}: ${formatCount(f.train)} ${f.unit} to train on, ${formatCount(f.test)} held out by their prompt` +
       (left.length > 0 ? `; left out: ${left.join(', ')}` : ''),
     `conversations are written with ${f.template}`,

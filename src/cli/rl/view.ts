@@ -1,6 +1,6 @@
 import type { TaskScore } from '../../rl/evaluate.js';
 import type { GrpoEnd, GrpoEvent, GrpoFacts, GrpoRecord } from '../../rl/events.js';
-import { formatCount, formatDuration, formatNumber, formatPercent } from '../../terminal/format.js';
+import { formatAmount, formatCount, formatDuration, formatNumber, formatPercent } from '../../terminal/format.js';
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
 import { formatTable } from '../../terminal/table.js';
@@ -53,7 +53,7 @@ const waited = (seconds: number | undefined): string => (seconds === undefined ?
 function factLines(f: GrpoFacts): string[] {
   return [
     ...(f.deviceReason ? [f.deviceReason] : []),
-    `${f.device}, ${f.threads} threads, ${f.dtype}, ${formatCount(f.parameters)} parameters; run folder ${f.out}`,
+    `${f.device}, ${formatAmount(f.threads, 'thread')}, ${f.dtype}, ${formatCount(f.parameters)} parameters; run folder ${f.out}`,
     `task ${f.task}; reward ${f.rewards.join(' + ')}`,
     'A loss near 0 is normal: the advantages of a group sum to 0, so the loss measures no progress. Watch the reward.',
   ];

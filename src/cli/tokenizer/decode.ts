@@ -19,11 +19,14 @@ export const decode = command({
     const tokenizer = loadTokenizer(args.tokenizer);
     const textOf = (ids: readonly number[]): string => tokenizer.decode(ids, { skipSpecial: args.skipSpecial });
     if (args.jsonl !== undefined) return decodeLines(args.jsonl, args.out, tokenizer.vocabSize, textOf);
-    const ids = idsIn((args.ids ?? []).map(Number), tokenizer.vocabSize, 'the command line');
+    const ids = idsIn((args.ids ?? []).map(numberIn), tokenizer.vocabSize, 'the command line');
     if (args.json) printJson({ text: textOf(ids), ids });
     else print(textOf(ids));
   },
 });
+
+/** A number written in digits; anything else stays as it is, to be named in the error. */
+const numberIn = (word: string): number | string => (/^\d+$/.test(word) ? Number(word) : word);
 
 async function decodeLines(
   from: string,

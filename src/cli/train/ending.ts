@@ -1,4 +1,4 @@
-import { formatDuration } from '../../terminal/format.js';
+import { formatAmount, formatDuration } from '../../terminal/format.js';
 import { plotLines } from '../../terminal/plot.js';
 import type { CommonEnd } from '../../train/events.js';
 
@@ -32,7 +32,7 @@ export const endTitle = (end: {
 }): string =>
   end.stopped
     ? `Stopped at step ${end.step}; run the same command to go on.`
-    : `Done: ${end.step} steps in ${formatDuration(end.seconds)}.`;
+    : `Done: ${formatAmount(end.step, 'step')} in ${formatDuration(end.seconds)}.`;
 
 /** Nothing where there are not two points. */
 export function curveLines({ title, points }: Curve, columns: number): string[] {

@@ -1,4 +1,11 @@
-import { formatCount, formatDuration, formatPercent, formatUnit, remainingSeconds } from '../../terminal/format.js';
+import {
+  formatAmount,
+  formatCount,
+  formatDuration,
+  formatPercent,
+  formatUnit,
+  remainingSeconds,
+} from '../../terminal/format.js';
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
 import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from '../../train/sft/events.js';
@@ -46,7 +53,7 @@ function factLines(f: SftFacts): string[] {
   const part = f.trainedParameters === f.parameters ? '' : `, of which ${formatCount(f.trainedParameters)} are trained`;
   return [
     ...(f.deviceReason ? [f.deviceReason] : []),
-    `${f.device}, ${f.threads} threads, ${f.dtype}, ${formatCount(f.parameters)} parameters${part}; run folder ${f.out}`,
+    `${f.device}, ${formatAmount(f.threads, 'thread')}, ${f.dtype}, ${formatCount(f.parameters)} parameters${part}; run folder ${f.out}`,
     `${formatCount(f.examples)} conversations to train on and ${formatCount(f.heldOut)} held out; ${formatCount(counts.tokens)} tokens, ${formatPercent(counts.trained / Math.max(counts.tokens, 1))} of them trained`,
     `chat template: ${f.template}`,
   ];

@@ -1,5 +1,6 @@
 import { formatBars } from '../../terminal/bars.js';
 import {
+  formatAmount,
   formatBytes,
   formatCount,
   formatDuration,
@@ -77,7 +78,7 @@ function factLines(f: RunFacts): string[] {
   const { memory: m } = f;
   return [
     ...(f.deviceReason ? [f.deviceReason] : []),
-    `${f.device}, ${f.threads} threads, ${f.dtype}, ${formatUnit(f.peakFlops, 'FLOP/s')} measured; run folder ${f.out}`,
+    `${f.device}, ${formatAmount(f.threads, 'thread')}, ${f.dtype}, ${formatUnit(f.peakFlops, 'FLOP/s')} measured; run folder ${f.out}`,
     `${formatCount(m.parameters)} parameters, ${formatCount(f.activeParameters)} active per token; ` +
       `${formatCount(f.trainTokens)} tokens to train on, ${formatCount(f.validationTokens)} to validate`,
     `memory about ${formatBytes(m.total)}: weights and gradients ${formatBytes(m.weights)}, optimizer ${formatBytes(m.optimizer)}, activations ${formatBytes(m.activations)}`,
