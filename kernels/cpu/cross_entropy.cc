@@ -24,7 +24,7 @@ using gemm::Product;
 constexpr int64_t kTaskElements = 1 << 15;                        // logits that one task looks at, about
 constexpr int64_t kPiece = 2048;                                  // logits summed before the sum is added to the total
 constexpr float kLog2E = 1.44269504f;
-constexpr int64_t kChunkBytes = 32 << 20;                         // logits held at once, unless the least chunk needs more
+constexpr int64_t kChunkBytes = 64 << 20;                         // logits held at once, unless the least chunk needs more
 constexpr int64_t kLeastChunk = 256, kMostChunk = 1024;           // rows
 
 // ---- one row of logits -------------------------------------------------------------------------------------------------
