@@ -11,8 +11,6 @@
 // size shows in no bit. What bounds it: the three products, 6 R H V; on logits alone, reading them two or three times.
 #include "cross_entropy.h"
 
-#include <optional>
-
 #include "gemm/packed_weight.h"
 
 namespace moe::MOE_ISA {
@@ -183,24 +181,15 @@ LogitGradients intoGradients(const Head& head, float* logits, int64_t first, int
 /// What flows on from them.
 void backFromLogits(const Head& head, const Acc& dx, const Acc& dweight, const Acc& dbias, const LogitGradients& dlogits, int64_t first,
                     int64_t rows) {
-  const int64_t vocabulary = head.vocabulary(), hidden = head.hidden();
+  const int64_t vocabulary = head.vocabulary();
   const bool more = first > 0;  // sums over rows continue
-  Product products[2];
-  size_t count = 0;
-  if (dweight)
-    products[count++] = {.a = {dlogits.data, dlogits.dtype, dlogits.stride, true},
-                         .b = {row(head.x, first), head.x.dtype, head.x.stride[0]},
-                         .c = {dweight.data, dweight.dtype, dweight.stride[0], more || dweight.beta != 0},
-                         .m = vocabulary, .n = hidden, .k = rows};
-  std::optional<gemm::PackedWeight> packed;
-  if (dx) {
-    packed.emplace(gemm::Weight{&head.weight, 1, hidden, vocabulary, 0, head.weight.stride[0], true}, dlogits.dtype);
-    products[count++] = {.a = {dlogits.data, dlogits.dtype, dlogits.stride},
-                         .b = (*packed)[0],
-                         .c = {row(dx, first), dx.dtype, dx.stride[0], dx.beta != 0},
-                         .m = rows, .n = hidden, .k = vocabulary};
-  }
-  gemm::compute({products, count});
+  gemm::WayBack back = {.dy = {dlogits.data, dlogits.dtype, dlogits.stride},
+                        .x = {row(head.x, first), head.x.dtype, head.x.stride[0]},
+                        .weight = &head.weight,
+                        .rows = rows};
+  if (dx) back.dx = {row(dx, first), dx.dtype, dx.stride[0], dx.beta != 0};
+  if (dweight) back.dweight = {dweight.data, dweight.dtype, dweight.stride[0], more || dweight.beta != 0};
+  compute(back);
   if (!dbias) return;
   constexpr int64_t kCols = 1024;
   dispatch(dlogits.dtype, [&](auto t) {

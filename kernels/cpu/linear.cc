@@ -15,7 +15,10 @@ using gemm::Block;
 using gemm::Product;
 using gemm::Target;
 
-Target added(const Acc& c) { return {c.data, c.dtype, c.stride[0], c.beta != 0}; }
+std::optional<Target> added(const Acc& c) {
+  if (!c) return {};
+  return Target{c.data, c.dtype, c.stride[0], c.beta != 0};
+}
 
 /// dst[n] = beta*dst[n] + sum over rows of dy[r][n]: one chain per column, rows in order.
 template <class T> void columnSums(const Acc& dst, const In& dy) {
@@ -53,20 +56,12 @@ void linear_forward(Out y, In x, In weight, MaybeIn bias) {
 }
 
 void linear_backward(Acc dx, Acc dweight, Acc dbias, In dy, In x, In weight) {
-  const int64_t rows = x.shape[0], inner = weight.shape[1], outer = weight.shape[0];
-  Product products[2];
-  size_t count = 0;
-  if (dweight)
-    products[count++] = {.a = {dy.data, dy.dtype, dy.stride[0], true},
-                         .b = {x.data, x.dtype, x.stride[0]},
-                         .c = added(dweight),
-                         .m = outer, .n = inner, .k = rows};
-  std::optional<gemm::PackedWeight> packed;
-  if (dx) {
-    packed.emplace(gemm::Weight{&weight, 1, inner, outer, 0, weight.stride[0], true}, dy.dtype);
-    products[count++] = {.a = {dy.data, dy.dtype, dy.stride[0]}, .b = (*packed)[0], .c = added(dx), .m = rows, .n = inner, .k = outer};
-  }
-  gemm::compute({products, count});
+  compute(gemm::WayBack{.dy = {dy.data, dy.dtype, dy.stride[0]},
+                        .x = {x.data, x.dtype, x.stride[0]},
+                        .weight = &weight,
+                        .dx = added(dx),
+                        .dweight = added(dweight),
+                        .rows = x.shape[0]});
   if (dbias) dispatch(dy.dtype, [&](auto t) { columnSums<decltype(t)>(dbias, dy); });
 }
 

@@ -9,7 +9,7 @@
 // them too short for the CPU to foresee.
 #include "few.h"
 
-#include "pairs.h"
+#include "operands.h"
 
 namespace moe::MOE_ISA::gemm {
 
@@ -19,10 +19,6 @@ constexpr int kScratchA = 0, kScratchSums = 2;
 constexpr int64_t kWidth = 2 * kLanes;  // columns whose chains run side by side, to hide the latency of one
 constexpr int kGroup = 32;              // columns of two rows that become pairs together
 constexpr int kDeep = 4;                // units of k between loading and storing a chain
-
-// A unit is what one link of a chain multiplies: a float, widened from T, or a pair of bf16 (gemm.cc).
-template <class U> constexpr int64_t kSteps = sizeof(U) / sizeof(bf16);
-template <> constexpr int64_t kSteps<float> = 1;
 
 inline vec loadUnits(const float* p, float) { return load(p); }
 inline vec loadUnits(const bf16* p, float) { return load(p); }
@@ -34,26 +30,10 @@ template <class U> struct FewRows {
   int64_t stride;
 };
 
-FewRows<float> bring(const Product& p, const Block& block, int worker, float) {
-  auto* to = static_cast<float*>(parallel::scratch(worker, kScratchA, block.rows * p.k * 4));
-  dispatch(p.a.dtype, [&](auto t) {
-    const auto* from = static_cast<const decltype(t)*>(p.a.data);
-    for (int64_t i = 0; i < block.rows; i++) {
-      const int64_t m = block.row + i;
-      widenRow(to + i * p.k, from + (p.a.rows ? p.a.rows[m] : m) * p.a.stride, p.k);
-    }
-  });
-  return {to, p.k};
-}
-
-FewRows<pair> bring(const Product& p, const Block& block, int worker, pair) {
-  const int64_t units = divideUp(p.k, 2);
-  auto* to = static_cast<pair*>(parallel::scratch(worker, kScratchA, block.rows * units * 4));
-  const auto* from = static_cast<const bf16*>(p.a.data);
-  packPairsAlong(to, units, block.rows, 0, units, p.k, [&](int64_t i) {
-    const int64_t m = block.row + i;
-    return from + (p.a.rows ? p.a.rows[m] : m) * p.a.stride;
-  });
+template <class U> FewRows<U> bring(const Product& p, const Block& block, int worker) {
+  const int64_t units = divideUp(p.k, kSteps<U>);
+  auto* to = static_cast<U*>(parallel::scratch(worker, kScratchA, block.rows * units * static_cast<int64_t>(sizeof(U))));
+  bringLeft(to, units, p, block.row, block.rows, 0, units);
   return {to, units};
 }
 
@@ -226,7 +206,7 @@ template <class U, class T> void runRows(const Product& p, const Block& block, i
   const int64_t pitch = divideUp(block.cols, kGroup) * kGroup;
   auto* sums = static_cast<float*>(parallel::scratch(worker, kScratchSums, block.rows * pitch * 4));
   begin(sums, pitch, p.c, block);
-  kRuns[block.rows - 1](sums, pitch, bring(p, block, worker, U{}), p, block);
+  kRuns[block.rows - 1](sums, pitch, bring<U>(p, block, worker), p, block);
   end(sums, pitch, p.c, block);
 }
 

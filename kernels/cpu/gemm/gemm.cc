@@ -12,7 +12,7 @@
 
 #include "amx.h"
 #include "few.h"
-#include "pairs.h"
+#include "operands.h"
 
 namespace moe::MOE_ISA::gemm {
 
@@ -36,38 +36,12 @@ int64_t roundUp(int64_t n, int64_t to) { return divideUp(n, to) * to; }
 int64_t evenly(int64_t n, int64_t most, int64_t unit) { return roundUp(divideUp(n, divideUp(n, most)), unit); }
 
 // ---- operands ----------------------------------------------------------------------------------------------------------
-//
-// U is what the tile multiplies, a unit: a float, which is one step of k, or a pair, which is two.
-
-template <class U> constexpr int64_t kSteps = sizeof(U) / sizeof(bf16);
-template <> constexpr int64_t kSteps<float> = 1;
 
 /// Part of a: element (m, unit of k) lies at data[m*row + unit*step].
 template <class U> struct LeftPart {
   const U* data;
   int64_t row, step;
 };
-
-int64_t memoryRow(const Left& a, int64_t m) { return a.rows ? a.rows[m] : m; }
-int64_t memoryRow(const Right& b, int64_t k) { return b.rows ? b.rows[k] : k; }
-
-void bringLeft(float* to, int64_t stride, const Product& p, int64_t m0, int64_t rows, int64_t k0, int64_t depth) {
-  dispatch(p.a.dtype, [&](auto t) {
-    const auto* from = static_cast<const decltype(t)*>(p.a.data);
-    if (p.a.kFirst)
-      for (int64_t k = 0; k < depth; k++) widenRow(to + k * stride, from + (k0 + k) * p.a.stride + m0, rows);
-    else
-      for (int64_t i = 0; i < rows; i++) widenRow(to + i * stride, from + memoryRow(p.a, m0 + i) * p.a.stride + k0, depth);
-  });
-}
-
-void bringLeft(pair* to, int64_t stride, const Product& p, int64_t m0, int64_t rows, int64_t unit, int64_t depth) {
-  const auto* from = static_cast<const bf16*>(p.a.data);
-  if (p.a.kFirst)
-    packPairsAcross(to, stride, kPairCols, rows, 2 * unit, depth, p.k, [&](int64_t k) { return from + k * p.a.stride + m0; });
-  else
-    packPairsAlong(to, stride, rows, 2 * unit, depth, p.k, [&](int64_t i) { return from + memoryRow(p.a, m0 + i) * p.a.stride; });
-}
 
 /// Whether a's rows lie in memory as units already, and not so that those of a tile share a few sets of the first-level cache.
 template <class U> bool readableInPlace(const Left& a, int64_t k) {

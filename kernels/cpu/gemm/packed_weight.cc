@@ -132,6 +132,24 @@ Right PackedWeight::operator[](int64_t i) const {
   return {static_cast<const char*>(data_) + offset, weight_.view->dtype, 0, form_};
 }
 
+void compute(const WayBack& back) {
+  const View& weight = *back.weight;
+  const int64_t outer = weight.shape[0], inner = weight.shape[1];
+  Product products[2];
+  size_t count = 0;
+  if (back.dweight) {
+    Left across = back.dy;
+    across.kFirst = true;
+    products[count++] = {.a = across, .b = back.x, .c = *back.dweight, .m = outer, .n = inner, .k = back.rows};
+  }
+  std::optional<PackedWeight> packed;
+  if (back.dx) {
+    packed.emplace(Weight{&weight, 1, inner, outer, 0, weight.stride[0], true}, back.dy.dtype);
+    products[count++] = {.a = back.dy, .b = (*packed)[0], .c = *back.dx, .m = back.rows, .n = inner, .k = outer};
+  }
+  compute({products, count});
+}
+
 Workspace::Workspace(const View& near, size_t bytes) : near_(near.buffer), data_(take(near, bytes, capacity_)) {}
 Workspace::~Workspace() { near_->owner->give(data_, capacity_); }
 

@@ -1,5 +1,7 @@
 // Weights in the panels that products read, kept beside the buffer until it is next written.
 #pragma once
+#include <optional>
+
 #include "gemm.h"
 
 namespace moe::MOE_ISA::gemm {
@@ -33,6 +35,18 @@ class PackedWeight {
   void* data_ = nullptr;
   size_t temporary_ = 0;  ///< bytes to give back; 0 when the buffer keeps them
 };
+
+/// The way back through a linear layer y = x W^T with W [outer, inner]: dx = dy W and dW = dy^T x for `rows` rows.
+struct WayBack {
+  Left dy;   ///< [rows, outer]
+  Right x;   ///< [rows, inner], where it lies
+  const View* weight;
+  std::optional<Target> dx, dweight;  ///< those that are wanted
+  int64_t rows;
+};
+
+/// Computes what is wanted as one list of blocks.
+void compute(const WayBack& back);
 
 /// Memory for the time of one op: bytes from the allocator that owns `near`.
 class Workspace {

@@ -3,7 +3,7 @@
 // How it runs: both operands of a block are brought in as units, b's part into the first-level cache; then c is written row by
 // row, each row in one go, which is what memory likes best. What bounds it: writing c.
 #include "few.h"
-#include "pairs.h"
+#include "operands.h"
 
 namespace moe::MOE_ISA::gemm {
 
@@ -11,10 +11,6 @@ namespace {
 
 constexpr int kScratchA = 0, kScratchB = 1;
 constexpr int64_t kMostUnits = 4;
-
-// A unit is what one link of a chain multiplies: a float, or a pair of bf16 (gemm.cc).
-template <class U> constexpr int64_t kSteps = sizeof(U) / sizeof(bf16);
-template <> constexpr int64_t kSteps<float> = 1;
 
 /// Units [unit][column] of `cols` columns of rows row(k), `pitch` apart, which is whole vectors.
 template <class Row> void bringUnits(float* to, int64_t pitch, int64_t cols, int64_t k, Row row) {

@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
 import type { Options } from 'yargs';
 import { z } from 'zod';
-import { isSettings, type Layer, mergeLayers, nest, type Settings } from '../../config/layers.js';
-import { TrainMoeError } from '../../errors.js';
+import { readConfigFile } from '../../config/file.js';
+import { type Layer, mergeLayers, nest, type Settings } from '../../config/layers.js';
 
 /** Flags of a command by their names, as yargs takes them: plain data, which the build can write down. */
 export type FlagSet = Readonly<Record<string, Options>>;
@@ -49,8 +48,7 @@ function optionOf({ type, enum: values, description = '', default: preset }: Set
 
 /** What a parsed command line sets, unchecked: file < flags. @throws TrainMoeError when the file is no JSON object */
 export function schemaValues(args: Readonly<Record<string, unknown>>, schema: z.ZodType): Settings {
-  const layers: Layer[] =
-    typeof args.config === 'string' ? [{ source: args.config, values: readSettings(args.config) }] : [];
+  const layers: Layer[] = typeof args.config === 'string' ? [readConfigFile(args.config)] : [];
   for (const [path, setting] of settingsOf(schema)) {
     const value = args[path] ?? args[kebab(path)];
     if (value !== undefined) layers.push({ source: `--${kebab(path)}`, values: nest(path, readValue(value, setting)) });
@@ -76,18 +74,4 @@ function json(text: unknown): unknown {
   } catch {
     return text;
   }
-}
-
-function readSettings(path: string): Settings {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new TrainMoeError('not-found', `The settings ${path} cannot be read: ${(cause as Error).message}.`, {
-      cause,
-    });
-  }
-  const value = json(text);
-  if (isSettings(value)) return value;
-  throw new TrainMoeError('bad-config', `${path} holds no JSON object of settings.`);
 }
