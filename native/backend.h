@@ -7,7 +7,7 @@
 namespace moe {
 
 /// Raised whenever this struct or the table changes shape; a backend library of another number is refused by name.
-inline constexpr int kAbi = 4;
+inline constexpr int kAbi = 5;
 
 struct Backend {
   int abi;

@@ -13,6 +13,9 @@ export const linearForward = (y: Tensor, x: Tensor, weight: Tensor, bias: Maybe)
 /** `dx[R,K]:f~ dweight[N,K]:f32 dbias[N]:f32 dy[R,N]:f~ x[R,K]:f~ weight[N,K]:f` */
 export const linearBackward = (dx: Acc, dweight: Acc, dbias: Acc, dy: Tensor, x: Tensor, weight: Tensor): void => ops.linear_backward(dx.id, dx.beta, dweight.id, dweight.beta, dbias.id, dbias.beta, dy.id, x.id, weight.id);
 
+/** `y[R,C] gate_up[R,2*C] x[R,K]:f~ weight[2*C,K]:f` */
+export const linearSwiglu = (y: Tensor, gateUp: Tensor, x: Tensor, weight: Tensor): void => ops.linear_swiglu(y.id, gateUp.id, x.id, weight.id);
+
 /** `y[R,H,N]:f~ x[R,H,K]:f~ weight[H,A,B]:f~` */
 export const headsLinear = (y: Tensor, x: Tensor, weight: Tensor, transposed: boolean): void => ops.heads_linear(y.id, x.id, weight.id, transposed);
 
@@ -21,6 +24,9 @@ export const groupedLinearForward = (y: Tensor, x: Tensor, weight: Tensor, offse
 
 /** `dx[M,K]:f dweight[E,N,K]:f32 dy[M,N]:f x[T,K]:f~ weight[E,N,K]:f offsets[E+1]:i32 rows[M]:i32?` */
 export const groupedLinearBackward = (dx: Acc, dweight: Acc, dy: Tensor, x: Tensor, weight: Tensor, offsets: Tensor, rows: Maybe): void => ops.grouped_linear_backward(dx.id, dx.beta, dweight.id, dweight.beta, dy.id, x.id, weight.id, offsets.id, idOf(rows));
+
+/** `y[M,C] gate_up[M,2*C] x[T,K]:f~ weight[E,2*C,K]:f offsets[E+1]:i32 rows[M]:i32?` */
+export const groupedLinearSwiglu = (y: Tensor, gateUp: Tensor, x: Tensor, weight: Tensor, offsets: Tensor, rows: Maybe): void => ops.grouped_linear_swiglu(y.id, gateUp.id, x.id, weight.id, offsets.id, idOf(rows));
 
 /** `weights[T,K]:f32 experts[T,K]:i32 scores[T,E]:f32 counts[E]:i32 logits[T,E]:f32 bias[E]:f32? active[T]:i32? replay[T,K]:i32?` */
 export const routerForward = (weights: Tensor, experts: Tensor, scores: Tensor, counts: Tensor, logits: Tensor, bias: Maybe, active: Maybe, replay: Maybe, groups: number, topGroups: number, groupBest: number, sigmoid: boolean, normalise: boolean, scale: number): void => ops.router_forward(weights.id, experts.id, scores.id, counts.id, logits.id, idOf(bias), idOf(active), idOf(replay), groups, topGroups, groupBest, sigmoid, normalise, scale);

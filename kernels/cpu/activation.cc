@@ -4,7 +4,7 @@
 //
 // How it runs: one pass; two bytes in or out for every few operations of exp, so bound by memory on most machines, by
 // arithmetic in the first-level cache. (Hendrycks & Gimpel, arXiv:1606.08415; Shazeer, arXiv:2002.05202)
-#include "elementwise.h"
+#include "swiglu.h"
 
 namespace moe::MOE_ISA {
 
@@ -72,28 +72,6 @@ struct Tanh {
   }
 };
 
-/// Both halves of swiglu's gradient, which share the sigmoid.
-template <bool add, class T> void swigluGradient(T* dgate, T* dup, int64_t n, const T* dy, const T* gate, const T* up) {
-  struct Both {
-    vec dgate, dup;
-  };
-  const auto of = [](vec e, vec g, vec u) -> Both {
-    const vec s = sigmoid(g);
-    return {e * u * (s * (1.f + g * (1.f - s))), e * (g * s)};
-  };
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const Both d = of(load(dy + i), load(gate + i), load(up + i));
-    store(dgate + i, add ? load(dgate + i) + d.dgate : d.dgate);
-    store(dup + i, add ? load(dup + i) + d.dup : d.dup);
-  }
-  if (const int left = static_cast<int>(n - i)) {
-    const Both d = of(loadPart(dy + i, left), loadPart(gate + i, left), loadPart(up + i, left));
-    storePart(dgate + i, add ? loadPart(dgate + i, left) + d.dgate : d.dgate, left);
-    storePart(dup + i, add ? loadPart(dup + i, left) + d.dup : d.dup, left);
-  }
-}
-
 template <class F> void withKind(int64_t kind, F&& f) {
   switch (kind) {
     case 0: return f(Gelu{});
@@ -113,7 +91,7 @@ void swiglu_forward(Out y, In gate_up) {
     using T = decltype(t);
     spans({rows, cols}, [&](int64_t row, int64_t col, int64_t count) {
       const T* gate = gate_up.as<T>() + row * 2 * cols + col;
-      map(y.as<T>() + row * cols + col, count, [](vec g, vec u) { return g * sigmoid(g) * u; }, gate, gate + cols);
+      swiglu(y.as<T>() + row * cols + col, count, gate, gate + cols);
     });
   });
 }
@@ -126,8 +104,8 @@ void swiglu_backward(Acc dgate_up, In dy, In gate_up) {
     spans({rows, cols}, [&](int64_t row, int64_t col, int64_t count) {
       const T *gate = gate_up.as<T>() + row * 2 * cols + col, *d = dy.as<T>() + row * cols + col;
       T* to = dgate_up.as<T>() + row * 2 * cols + col;
-      if (dgate_up.beta == 0) swigluGradient<false>(to, to + cols, count, d, gate, gate + cols);
-      else swigluGradient<true>(to, to + cols, count, d, gate, gate + cols);
+      if (dgate_up.beta == 0) swigluBackward<false>(to, to + cols, count, d, gate, gate + cols);
+      else swigluBackward<true>(to, to + cols, count, d, gate, gate + cols);
     });
   });
 }

@@ -1,6 +1,7 @@
 // The linear layers of experts: rows m in offsets[e] .. offsets[e+1] belong to expert e.
 //
 //   y[m] = W[e] x[s(m)]      dx[m] = W[e]^T dy[m]      dW[e] = sum over its rows of dy[m] x[s(m)]^T
+//   swiglu: gate_up[m] = W[e] x[s(m)], then y = silu(gate) * up
 //
 // s(m) is rows[m] when `rows` is given (the gather happens while a's rows are widened), else m. Rows from offsets[E] on
 // belong to nobody: y and dx are zero there. An expert without rows is normal.
@@ -10,6 +11,7 @@
 // gemm/gemm.h; with a few rows per expert (decoding) reading W.
 #include <optional>
 
+#include "gemm/gated.h"
 #include "gemm/packed_weight.h"
 
 namespace moe::MOE_ISA {
@@ -17,6 +19,7 @@ namespace moe::MOE_ISA {
 namespace {
 
 using gemm::Cut;
+using gemm::PackedWeight;
 using gemm::Product;
 
 /// Blocks of fewer rows widen W too often.
@@ -36,16 +39,20 @@ struct Experts {
 
   int64_t rows(int64_t e) const { return offsets[e + 1] - offsets[e]; }
   int64_t used() const { return offsets[count] - offsets[0]; }
+  /// Experts with rows; 1 if there is none.
   int64_t busy() const {
     int64_t n = 0;
     for (int64_t e = 0; e < count; e++) n += rows(e) > 0;
-    return n;
+    return n > 0 ? n : 1;
   }
 
+  /// Rows of an expert that has some.
+  int64_t average() const { return divideUp(used(), busy()); }
+
   /// Runs body(e, task, cut, worker) for `extra` tasks of every expert, and after these, numbered on, one for each block into
-  /// which `cut` cuts its rows x n. Expert by expert, so that what an expert's tasks share is still in the caches.
-  template <class F> void blocks(int64_t n, int64_t k, int64_t extra, F&& body) const {
-    Cut cut = gemm::cut(divideUp(used(), most(busy(), 1)), n, k, most(busy(), 1));
+  /// which `cut`, made for average() rows and busy() experts, cuts its rows x n. Expert by expert, so that what an expert's tasks
+  /// share is still in the caches.
+  template <class F> void blocks(Cut cut, int64_t n, int64_t extra, F&& body) const {
     if (cut.rows < kLeastRows) cut.rows = kLeastRows;  // the average expert may be rare, this one popular
     const auto tasksOf = [&](int64_t e) { return extra + (rows(e) > 0 && n > 0 ? cut.tasks(rows(e), n) : 0); };
     int64_t tasks = 0;
@@ -63,9 +70,6 @@ struct Experts {
     memset(y.data, 0, first * row);
     memset(static_cast<char*>(y.data) + last * row, 0, (total - last) * row);
   }
-
- private:
-  static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 };
 
 /// Row `first` of a contiguous matrix, or matrix `first` of a contiguous stack.
@@ -81,22 +85,40 @@ void checkSources(const Experts& experts, const In& x, const MaybeIn& rows) {
   if (!inside) throw Error("bad-argument", "grouped_linear: rows (or offsets, without rows) reach beyond the rows of x.");
 }
 
+/// The product of expert e's rows, to its rows of y.
+Product forwardOf(const Experts& experts, int64_t e, const View& y, const In& x, const PackedWeight& weights, const MaybeIn& rows) {
+  const int64_t first = experts.offsets[e];
+  return {.a = {rows ? x.data : at(x, first), x.dtype, x.stride[0], false, rows ? rows.as<int32_t>() + first : nullptr},
+          .b = weights[e],
+          .c = {at(y, first), y.dtype, y.stride[0]},
+          .m = experts.rows(e), .n = y.shape[1], .k = x.shape[1]};
+}
+
 }  // namespace
 
 void grouped_linear_forward(Out y, In x, In weight, In offsets, MaybeIn rows) {
   const int64_t outer = weight.shape[1], inner = weight.shape[2];
   const Experts experts(offsets, y.shape[0]);
   checkSources(experts, x, rows);
-  const gemm::PackedWeight packed({&weight, experts.count, outer, inner, weight.stride[0], weight.stride[1]}, x.dtype);
-  experts.blocks(outer, inner, 0, [&](int64_t e, int64_t task, const Cut& cut, int worker) {
-    const int64_t first = experts.offsets[e];
-    const void* source = rows ? x.data : at(x, first);
-    compute(Product{.a = {source, x.dtype, x.stride[0], false, rows ? rows.as<int32_t>() + first : nullptr},
-                    .b = packed[e],
-                    .c = {at(y, first), y.dtype, y.stride[0]},
-                    .m = experts.rows(e), .n = outer, .k = inner},
-            cut.block(task, experts.rows(e), outer), worker);
+  const PackedWeight packed({&weight, experts.count, outer, inner, weight.stride[0], weight.stride[1]}, x.dtype);
+  const Cut cut = gemm::cut(experts.average(), outer, inner, experts.busy());
+  experts.blocks(cut, outer, 0, [&](int64_t e, int64_t task, const Cut& cut, int worker) {
+    compute(forwardOf(experts, e, y, x, packed, rows), cut.block(task, experts.rows(e), outer), worker);
   });
+  experts.clearRest(y);
+}
+
+void grouped_linear_swiglu(Out y, Out gate_up, In x, In weight, In offsets, MaybeIn rows) {
+  const int64_t cols = y.shape[1], inner = weight.shape[2];
+  const Experts experts(offsets, y.shape[0]);
+  checkSources(experts, x, rows);
+  const PackedWeight packed({&weight, experts.count, 2 * cols, inner, weight.stride[0], weight.stride[1]}, x.dtype);
+  const Cut cut = gemm::cutGated(experts.average(), cols, inner, experts.busy());
+  experts.blocks(cut, cols, 0, [&](int64_t e, int64_t task, const Cut& cut, int worker) {
+    const gemm::Gated gated{forwardOf(experts, e, gate_up, x, packed, rows), at(y, experts.offsets[e]), y.stride[0]};
+    compute(gated, cut.block(task, experts.rows(e), cols), worker);
+  });
+  experts.clearRest(gate_up);
   experts.clearRest(y);
 }
 
@@ -104,11 +126,12 @@ void grouped_linear_backward(Acc dx, Acc dweight, In dy, In x, In weight, In off
   const int64_t outer = weight.shape[1], inner = weight.shape[2];
   const Experts experts(offsets, dy.shape[0]);
   checkSources(experts, x, rows);
-  std::optional<gemm::PackedWeight> packed;
+  std::optional<PackedWeight> packed;
   if (dx) packed.emplace(gemm::Weight{&weight, experts.count, inner, outer, weight.stride[0], weight.stride[1], true}, dy.dtype);
   const Cut cut = gemm::cut(outer, inner, divideUp(experts.total, experts.count), experts.count, true);
   const int64_t each = dweight && outer > 0 && inner > 0 ? cut.tasks(outer, inner) : 0;
-  experts.blocks(dx ? inner : 0, outer, each, [&](int64_t e, int64_t task, const Cut& rowCut, int worker) {
+  const int64_t cols = dx ? inner : 0;
+  experts.blocks(gemm::cut(experts.average(), cols, outer, experts.busy()), cols, each, [&](int64_t e, int64_t task, const Cut& rowCut, int worker) {
     const int64_t first = experts.offsets[e];
     if (task < each) {
       const void* source = rows ? x.data : at(x, first);

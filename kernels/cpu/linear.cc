@@ -1,10 +1,12 @@
 // y = x W^T + b                                      x [R, K], W [N, K], b [N], y [R, N]
 // dx = dy W      dW = dy^T x      db = sum over rows of dy
+// swiglu: gate_up = x W^T, then y = silu(gate) * up
 // heads: y[r, h] = W[h] x[r, h]  (or W[h]^T x[r, h])   one small matrix per head, the absorbed projections of latent attention
 //
 // How it runs and what bounds it: the products are those of gemm/gemm.h. db is one pass over dy, bound by memory.
 #include <optional>
 
+#include "gemm/gated.h"
 #include "gemm/packed_weight.h"
 
 namespace moe::MOE_ISA {
@@ -53,6 +55,16 @@ void linear_forward(Out y, In x, In weight, MaybeIn bias) {
                   .b = packed[0],
                   .c = {y.data, y.dtype, y.stride[0], false, bias ? &bias : nullptr},
                   .m = rows, .n = cols, .k = depth});
+}
+
+void linear_swiglu(Out y, Out gate_up, In x, In weight) {
+  const int64_t rows = x.shape[0], depth = x.shape[1], cols = weight.shape[0];
+  const gemm::PackedWeight packed({&weight, 1, cols, depth, 0, weight.stride[0]}, x.dtype, rows);
+  const Product product = {.a = {x.data, x.dtype, x.stride[0]},
+                           .b = packed[0],
+                           .c = {gate_up.data, gate_up.dtype, gate_up.stride[0]},
+                           .m = rows, .n = cols, .k = depth};
+  compute(gemm::Gated{product, y.data, y.stride[0]});
 }
 
 void linear_backward(Acc dx, Acc dweight, Acc dbias, In dy, In x, In weight) {

@@ -222,13 +222,15 @@ inline bool any(ivec mask) {
 #endif
 }
 
+/// Adding 1.5 * 2^23 rounds a float to the nearest integer, which the sum's lowest bits hold.
+inline constexpr float kRoundToInteger = 12582912.f;
+
 /// exp(x) to about 1 ulp on [-87, 88]; below it 0, above it the largest power: softmax never asks for more. NaN stays NaN,
 /// because of the order of the arguments of vmin and vmax.
 /// Cody-Waite reduction by ln 2 and a degree-6 minimax polynomial.
 inline vec exp(vec x) {
   const vec clamped = vmin(splat(88.3762f), vmax(splat(-87.3365f), x));
-  const vec magic = splat(12582912.f);  // 1.5 * 2^23: adding it rounds to the nearest integer
-  const vec n = fma(clamped, splat(1.44269504f), magic) - magic;
+  const vec n = fma(clamped, splat(1.44269504f), splat(kRoundToInteger)) - kRoundToInteger;
   vec r = fma(n, splat(-0.693359375f), clamped);
   r = fma(n, splat(2.12194440e-4f), r);
   vec p = splat(1.9875691500e-4f);
@@ -253,12 +255,9 @@ inline vec reciprocal(vec x) {
 #endif
 }
 
-/// 2^x to about 2e-7 of it on [-126, 127]; from -127 down it is 0, above 127 the largest power. NaN stays NaN, as in exp().
-/// The nearest integer goes to the exponent; a degree-5 minimax polynomial, exact at 0, does the rest.
-inline vec exp2(vec x) {
-  const vec clamped = vmin(splat(127.f), vmax(splat(-127.f), x));
-  const vec shifted = clamped + 12582912.f;  // 1.5 * 2^23: rounds to the nearest integer, which its lowest bits hold
-  const vec r = clamped - (shifted - 12582912.f);
+/// 2^(n + r) for |r| <= 1/2, where `shifted` is n + kRoundToInteger: a degree-5 minimax polynomial, exact at 0, then n goes to the
+/// exponent.
+inline vec scaledPower(vec r, vec shifted) {
   vec p = splat(1.3264727e-3f);
   p = fma(p, r, splat(9.6715130e-3f));
   p = fma(p, r, splat(5.5507336e-2f));
@@ -268,7 +267,20 @@ inline vec exp2(vec x) {
   return reinterpret_cast<vec>(reinterpret_cast<ivec>(p) + (reinterpret_cast<ivec>(shifted) << 23));
 }
 
-/// 1 / (1 + exp(-x))
-inline vec sigmoid(vec x) { return reciprocal(1.f + exp(-x)); }
+/// 2^x to about 2e-7 of it on [-126, 127]; from -127 down it is 0, above 127 the largest power. NaN stays NaN, as in exp().
+inline vec exp2(vec x) {
+  const vec clamped = vmin(splat(127.f), vmax(splat(-127.f), x));
+  const vec shifted = clamped + kRoundToInteger;
+  return scaledPower(clamped - (shifted - kRoundToInteger), shifted);
+}
+
+/// 1 / (1 + 2^(-x log2 e)), within 3e-7 of itself for |x| <= 30. As exp2(), whose remainder a single rounding finds here.
+inline vec sigmoid(vec x) {
+  constexpr float kLog2e = 1.44269504f, kMost = 87.f;  // beyond, 1 + .. would have a denormal reciprocal
+  const vec clamped = vmin(splat(kMost), vmax(splat(-kMost), x));
+  const vec shifted = fma(clamped, splat(-kLog2e), splat(kRoundToInteger));
+  const vec r = fma(clamped, splat(-kLog2e), kRoundToInteger - shifted);
+  return reciprocal(1.f + scaledPower(r, shifted));
+}
 
 }  // namespace moe::MOE_ISA

@@ -10,8 +10,6 @@ namespace moe::cuda {
 
 namespace {
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
-
 template <class T> struct Swiglu {
   T* y;
   const T* gateUp;

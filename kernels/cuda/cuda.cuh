@@ -77,6 +77,8 @@ template <int n, class T> __device__ __forceinline__ void accumulate(T* p, Float
 }
 template <class T> __device__ __forceinline__ void accumulate(T* p, float x, float beta) { put(p, beta != 0 ? beta * widen(*p) + x : x); }
 
+__device__ __forceinline__ float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
+
 inline constexpr int kVec = 8;  ///< elements of one wide access: 16 bytes of bf16
 
 /// A [rows, cols] walk over several views at once: as one row when all are contiguous; `wide` when packs of kVec fit them all.

@@ -1,5 +1,6 @@
 // y = x W^T + b                                      x [R, K], W [N, K], b [N], y [R, N]
 // dx = dy W      dW = dy^T x      db = sum over rows of dy
+// swiglu: gate_up = x W^T, then y = silu(gate) * up
 // heads: y[r, h] = W[h] x[r, h]  (or W[h]^T x[r, h])   one small matrix per head, the absorbed projections of latent attention
 // experts: rows m in offsets[e] .. offsets[e+1] use W[e]; s(m) is rows[m] when given, else m; offsets[0] is 0
 //          y[m] = W[e] x[s(m)]      dx[m] = W[e]^T dy[m]      dW[e] = sum over its rows of dy[m] x[s(m)]^T
@@ -24,11 +25,31 @@ Target added(const Acc& c) { return {c.data, c.dtype, c.stride[0], c.beta != 0};
 /// Expert e's matrix of a [E, N, K] tensor.
 Side matrices(const In& weight, bool kFirst) { return {weight.data, weight.dtype, weight.stride[1], kFirst, nullptr, weight.stride[0]}; }
 
+Product forwardOf(const View& y, In x, In weight) { return {side(x), side(weight), Target{y.data, y.dtype, y.stride[0]}, x.shape[0], weight.shape[0], x.shape[1]}; }
+
+Product expertsForward(const View& y, In x, In weight, In offsets, MaybeIn rows) {
+  Side a = side(x);
+  a.gather = static_cast<const int32_t*>(rows.data);
+  return {a, matrices(weight, false), Target{y.data, y.dtype, y.stride[0]}, y.shape[0], weight.shape[1], weight.shape[2], weight.shape[0], Groups::rows, offsets.as<int32_t>()};
+}
+
+/// gate_up by the product, and y in its epilogue where the kernel has one.
+void computeSwiglu(const Product& p, Out y, Out gateUp) {
+  if (gemm::computeGated(p, y.data)) return;
+  compute(p);
+  swiglu_forward(y, In{gateUp});
+}
+
 }  // namespace
 
 void linear_forward(Out y, In x, In weight, MaybeIn bias) {
-  compute(Product{side(x), side(weight), Target{y.data, y.dtype, y.stride[0], false, bias.data, bias.dtype}, x.shape[0], weight.shape[0], x.shape[1]});
+  Product p = forwardOf(y, x, weight);
+  p.c.bias = bias.data;
+  p.c.biasDtype = bias.dtype;
+  compute(p);
 }
+
+void linear_swiglu(Out y, Out gate_up, In x, In weight) { computeSwiglu(forwardOf(gate_up, x, weight), y, gate_up); }
 
 void linear_backward(Acc dx, Acc dweight, Acc dbias, In dy, In x, In weight) {
   const int64_t rows = x.shape[0], inner = weight.shape[1], outer = weight.shape[0];
@@ -45,11 +66,10 @@ void heads_linear(Out y, In x, In weight, bool transposed) {
                   Target{y.data, y.dtype, y.stride[0], false, nullptr, DType::f32, y.stride[1]}, rows, cols, depth, heads});
 }
 
-void grouped_linear_forward(Out y, In x, In weight, In offsets, MaybeIn rows) {
-  Side a = side(x);
-  a.gather = static_cast<const int32_t*>(rows.data);
-  compute(Product{a, matrices(weight, false), Target{y.data, y.dtype, y.stride[0]}, y.shape[0], weight.shape[1], weight.shape[2], weight.shape[0], Groups::rows,
-                  offsets.as<int32_t>()});
+void grouped_linear_forward(Out y, In x, In weight, In offsets, MaybeIn rows) { compute(expertsForward(y, x, weight, offsets, rows)); }
+
+void grouped_linear_swiglu(Out y, Out gate_up, In x, In weight, In offsets, MaybeIn rows) {
+  computeSwiglu(expertsForward(gate_up, x, weight, offsets, rows), y, gate_up);
 }
 
 void grouped_linear_backward(Acc dx, Acc dweight, In dy, In x, In weight, In offsets, MaybeIn rows) {

@@ -68,17 +68,21 @@ __device__ __forceinline__ void fillChunk(bf16* to, const bf16* from, int valid,
   *reinterpret_cast<Pack<bf16, kChunk>*>(to) = v;
 }
 
-/// Starts filling rows [0, rows) and columns [0, 8 chunks) of the tile from (row, col) of the source; beyond rowEnd and colEnd
-/// zeros. All `threads` threads take part; commit and wait follow.
-__device__ __forceinline__ void fillTile(const Tile& t, int rows, const Source& s, int64_t row, int64_t rowEnd, int64_t col, int64_t colEnd, int threads) {
+/// Starts filling rows [0, rows) and columns [0, 8 chunks) of the tile from column `col` of the source; beyond colEnd zeros.
+/// memoryRow(r): where row r comes from; below 0 it is zeros. All `threads` threads take part; commit and wait follow.
+template <class Index> __device__ __forceinline__ void fillRows(const Tile& t, int rows, const Source& s, Index&& memoryRow, int64_t col, int64_t colEnd, int threads) {
   for (int i = threadIdx.x; i < rows * t.chunks; i += threads) {
     const int r = i / t.chunks, c = i % t.chunks;
-    int64_t from = row + r;
-    const int64_t at = col + c * kChunk;
-    const int valid = from < rowEnd && at < colEnd ? static_cast<int>(least(colEnd - at, int64_t{kChunk})) : 0;
-    if (valid > 0 && s.gather) from = s.gather[from];
+    const int64_t from = memoryRow(r), at = col + c * kChunk;
+    const int valid = from >= 0 && at < colEnd ? static_cast<int>(least(colEnd - at, int64_t{kChunk})) : 0;
     fillChunk(t.chunk(r, c), valid > 0 ? s.data + from * s.stride + at : s.data, valid, s.aligned);
   }
+}
+
+/// The same from row `row` of the source on, looked up if there is a table; beyond rowEnd zeros.
+__device__ __forceinline__ void fillTile(const Tile& t, int rows, const Source& s, int64_t row, int64_t rowEnd, int64_t col, int64_t colEnd, int threads) {
+  const auto memoryRow = [&](int r) { return row + r >= rowEnd ? int64_t{-1} : s.gather ? int64_t{s.gather[row + r]} : row + r; };
+  fillRows(t, rows, s, memoryRow, col, colEnd, threads);
 }
 
 }  // namespace moe::cuda

@@ -1,10 +1,9 @@
 import { add } from '../ops/add.js';
 import { balanceLoss } from '../ops/balance_loss.js';
-import { groupedLinear } from '../ops/grouped_linear.js';
+import { groupedLinear, groupedLinearSwiglu } from '../ops/grouped_linear.js';
 import { linear } from '../ops/linear.js';
 import { combine, moePlan } from '../ops/moe.js';
 import { router } from '../ops/router.js';
-import { swiglu } from '../ops/swiglu.js';
 import { keep, type Tensor } from '../tensor/index.js';
 import { feed, feedSpec } from './feed.js';
 import { matrix, vector, type Weights } from './param.js';
@@ -67,8 +66,8 @@ export function experts(w: ExpertsWeights, c: ExpertsConfig, x: Tensor, layer: n
   run.onRouting?.({ layer, experts: routed.experts, weights: routed.weights, counts: routed.counts });
   if (run.balance) addBalance(c, routed, run);
   const plan = moePlan(routed.experts, c.experts);
-  const gateUp = groupedLinear(x, w.gateUp, plan, true); // [T*K, 2*inner], rows in expert order
-  const out = groupedLinear(swiglu(gateUp), w.down, plan, false); // [T*K, C]
+  const inner = groupedLinearSwiglu(x, w.gateUp, plan, true); // [T*K, inner], rows in expert order
+  const out = groupedLinear(inner, w.down, plan, false); // [T*K, C]
   const y = combine(out, plan, routed.weights); // [T,C]
   return w.shared ? add(y, feed(w.shared, x)) : y;
 }

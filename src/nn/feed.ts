@@ -1,5 +1,4 @@
-import { linear } from '../ops/linear.js';
-import { swiglu } from '../ops/swiglu.js';
+import { linear, linearSwiglu } from '../ops/linear.js';
 import type { Tensor } from '../tensor/index.js';
 import { matrix, type Weights } from './param.js';
 
@@ -13,6 +12,5 @@ export type FeedWeights = Weights<ReturnType<typeof feedSpec>>;
 
 /** down(silu(gate x) * up x). x [T,C] -> [T,C] */
 export function feed(w: FeedWeights, x: Tensor): Tensor {
-  const gateUp = linear(x, w.gateUp); // [T, 2*inner]
-  return linear(swiglu(gateUp), w.down);
+  return linear(linearSwiglu(x, w.gateUp), w.down);
 }

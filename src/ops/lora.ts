@@ -21,6 +21,9 @@ export function setAdapter(weight: Tensor, adapter: Adapter | undefined): void {
   else adapters.delete(weight);
 }
 
+/** Whether products with the weight include an adapter. */
+export const hasAdapter = (weight: Tensor): boolean => adapters.has(weight);
+
 /**
  * y + scale * up(down(dropout(x), A), B) where the weight has an adapter, else y. Called by the products themselves, so
  * that every model and trainer has adapters without knowing of them.

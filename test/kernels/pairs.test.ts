@@ -21,7 +21,7 @@ describe.skipIf(!found)(`products of pairs of bf16 (${found ? 'twins in plain C+
         const program = join(folder, 'twin');
         const kernels = [
           ...['linear', 'grouped_linear', 'attention', 'attention_backward', 'parallel'],
-          ...['gemm/gemm', 'gemm/packed_weight', 'gemm/few', 'gemm/shallow', 'gemm/amx'],
+          ...['gemm/gemm', 'gemm/packed_weight', 'gemm/few', 'gemm/gated', 'gemm/shallow', 'gemm/amx'],
         ];
         const sources = [
           ...kernels.map((k) => `kernels/cpu/${k}.cc`),

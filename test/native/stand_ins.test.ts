@@ -75,7 +75,7 @@ describe.skipIf(!compiler)(`with a C compiler${compiler ? '' : ' (there is none)
       }
     };
     nested('step', 'layer 1', 'attend', 'attention_forward');
-    nested('step', 'layer 0', 'feed', 'swiglu_forward');
+    nested('step', 'layer 0', 'feed', 'linear_swiglu');
     nested('step', 'head', 'linear_cross_entropy_train');
     nested('step', 'step/layer 1/attend/rmsnorm backward', 'rmsnorm_backward');
     expect(run({}).stderr).toBe('start\n');

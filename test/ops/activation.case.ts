@@ -1,10 +1,8 @@
 import { type Activation, activation } from '../../src/ops/activation.js';
 import { swiglu } from '../../src/ops/swiglu.js';
 import { from } from '../../src/tensor/index.js';
-import type { OpCase, Values } from './harness.js';
-import { inner, valuesOf } from './reference.js';
-
-const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+import type { OpCase } from './harness.js';
+import { inner, sigmoid, swigluOf, valuesOf } from './reference.js';
 
 /** erf by its Taylor series, exact in float64 for |x| <= 5 within 1e-9; beyond, the sign. */
 function erf(x: number): number {
@@ -33,15 +31,6 @@ const kinds = Object.keys(FUNCTIONS) as Activation[];
 
 const tails = Float64Array.of(-200, -90, -20, -9.7, -1e-6, 0, 1e-6, 9.7, 20, 90, 200);
 
-const swigluReference = (x: Values) => {
-  const width = x.shape[1]! / 2;
-  return valuesOf([x.shape[0]!, width], (i) => {
-    const at = Math.floor(i / width) * 2 * width + (i % width);
-    const gate = x.data[at]!;
-    return gate * sigmoid(gate) * x.data[at + width]!;
-  });
-};
-
 export const cases: OpCase[] = [
   ...kinds.map(
     (kind): OpCase => ({
@@ -65,7 +54,7 @@ export const cases: OpCase[] = [
     name: 'swiglu',
     inputs: { x: { shape: [5, 2 * 13], scale: 3 } },
     run: ({ x }) => swiglu(inner(x!)),
-    reference: ({ x }) => swigluReference(x!),
+    reference: ({ x }) => swigluOf(x!),
     bad: [
       {
         what: 'an odd width',
@@ -78,7 +67,7 @@ export const cases: OpCase[] = [
     name: 'swiglu: rows longer than a task',
     inputs: { x: { shape: [2, 2 * 16390], grad: false } },
     run: ({ x }) => swiglu(x!),
-    reference: ({ x }) => swigluReference(x!),
+    reference: ({ x }) => swigluOf(x!),
     dtypes: ['f32'],
   },
 ];

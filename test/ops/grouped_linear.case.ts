@@ -1,7 +1,8 @@
 import * as native from '../../src/native.gen.js';
-import { groupedLinear } from '../../src/ops/grouped_linear.js';
+import { groupedLinear, groupedLinearSwiglu } from '../../src/ops/grouped_linear.js';
 import { empty, from } from '../../src/tensor/index.js';
-import type { OpCase } from './harness.js';
+import type { OpCase, Values } from './harness.js';
+import { swigluOf } from './reference.js';
 
 /** Tokens' choices (-1: none) sorted by expert, as moe_plan does it, in plain TypeScript. */
 function planOf(choices: readonly (readonly number[])[], experts: number) {
@@ -56,6 +57,19 @@ function groupedCase(
   };
 }
 
+/** The same with SwiGLU: `cols` of gate and of up. */
+function gatedCase(...[name, choices, experts, depth, cols, gather]: Parameters<typeof groupedCase>): OpCase {
+  const plain = groupedCase(name, choices, experts, depth, 2 * cols, gather);
+  const { weight } = plain.inputs;
+  return {
+    ...plain,
+    inputs: { ...plain.inputs, weight: { ...weight!, scale: depth ** -0.5 } },
+    run: ({ x, weight, offsets, rows, inverse }) =>
+      groupedLinearSwiglu(x!, weight!, { offsets: offsets!, rows: rows!, inverse: inverse! }, gather),
+    reference: (values) => swigluOf(plain.reference(values) as Values),
+  };
+}
+
 const two = [
   [0, 3],
   [3, 1],
@@ -79,6 +93,8 @@ export const cases: OpCase[] = [
       { what: 'a source row that is not there', call: () => call([0, 2], [0, 9]), says: /beyond the rows of x/ },
     ],
   },
+  gatedCase('grouped_linear_swiglu: gathered tokens, an idle expert, rows of nobody', two, 5, 13, 18, true),
+  gatedCase('grouped_linear_swiglu: rows in expert order', two, 4, 9, 32, false),
   groupedCase('grouped_linear: rows in expert order', two, 4, 9, 21, false),
   groupedCase('grouped_linear: nobody is routed', [[-1], [-1]], 3, 4, 5, false),
   groupedCase(

@@ -1,6 +1,7 @@
-import { headsLinear, linear } from '../../src/ops/linear.js';
+import { headsLinear, linear, linearSwiglu } from '../../src/ops/linear.js';
 import { from } from '../../src/tensor/index.js';
 import type { OpCase, Values } from './harness.js';
+import { swigluOf } from './reference.js';
 
 /** y[r][n] = b[n] + sum_k x[r][k] w[n][k] */
 function product(x: Values, w: Values, b?: Values): Values {
@@ -26,7 +27,28 @@ function linearCase(name: string, rows: number, depth: number, cols: number, bia
   };
 }
 
+function swigluCase(name: string, rows: number, depth: number, cols: number): OpCase {
+  return {
+    name,
+    inputs: { x: { shape: [rows, depth] }, w: { shape: [2 * cols, depth], scale: depth ** -0.5 } },
+    run: ({ x, w }) => linearSwiglu(x!, w!),
+    reference: ({ x, w }) => swigluOf(product(x!, w!)),
+  };
+}
+
 export const cases: OpCase[] = [
+  {
+    ...swigluCase('linear_swiglu: partial tiles', 7, 19, 37),
+    bad: [
+      {
+        what: 'a weight of an odd number of rows',
+        call: () => linearSwiglu(from([1, 2], [1, 2]), from([1, 2, 3, 4, 5, 6], [3, 2])),
+        says: /linear_swiglu: gate_up is \[1,3\], but 2\*C is 2/,
+      },
+    ],
+  },
+  swigluCase('linear_swiglu: whole panels', 20, 6, 64),
+  swigluCase('linear_swiglu: one row', 1, 33, 50),
   {
     ...linearCase('linear: partial tiles', 7, 19, 37, true),
     bad: [

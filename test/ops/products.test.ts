@@ -47,6 +47,26 @@ for (const device of devices()) {
         });
       });
 
+    it.each(['f32', 'bf16'] as const)('give SwiGLU the bits of two ops, however it is cut (%s)', (dtype) => {
+      scope(() => {
+        for (const [rows, depth, cols] of [
+          [130, 70, 320],
+          [130, 70, 323],
+          [1, 300, 96],
+          [3, 40, 17],
+        ] as const) {
+          const [x, weight] = [draw([rows, depth], 1, device, dtype), draw([2 * cols, depth], 2, device, dtype, true)];
+          const out = (width: number) => empty([rows, width], { dtype, device });
+          const [y, gateUp, apart, product] = [out(cols), out(2 * cols), out(cols), out(2 * cols)];
+          native.linearSwiglu(y, gateUp, x, weight);
+          native.linearForward(product, x, weight, undefined);
+          native.swigluForward(apart, product);
+          expect(gateUp.read()).toEqual(product.read());
+          expect(y.read()).toEqual(apart.read());
+        }
+      });
+    });
+
     it.each(['f32', 'bf16'] as const)(
       'give an expert row the bits of a plain product with its weight (%s)',
       (dtype) => {

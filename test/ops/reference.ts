@@ -16,3 +16,15 @@ export function inner(x: Tensor): Tensor {
 export function valuesOf(shape: Shape, f: (i: number) => number): Values {
   return { shape, data: Float64Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => f(i)) };
 }
+
+export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+/** silu(gate) * up, of rows that hold gate and then up. */
+export function swigluOf(x: Values): Values {
+  const width = x.shape[1]! / 2;
+  return valuesOf([x.shape[0]!, width], (i) => {
+    const at = Math.floor(i / width) * 2 * width + (i % width);
+    const gate = x.data[at]!;
+    return gate * sigmoid(gate) * x.data[at + width]!;
+  });
+}

@@ -15,21 +15,42 @@ bool computeVendor(const Product& p) {
 }
 
 namespace {
+
+enum class Kernel { portable, hopper, vendor };
+
+/// Of those that multiply bf16; read each time, so that one process can compare them.
+Kernel chosen() {
+  const char* asked = getenv("TRAIN_MOE_GEMM");
+  const std::string who = asked && *asked ? asked : "own";
+  if (who == "own") return prefersHopper() ? Kernel::hopper : Kernel::portable;
+  if (who == "portable") return Kernel::portable;
+  if (who == "hopper") return Kernel::hopper;
+  if (who == "cublaslt") return Kernel::vendor;
+  throw Error("bad-argument", "TRAIN_MOE_GEMM is " + who + "; own, portable, hopper or cublaslt is expected.");
+}
+
+bool narrow(const Product& p) { return p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16; }
+bool empty(const Product& p) { return p.m == 0 || p.n == 0 || p.batches == 0; }
+
 void computeHopperOrTensor(const Product& p) {
   if (!computeHopper(p)) computeTensor(p);
 }
+
 }  // namespace
 
 void compute(const Product& p) {
-  if (p.m == 0 || p.n == 0 || p.batches == 0) return;
-  if (p.a.dtype != DType::bf16 || p.b.dtype != DType::bf16) return computePlain(p);
-  const char* asked = getenv("TRAIN_MOE_GEMM");  // each time, so that one process can compare them
-  const std::string who = asked && *asked ? asked : "own";
-  const bool hopper = who == "hopper" || (who == "own" && prefersHopper()), vendor = who == "cublaslt";
-  if (!hopper && !vendor && who != "own" && who != "portable")
-    throw Error("bad-argument", "TRAIN_MOE_GEMM is " + who + "; own, portable, hopper or cublaslt is expected.");
-  if (vendor && computeVendor(p)) return;
-  inPieces(p, hopper ? computeHopperOrTensor : computeTensor);
+  if (empty(p)) return;
+  if (!narrow(p)) return computePlain(p);
+  const Kernel kernel = chosen();
+  if (kernel == Kernel::vendor && computeVendor(p)) return;
+  inPieces(p, kernel == Kernel::hopper ? computeHopperOrTensor : computeTensor);
+}
+
+bool computeGated(const Product& p, void* y) {
+  if (empty(p)) return true;
+  if (!narrow(p) || p.c.dtype != DType::bf16 || chosen() != Kernel::portable) return false;
+  computeTensorGated(p, static_cast<bf16*>(y));
+  return true;
 }
 
 }  // namespace moe::cuda::gemm

@@ -57,10 +57,16 @@ struct Product {
 /// @throws Error("bad-argument") for another word, or without the library.
 void compute(const Product& product);
 
+/// The first product of a SwiGLU layer: c = [gate | up], n/2 columns each, and y = silu(gate) * up of what c then holds (the bits
+/// of swiglu_forward), without reading c again. y has c's rows, side by side. False, and nothing done, where the product is not
+/// the portable kernel's.
+bool computeGated(const Product& product, void* y);
+
 /// Calls multiply for the product whole or, where it is a weight gradient of few tiles (piecesOf), for all its pieces at once, and then
 /// adds those to c. Uses scratch slot 5.
 void inPieces(const Product& product, void (*multiply)(const Product&));
 void computeTensor(const Product& product);
+void computeTensorGated(const Product& product, bf16* y);
 void computePlain(const Product& product);
 /// Whether Hopper's kernel is what products run on unless told otherwise.
 bool prefersHopper();

@@ -9,7 +9,7 @@ import type { JobShapes } from '../shapes.js';
 
 /**
  * The routed experts alone, in bf16, the routes being given. Forward: order the rows by expert, gate and up products with
- * the gather fused in, SwiGLU, down product, weighted sum per token. Backward: the same in reverse, to the gradients of
+ * the gather and SwiGLU fused in, down product, weighted sum per token. Backward: the same in reverse, to the gradients of
  * tokens, route weights (f32) and expert weights (f32).
  */
 export const moe: Job<'moe'> = {
@@ -47,9 +47,8 @@ function runForward({ x, experts, weights, gateUp, down, count }: Layer) {
   const rows = experts.size;
   const plan = moePlan(experts, count);
   const hidden = empty([rows, gateUp.shape[1]!], x);
-  native.groupedLinearForward(hidden, x, gateUp, plan.offsets, plan.rows);
   const inner = empty([rows, down.shape[2]!], x);
-  native.swigluForward(inner, hidden);
+  native.groupedLinearSwiglu(inner, hidden, x, gateUp, plan.offsets, plan.rows);
   const out = empty([rows, down.shape[1]!], x);
   native.groupedLinearForward(out, inner, down, plan.offsets, undefined);
   const y = empty(x.shape, x);

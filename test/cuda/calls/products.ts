@@ -1,7 +1,7 @@
 import * as native from '../../../src/native.gen.js';
 import type { Tensor } from '../../../src/tensor/index.js';
 import { window } from '../../../src/tensor/tensor.js';
-import { added, type Call, fresh, nobody } from './bench.js';
+import { added, type Bench, type Call, fresh, nobody } from './bench.js';
 
 /* Products: dense, of f32 weights, of experts; by every kernel that there is. */
 
@@ -36,13 +36,7 @@ function routerCall(rows: number, depth: number, cols: number): Call {
       };
       const [y, dx, dweight] = [product(rows), b.draw([rows, depth], 4), b.out([cols, depth], 'f32')];
       native.linearBackward(added(dx), fresh(dweight), nobody, dy, x, weight);
-      const differences = [5, 70].map((count) => {
-        const [other, difference] = [product(count), b.out([rows, cols], 'f32')];
-        native.axpy(added(other), y, -1);
-        native.axpy(fresh(difference), other, 1e6);
-        return difference;
-      });
-      return [y, dx, dweight, ...differences];
+      return [y, dx, dweight, ...differences(b, [product(5), y], [product(70), y])];
     },
   };
 }
@@ -148,6 +142,67 @@ function expertsByHopper(
   };
 }
 
+/** Gate and up with their SwiGLU by one kernel of products, and how far that is from the two ops: nothing. */
+function gatedBy(kernel: string, rows: number, depth: number, cols: number): Call {
+  return {
+    name: `linear_swiglu by ${kernel}: [${rows},${depth}] x 2 of [${cols},${depth}]`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const [x, weight] = [b.draw([rows, depth], 1), b.draw([2 * cols, depth], 2, { scale: depth ** -0.5 })];
+      const [y, gateUp, apart, product] = [
+        b.out([rows, cols]),
+        b.out([rows, 2 * cols]),
+        b.out([rows, cols]),
+        b.out([rows, 2 * cols]),
+      ];
+      by(kernel, () => {
+        native.linearSwiglu(y, gateUp, x, weight);
+        native.linearForward(product, x, weight, undefined);
+      });
+      native.swigluForward(apart, product);
+      return [y, gateUp, ...differences(b, [y, apart], [gateUp, product])];
+    },
+  };
+}
+
+/** The same for the rows of experts, looked up. */
+function expertsGatedBy(kernel: string, counts: readonly number[], inner: number, cols: number, spare: number): Call {
+  const offsets = [0];
+  for (const n of counts) offsets.push(offsets.at(-1)! + n);
+  const rows = offsets.at(-1)! + spare;
+  return {
+    name: `grouped_linear_swiglu by ${kernel}: ${counts.join('+')} rows and ${spare} of nobody, 2 of ${cols}`,
+    tolerance: 2e-2,
+    run: (b) => {
+      const x = b.draw([rows, inner], 1);
+      const weight = b.draw([counts.length, 2 * cols, inner], 2, { scale: inner ** -0.5 });
+      const [at, from] = [b.ints([offsets.length], (i) => offsets[i]!), b.ints([rows], (i) => (i * 13 + 5) % rows)];
+      const [y, gateUp, apart, product] = [
+        b.out([rows, cols]),
+        b.out([rows, 2 * cols]),
+        b.out([rows, cols]),
+        b.out([rows, 2 * cols]),
+      ];
+      by(kernel, () => {
+        native.groupedLinearSwiglu(y, gateUp, x, weight, at, from);
+        native.groupedLinearForward(product, x, weight, at, from);
+      });
+      native.swigluForward(apart, product);
+      return [y, gateUp, ...differences(b, [y, apart], [gateUp, product])];
+    },
+  };
+}
+
+/** What the tensors of each pair differ by, so much enlarged that a call with another bit fails. */
+const differences = (b: Bench, ...pairs: readonly (readonly [Tensor, Tensor])[]): Tensor[] =>
+  pairs.map(([one, other]) => {
+    const [left, difference] = [b.out(one.shape, 'f32'), b.out(one.shape, 'f32')];
+    native.axpy(fresh(left), one, 1);
+    native.axpy(added(left), other, -1);
+    native.axpy(fresh(difference), left, 1e6);
+    return difference;
+  });
+
 export const productCalls: readonly Call[] = [
   productCall(200, 96, 300),
   productCall(5, 40, 24),
@@ -164,6 +219,12 @@ export const productCalls: readonly Call[] = [
   expertsByHopper([0, 140, 1, 0, 37], 72, 56, 5, false),
   expertsByHopper([3, 0, 131, 20], 392, 40, 4, true),
   expertsByHopper([200, 0, 310, 129], 264, 200, 3, true),
+  gatedBy('portable', 200, 96, 152),
+  gatedBy('portable', 9, 40, 35),
+  gatedBy('hopper', 130, 72, 40),
+  expertsGatedBy('portable', [0, 70, 1, 0, 130, 5], 48, 72, 9),
+  expertsGatedBy('portable', [3, 0, 2], 9, 11, 1),
+  expertsGatedBy('hopper', [3, 0, 131], 72, 24, 4),
   expertsCall([0, 70, 1, 0, 130, 5], 90, 48, 72, 9),
   expertsCall([3, 0, 2], 7, 9, 11, 0),
   expertsCall(

@@ -33,6 +33,27 @@ export const productMutants: readonly Mutant[] = [
     calls: ['linear'],
   },
   {
+    what: 'a gated product pairs gate with the up of the eight columns before',
+    file: 'gemm/tensor.cu',
+    find: 'r / 8 % 2 ? cols + at : at;',
+    replace: 'r / 8 % 2 ? cols + at - (at >= 8 ? 8 : 0) : at;',
+    calls: ['linear_swiglu', 'grouped_linear_swiglu'],
+  },
+  {
+    what: 'a gated product takes its activation from sums that are not rounded as c is',
+    file: 'gemm/tensor.cu',
+    find: 'return widen(narrow(sum));',
+    replace: 'return sum;',
+    calls: ['linear_swiglu', 'grouped_linear_swiglu'],
+  },
+  {
+    what: 'the last columns of a gated product are taken from the next part',
+    file: 'gemm/tensor.cu',
+    find: 'if (row >= part.rowEnd || at >= cols) continue;',
+    replace: 'if (row >= part.rowEnd || at >= p.n) continue;',
+    calls: ['linear_swiglu', 'grouped_linear_swiglu'],
+  },
+  {
     what: 'a gradient that exists is overwritten',
     file: 'gemm/common.cuh',
     find: 'const float beta = p.c.add ? 1.f : 0.f;',
