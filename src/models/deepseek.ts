@@ -8,7 +8,8 @@ import { countParameters, type Param, vector } from '../nn/param.js';
 import { attentionFactor } from '../nn/rope_table.js';
 import type { Run } from '../nn/run.js';
 import type { Tensor } from '../tensor/index.js';
-import { type CacheForm, type CacheShape, expertPieces, type HubPiece, rowsPiece, wholePiece } from './family.js';
+import { type CacheForm, type CacheShape, type HubPiece, wholePiece } from './family.js';
+import { feedPieces } from './feed_pieces.js';
 import { ropeFromHub, ropeSchema, ropeToHub } from './rope_config.js';
 
 /** What DeepSeek-V2 and V3 share: latent attention, then a dense feed-forward layer first and routed experts after. */
@@ -115,8 +116,8 @@ export function activeParameters(c: DeepseekConfig, gate: Gate): number {
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** The keys that both generations spell alike. */
-export function sharedFromHub(h: Json): DeepseekConfig {
+/** @throws TrainMoeError `bad-config` for what config.json may say and no DeepSeek model has. */
+export function refuseUnsupported(h: Json): void {
   if (h.attention_bias)
     throw new TrainMoeError(
       'bad-config',
@@ -124,6 +125,11 @@ export function sharedFromHub(h: Json): DeepseekConfig {
     );
   if ((h.moe_layer_freq ?? 1) !== 1)
     throw new TrainMoeError('bad-config', `config.json has moe_layer_freq ${h.moe_layer_freq}; only 1 is supported.`);
+}
+
+/** The keys that both generations spell alike. */
+export function sharedFromHub(h: Json): DeepseekConfig {
+  refuseUnsupported(h);
   const number = (key: string, otherwise?: number) => Number(h[key] ?? otherwise);
   return {
     vocabulary: number('vocab_size'),
@@ -196,35 +202,10 @@ const ATTEND: Readonly<Record<string, string>> = {
   out: 'o_proj',
 };
 
-/** Names on disk of a parameter of one block, whose own path is `rest` and whose layer is called `at`. */
-export function blockPieces(c: DeepseekConfig, at: string, rest: string, p: Param): readonly HubPiece[] {
+/** Names on disk of a parameter of a block, whose path in it is `rest` and whose layer is called `at`. */
+export function insideBlock(c: DeepseekConfig, at: string, rest: string, p: Param): readonly HubPiece[] {
   const [part, name] = rest.split('.') as [string, string];
-  if (part === 'attendNorm') return wholePiece(`${at}.input_layernorm.weight`, p);
-  if (part === 'feedNorm') return wholePiece(`${at}.post_attention_layernorm.weight`, p);
   if (part === 'feed') return feedPieces(c, at, rest.slice('feed.'.length), p);
   const hub = name === 'query' ? (c.queryRank ? 'q_b_proj' : 'q_proj') : ATTEND[name]!;
   return wholePiece(`${at}.self_attn.${hub}.weight`, p);
-}
-
-/** The widths that feed-forward layers have, dense and routed. */
-interface FeedWidths {
-  readonly inner: number;
-  readonly expertInner: number;
-  readonly shared: number;
-}
-
-/** Names on disk of a parameter of a feed-forward layer, dense or routed: the same in all DeepSeek generations. */
-export function feedPieces(c: FeedWidths, at: string, path: string, p: Param): readonly HubPiece[] {
-  const [name, inside] = path.split('.') as [string, string | undefined];
-  if (name === 'router') return wholePiece(`${at}.mlp.gate.weight`, p);
-  if (name === 'bias') return wholePiece(`${at}.mlp.gate.e_score_correction_bias`, p);
-  if (name === 'shared') return swigluPieces(`${at}.mlp.shared_experts`, inside!, c.shared * c.expertInner, p);
-  if (p.shape.length === 3)
-    return expertPieces(`${at}.mlp.experts`, name === 'gateUp' ? ['gate_proj', 'up_proj'] : ['down_proj'], p);
-  return swigluPieces(`${at}.mlp`, name, c.inner, p);
-}
-
-function swigluPieces(prefix: string, part: string, inner: number, p: Param): readonly HubPiece[] {
-  if (part === 'down') return wholePiece(`${prefix}.down_proj.weight`, p);
-  return [rowsPiece(`${prefix}.gate_proj.weight`, p, 0, inner), rowsPiece(`${prefix}.up_proj.weight`, p, inner, inner)];
 }

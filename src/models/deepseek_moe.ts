@@ -1,14 +1,23 @@
 import { z } from 'zod';
-import { TrainMoeError } from '../errors.js';
 import { type AttendWeights, attend, attendSpec } from '../nn/attend.js';
 import { type BlockWeights, blockOrRecompute, type DecoderWeights, decoder } from '../nn/decoder.js';
 import { type ExpertsConfig, type ExpertsWeights, experts, expertsSpec } from '../nn/experts.js';
 import { type FeedWeights, feed, feedSpec } from '../nn/feed.js';
-import { countParameters, matrix, type Param, vector } from '../nn/param.js';
+import { countParameters, type Param, vector } from '../nn/param.js';
 import { ropeTableFor } from '../nn/rope_table.js';
 import type { Tensor } from '../tensor/index.js';
-import { feedPieces } from './deepseek.js';
-import { type Family, type HubPiece, rowsPiece, wholePiece } from './family.js';
+import { decoderPieces, decoderSpec } from './decoder.js';
+import { refuseUnsupported } from './deepseek.js';
+import type { Family, HubPiece } from './family.js';
+import { feedPieces } from './feed_pieces.js';
+import {
+  attendConfig,
+  attendPieces,
+  attentionWidth,
+  cacheShape,
+  headsFromHub,
+  headsToHub,
+} from './grouped_attention.js';
 import { ropeFromHub, ropeSchema, ropeToHub } from './rope_config.js';
 
 /** DeepSeekMoE, arXiv:2401.06066: plain attention, fine-grained experts behind a softmax gate, shared experts. */
@@ -83,14 +92,6 @@ export const deepseekMoePresets = {
   },
 } satisfies Record<string, DeepseekMoeConfig>;
 
-const attendConfig = (c: DeepseekMoeConfig) => ({
-  hidden: c.hidden,
-  heads: c.heads,
-  keyHeads: c.keyHeads,
-  headSize: c.headSize,
-  scale: c.headSize ** -0.5,
-});
-
 const expertsConfig = (c: DeepseekMoeConfig): ExpertsConfig => ({
   hidden: c.hidden,
   inner: c.expertInner,
@@ -114,12 +115,11 @@ const blockSpec = (c: DeepseekMoeConfig, dense: boolean) => ({
   feed: dense ? feedSpec(c.hidden, c.inner, c.deviation) : expertsSpec(expertsConfig(c), c.deviation),
 });
 
-const specs = (c: DeepseekMoeConfig) => ({
-  embed: matrix([c.vocabulary, c.hidden], c.deviation, 'vocabulary'),
-  layers: Array.from({ length: c.layers }, (_, i) => blockSpec(c, i < c.denseLayers)),
-  norm: vector(c.hidden, 1),
-  head: c.tied ? undefined : matrix([c.vocabulary, c.hidden], c.deviation, 'vocabulary'),
-});
+const specs = (c: DeepseekMoeConfig) =>
+  decoderSpec(
+    c,
+    Array.from({ length: c.layers }, (_, i) => blockSpec(c, i < c.denseLayers)),
+  );
 
 export const deepseekMoe: Family<DeepseekMoeConfig, Weights> = {
   name: 'deepseek-moe',
@@ -142,7 +142,7 @@ export const deepseekMoe: Family<DeepseekMoeConfig, Weights> = {
     return decoder(w, c.eps, layer, ids, run);
   },
   head: (w) => w.head ?? w.embed,
-  cacheShape: (c) => ({ key: [c.keyHeads, c.headSize], value: [c.keyHeads, c.headSize] }),
+  cacheShape,
   layers: (c) => c.layers,
   vocabulary: (c) => c.vocabulary,
   routedExperts: (c) => Array.from({ length: c.layers }, (_, i) => (i < c.denseLayers ? 0 : c.experts)),
@@ -155,7 +155,7 @@ export const deepseekMoe: Family<DeepseekMoeConfig, Weights> = {
       c.vocabulary * c.hidden
     );
   },
-  attentionWidth: (c) => c.layers * c.heads * 2 * c.headSize,
+  attentionWidth,
   fromHub,
   toHub,
   hubPieces,
@@ -164,22 +164,12 @@ export const deepseekMoe: Family<DeepseekMoeConfig, Weights> = {
 type Json = Readonly<Record<string, unknown>>;
 
 function fromHub(h: Json): DeepseekMoeConfig {
-  if (h.attention_bias)
-    throw new TrainMoeError(
-      'bad-config',
-      'config.json asks for biases in attention, which DeepSeek models do not have.',
-    );
-  if ((h.moe_layer_freq ?? 1) !== 1)
-    throw new TrainMoeError('bad-config', `config.json has moe_layer_freq ${h.moe_layer_freq}; only 1 is supported.`);
+  refuseUnsupported(h);
   const number = (key: string, otherwise?: number) => Number(h[key] ?? otherwise);
-  const heads = number('num_attention_heads');
   return {
+    ...headsFromHub(h),
     vocabulary: number('vocab_size'),
-    hidden: number('hidden_size'),
     layers: number('num_hidden_layers'),
-    heads,
-    keyHeads: number('num_key_value_heads', heads),
-    headSize: number('head_dim', number('hidden_size') / heads),
     inner: number('intermediate_size'),
     expertInner: number('moe_intermediate_size'),
     experts: number('n_routed_experts'),
@@ -200,14 +190,11 @@ function toHub(c: DeepseekMoeConfig): Record<string, unknown> {
   return {
     architectures: ['DeepseekForCausalLM'],
     model_type: 'deepseek',
+    ...headsToHub(c),
     vocab_size: c.vocabulary,
-    hidden_size: c.hidden,
     intermediate_size: c.inner,
     moe_intermediate_size: c.expertInner,
     num_hidden_layers: c.layers,
-    num_attention_heads: c.heads,
-    num_key_value_heads: c.keyHeads,
-    head_dim: c.headSize,
     n_shared_experts: c.shared || null,
     n_routed_experts: c.experts,
     num_experts_per_tok: c.active,
@@ -228,22 +215,8 @@ function toHub(c: DeepseekMoeConfig): Record<string, unknown> {
 }
 
 function hubPieces(c: DeepseekMoeConfig, path: string, p: Param): readonly HubPiece[] {
-  if (path === 'embed') return wholePiece('model.embed_tokens.weight', p);
-  if (path === 'norm') return wholePiece('model.norm.weight', p);
-  if (path === 'head') return wholePiece('lm_head.weight', p);
-  const [, layer, rest] = /^layers\.(\d+)\.(.+)$/.exec(path)! as unknown as [string, string, string];
-  const at = `model.layers.${layer}`;
-  if (rest === 'attendNorm') return wholePiece(`${at}.input_layernorm.weight`, p);
-  if (rest === 'feedNorm') return wholePiece(`${at}.post_attention_layernorm.weight`, p);
-  if (rest === 'attend.out') return wholePiece(`${at}.self_attn.o_proj.weight`, p);
-  if (rest === 'attend.qkv') {
-    const q = c.heads * c.headSize;
-    const kv = c.keyHeads * c.headSize;
-    return [
-      rowsPiece(`${at}.self_attn.q_proj.weight`, p, 0, q),
-      rowsPiece(`${at}.self_attn.k_proj.weight`, p, q, kv),
-      rowsPiece(`${at}.self_attn.v_proj.weight`, p, q + kv, kv),
-    ];
-  }
-  return feedPieces(c, at, rest.slice('feed.'.length), p);
+  return decoderPieces(path, p, (at, rest) => {
+    const [part, ...inside] = rest.split('.');
+    return part === 'attend' ? attendPieces(c, at, inside[0]!, p) : feedPieces(c, at, inside.join('.'), p);
+  });
 }

@@ -1,20 +1,20 @@
 import { z } from 'zod';
 import { type DecoderWeights, decoder } from '../nn/decoder.js';
-import { matrix, vector } from '../nn/param.js';
 import { ropeTableFor } from '../nn/rope_table.js';
+import { decoderPieces, decoderSpec } from './decoder.js';
 import {
   activeParameters,
-  blockPieces,
   blockSpec,
   cacheShape,
   type DeepseekBlock,
   deepseekBlock,
   deepseekFields,
   type Gate,
+  insideBlock,
   sharedFromHub,
   sharedToHub,
 } from './deepseek.js';
-import { type Family, wholePiece } from './family.js';
+import type { Family } from './family.js';
 
 /** DeepSeek-V2, arXiv:2405.04434: softmax gate, device-limited routing, three balance losses. */
 export const deepseekV2Schema = z.strictObject({
@@ -98,12 +98,11 @@ const gateOf = (c: DeepseekV2Config): Gate => ({
   balance: { expert: c.expertBalance, device: c.deviceBalance, communication: c.communicationBalance },
 });
 
-const specs = (c: DeepseekV2Config) => ({
-  embed: matrix([c.vocabulary, c.hidden], c.deviation, 'vocabulary'),
-  layers: Array.from({ length: c.layers }, (_, i) => blockSpec(c, gateOf(c), i < c.denseLayers)),
-  norm: vector(c.hidden, 1),
-  head: c.tied ? undefined : matrix([c.vocabulary, c.hidden], c.deviation, 'vocabulary'),
-});
+const specs = (c: DeepseekV2Config) =>
+  decoderSpec(
+    c,
+    Array.from({ length: c.layers }, (_, i) => blockSpec(c, gateOf(c), i < c.denseLayers)),
+  );
 
 export const deepseekV2: Family<DeepseekV2Config, Weights> = {
   name: 'deepseek-v2',
@@ -143,11 +142,5 @@ export const deepseekV2: Family<DeepseekV2Config, Weights> = {
     seq_aux: true,
     ep_size: 1,
   }),
-  hubPieces(c, path, p) {
-    if (path === 'embed') return wholePiece('model.embed_tokens.weight', p);
-    if (path === 'norm') return wholePiece('model.norm.weight', p);
-    if (path === 'head') return wholePiece('lm_head.weight', p);
-    const [, layer, rest] = /^layers\.(\d+)\.(.+)$/.exec(path)!;
-    return blockPieces(c, `model.layers.${layer}`, rest!, p);
-  },
+  hubPieces: (c, path, p) => decoderPieces(path, p, (at, rest) => insideBlock(c, at, rest, p)),
 };

@@ -7,15 +7,16 @@ import { embedding } from '../ops/embedding.js';
 import { linear } from '../ops/linear.js';
 import { rmsnorm } from '../ops/rmsnorm.js';
 import type { Tensor } from '../tensor/index.js';
+import { blockPieces, decoderPieces, decoderSpec } from './decoder.js';
 import {
   activeParameters,
-  blockPieces,
   blockSpec,
   cacheShape,
   type DeepseekBlock,
   deepseekBlock,
   deepseekFields,
   type Gate,
+  insideBlock,
   sharedFromHub,
   sharedToHub,
 } from './deepseek.js';
@@ -152,10 +153,10 @@ const nextSpec = (c: DeepseekV3Config) => ({
 });
 
 const specs = (c: DeepseekV3Config) => ({
-  embed: matrix([c.vocabulary, c.hidden], c.deviation, 'vocabulary'),
-  layers: Array.from({ length: c.layers }, (_, i) => blockSpec(c, gateOf(c), i < c.denseLayers)),
-  norm: vector(c.hidden, 1),
-  head: c.tied ? undefined : matrix([c.vocabulary, c.hidden], c.deviation, 'vocabulary'),
+  ...decoderSpec(
+    c,
+    Array.from({ length: c.layers }, (_, i) => blockSpec(c, gateOf(c), i < c.denseLayers)),
+  ),
   next: c.mtpLayers ? Array.from({ length: c.mtpLayers }, () => nextSpec(c)) : undefined,
 });
 
@@ -211,18 +212,12 @@ export const deepseekV3: Family<DeepseekV3Config, Weights> = {
 };
 
 function hubPieces(c: DeepseekV3Config, path: string, p: Param): readonly HubPiece[] {
-  if (path === 'embed') return wholePiece('model.embed_tokens.weight', p);
-  if (path === 'norm') return wholePiece('model.norm.weight', p);
-  if (path === 'head') return wholePiece('lm_head.weight', p);
-  const [, part, index, rest] = /^(layers|next)\.(\d+)\.(.+)$/.exec(path)! as unknown as [
-    string,
-    string,
-    string,
-    string,
-  ];
-  const at = `model.layers.${part === 'next' ? c.layers + Number(index) : index}`;
-  if (part === 'layers') return blockPieces(c, at, rest, p);
-  if (rest.startsWith('block.')) return blockPieces(c, at, rest.slice('block.'.length), p);
+  const block = (at: string, rest: string) => insideBlock(c, at, rest, p);
+  const next = /^next\.(\d+)\.(.+)$/.exec(path) as unknown as [string, string, string] | null;
+  if (!next) return decoderPieces(path, p, block);
+  const [, index, rest] = next;
+  const at = `model.layers.${c.layers + Number(index)}`;
+  if (rest.startsWith('block.')) return blockPieces(at, rest.slice('block.'.length), p, block);
   const names: Readonly<Record<string, string>> = {
     embedNorm: 'enorm',
     hiddenNorm: 'hnorm',

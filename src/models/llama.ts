@@ -3,9 +3,19 @@ import { TrainMoeError } from '../errors.js';
 import { type AttendWeights, attend, attendSpec } from '../nn/attend.js';
 import { type BlockWeights, blockOrRecompute, type DecoderWeights, decoder } from '../nn/decoder.js';
 import { type FeedWeights, feed, feedSpec } from '../nn/feed.js';
-import { countParameters, matrix, type Param, vector } from '../nn/param.js';
+import { countParameters, type Param, vector } from '../nn/param.js';
 import { ropeTableFor } from '../nn/rope_table.js';
-import { type Family, type HubPiece, rowsPiece, wholePiece } from './family.js';
+import { decoderPieces, decoderSpec } from './decoder.js';
+import type { Family, HubPiece } from './family.js';
+import { swigluPieces } from './feed_pieces.js';
+import {
+  attendConfig,
+  attendPieces,
+  attentionWidth,
+  cacheShape,
+  headsFromHub,
+  headsToHub,
+} from './grouped_attention.js';
 import { ropeFromHub, ropeSchema, ropeToHub } from './rope_config.js';
 
 /** DeepSeek LLM (V1) is a Llama: pre-norm, rotary positions, grouped keys, SwiGLU. arXiv:2401.02954; arXiv:2302.13971. */
@@ -54,14 +64,6 @@ export const llamaPresets = {
   },
 } satisfies Record<string, LlamaConfig>;
 
-const attendConfig = (c: LlamaConfig) => ({
-  hidden: c.hidden,
-  heads: c.heads,
-  keyHeads: c.keyHeads,
-  headSize: c.headSize,
-  scale: c.headSize ** -0.5,
-});
-
 const blockSpec = (c: LlamaConfig) => ({
   attendNorm: vector(c.hidden, 1),
   attend: attendSpec(attendConfig(c), c.deviation),
@@ -69,12 +71,11 @@ const blockSpec = (c: LlamaConfig) => ({
   feed: feedSpec(c.hidden, c.inner, c.deviation),
 });
 
-const specs = (c: LlamaConfig) => ({
-  embed: matrix([c.vocabulary, c.hidden], c.deviation, 'vocabulary'),
-  layers: Array.from({ length: c.layers }, () => blockSpec(c)),
-  norm: vector(c.hidden, 1),
-  head: c.tied ? undefined : matrix([c.vocabulary, c.hidden], c.deviation, 'vocabulary'),
-});
+const specs = (c: LlamaConfig) =>
+  decoderSpec(
+    c,
+    Array.from({ length: c.layers }, () => blockSpec(c)),
+  );
 
 export const llama: Family<LlamaConfig, LlamaWeights> = {
   name: 'llama',
@@ -97,12 +98,12 @@ export const llama: Family<LlamaConfig, LlamaWeights> = {
     return decoder(w, c.eps, layer, ids, run);
   },
   head: (w) => w.head ?? w.embed,
-  cacheShape: (c) => ({ key: [c.keyHeads, c.headSize], value: [c.keyHeads, c.headSize] }),
+  cacheShape,
   layers: (c) => c.layers,
   vocabulary: (c) => c.vocabulary,
   routedExperts: (c) => new Array<number>(c.layers).fill(0),
   activeParameters: (c) => countParameters(specs(c)) - (c.tied ? 0 : c.vocabulary * c.hidden),
-  attentionWidth: (c) => c.layers * c.heads * 2 * c.headSize,
+  attentionWidth,
   fromHub,
   toHub,
   hubPieces,
@@ -121,15 +122,10 @@ function fromHub(h: Json): LlamaConfig {
       'bad-config',
       `config.json asks for the activation "${h.hidden_act}"; Llama models use "silu".`,
     );
-  const heads = Number(h.num_attention_heads);
-  const hidden = Number(h.hidden_size);
   return {
+    ...headsFromHub(h),
     vocabulary: Number(h.vocab_size),
-    hidden,
     layers: Number(h.num_hidden_layers),
-    heads,
-    keyHeads: Number(h.num_key_value_heads ?? heads),
-    headSize: Number(h.head_dim ?? hidden / heads),
     inner: Number(h.intermediate_size),
     eps: Number(h.rms_norm_eps ?? 1e-6),
     rope: ropeFromHub(h),
@@ -143,13 +139,10 @@ function toHub(c: LlamaConfig): Record<string, unknown> {
   return {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
+    ...headsToHub(c),
     vocab_size: c.vocabulary,
-    hidden_size: c.hidden,
     intermediate_size: c.inner,
     num_hidden_layers: c.layers,
-    num_attention_heads: c.heads,
-    num_key_value_heads: c.keyHeads,
-    head_dim: c.headSize,
     hidden_act: 'silu',
     rms_norm_eps: c.eps,
     max_position_embeddings: c.context,
@@ -162,34 +155,8 @@ function toHub(c: LlamaConfig): Record<string, unknown> {
 }
 
 function hubPieces(c: LlamaConfig, path: string, p: Param): readonly HubPiece[] {
-  if (path === 'embed') return wholePiece('model.embed_tokens.weight', p);
-  if (path === 'norm') return wholePiece('model.norm.weight', p);
-  if (path === 'head') return wholePiece('lm_head.weight', p);
-  const [, layer, rest] = /^layers\.(\d+)\.(.+)$/.exec(path)!;
-  const at = `model.layers.${layer}`;
-  const q = c.heads * c.headSize;
-  const kv = c.keyHeads * c.headSize;
-  switch (rest) {
-    case 'attend.qkv':
-      return [
-        rowsPiece(`${at}.self_attn.q_proj.weight`, p, 0, q),
-        rowsPiece(`${at}.self_attn.k_proj.weight`, p, q, kv),
-        rowsPiece(`${at}.self_attn.v_proj.weight`, p, q + kv, kv),
-      ];
-    case 'attend.out':
-      return wholePiece(`${at}.self_attn.o_proj.weight`, p);
-    case 'attendNorm':
-      return wholePiece(`${at}.input_layernorm.weight`, p);
-    case 'feedNorm':
-      return wholePiece(`${at}.post_attention_layernorm.weight`, p);
-    case 'feed.gateUp':
-      return [
-        rowsPiece(`${at}.mlp.gate_proj.weight`, p, 0, c.inner),
-        rowsPiece(`${at}.mlp.up_proj.weight`, p, c.inner, c.inner),
-      ];
-    case 'feed.down':
-      return wholePiece(`${at}.mlp.down_proj.weight`, p);
-    default:
-      throw new TrainMoeError('internal', `The Llama codec has no name for ${path}.`);
-  }
+  return decoderPieces(path, p, (at, rest) => {
+    const [part, name] = rest.split('.') as [string, string];
+    return part === 'attend' ? attendPieces(c, at, name, p) : swigluPieces(`${at}.mlp`, name, c.inner, p);
+  });
 }
