@@ -69,7 +69,7 @@ constexpr uint8_t rootByte(float root, float inverse, float noise) {
   return static_cast<uint8_t>(root > 0 && code < kLeastRoot ? kLeastRoot : code);
 }
 
-/// The bits of a float rounded to bf16 at random, up with the probability of its lower half: right on average. NaN stays NaN.
+/// The bits of a float rounded to bf16 stochastically, up with the probability of its lower half: right on average. NaN stays NaN.
 constexpr uint16_t roundedAtRandom(uint32_t bits, uint32_t noise16) {
   if ((bits & 0x7f800000) == 0x7f800000) return static_cast<uint16_t>(bits >> 16 | ((bits & 0x7fffff) ? 0x40 : 0));
   return static_cast<uint16_t>((bits + noise16) >> 16);

@@ -58,7 +58,7 @@ inline void randomWords(uint32_t* to, uint64_t seed, int64_t first, int n) {
   }
 }
 
-/// p[i..i+n) = next, n <= kLanes: exact in f32, rounded at random in bf16.
+/// p[i..i+n) = next, n <= kLanes: exact in f32, stochastic rounding in bf16.
 inline void storeMaster(const Adam&, float* p, int64_t i, vec next, int n) {
   if (n == kLanes) store(p + i, next);
   else storePart(p + i, next, n);

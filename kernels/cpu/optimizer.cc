@@ -2,7 +2,7 @@
 //
 //   adamw   p -= lr*decay*p;  m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g^2
 //           p -= lr * (m/c1) / (sqrt(v/c2) + eps),  g = scale[0] * grad        (Loshchilov & Hutter, arXiv:1711.05101)
-//           a bf16 master is rounded at random (moments.h), so that steps below its precision count on average
+//           a bf16 master is rounded stochastically (moments.h), so that steps below its precision count on average
 //   clip    norm = sqrt(sum), scale = min(1, max/(norm + 1e-6)); NaN, which forbids the update, unless norm and losses are finite
 //   lerp    y += t*(x - y)
 //   stack   y_i = x_i, scalars

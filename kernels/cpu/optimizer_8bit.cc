@@ -1,4 +1,4 @@
-// adamw_8bit: AdamW with moments in 8 bits (moments.h), masters in f32 or, rounded at random, in bf16.
+// adamw_8bit: AdamW with moments in 8 bits (moments.h), masters in f32 or, rounded stochastically, in bf16.
 //
 // How it runs: a task takes some blocks of 256 elements of a parameter; each is widened to f32, updated (adam.h), and written back with new
 // scales. What bounds it: the arithmetic of the codes.

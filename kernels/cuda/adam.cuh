@@ -53,7 +53,7 @@ template <int n> struct Words {
   }
 };
 
-/// p[at..at+n) = x: exact in f32, rounded at random in bf16.
+/// p[at..at+n) = x: exact in f32, stochastic rounding in bf16.
 template <int n> __device__ __forceinline__ void storeMaster(const Adam&, float* p, int64_t at, const Floats<n>& x) { store<n>(p + at, x); }
 template <int n> __device__ __forceinline__ void storeMaster(const Adam& a, bf16* p, int64_t at, const Floats<n>& x) {
   const Words<n> words(a.seed, at);

@@ -47,7 +47,7 @@ const optimizer = z.strictObject({
   master: z
     .boolean()
     .default(true)
-    .describe('keep f32 values of bf16 weights; without them weights are rounded at random, which is right on average'),
+    .describe('keep f32 values of bf16 weights; without them stochastic rounding keeps them right on average'),
 });
 
 const schedule = z.strictObject({

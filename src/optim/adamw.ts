@@ -19,7 +19,7 @@ export interface AdamWConfig {
   readonly eps: number; // 1e-8
   readonly decay: number; // 0.1, decoupled, on matrices
   readonly moments: 'f32' | 'bf16' | 'u8'; // DeepSeek-V3 stores both in bf16; u8: 8 bits and a scale to each 256
-  readonly master?: boolean; // true: bf16 parameters have f32 masters; false: they are rounded at random instead
+  readonly master?: boolean; // true: bf16 parameters have f32 masters; false: stochastic rounding instead
 }
 
 /** A parameter to be trained; `decay` false leaves weight decay out (gains, biases). */
@@ -49,7 +49,7 @@ export interface Clipped {
 /**
  * AdamW with decoupled weight decay (Loshchilov & Hutter, arXiv:1711.05101), f32 masters and bias correction. Gradients are
  * read from the parameters; clip() comes between the backward pass and step(). 8-bit moments: Dettmers et al.,
- * arXiv:2110.02861. Without masters bf16 parameters are rounded at random, up with the probability of what is cut off. All
+ * arXiv:2110.02861. Without masters bf16 parameters are rounded stochastically, up with the probability of what is cut off. All
  * chance comes from the count of steps and the parameter's place, so a run that is continued draws the same.
  *
  * All parameters are updated by one call. What changes from step to step lies on the device, so the call can be part of a
