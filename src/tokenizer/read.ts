@@ -4,9 +4,10 @@ import type { AddedToken } from './added.js';
 import { bytesOfLetters } from './letters.js';
 import type { MergeTable } from './merge.js';
 import { PairMap } from './pairs.js';
+import type { BpeModel, NormalForm } from './parts.js';
 import { rolesOf } from './roles.js';
 import { readPreTokenizer } from './split.js';
-import { type BpeModel, type NormalForm, Tokenizer } from './tokenizer.js';
+import { Tokenizer } from './tokenizer.js';
 import { vocabularyOf } from './vocabulary.js';
 
 const Added = z.object({

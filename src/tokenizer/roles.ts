@@ -1,5 +1,5 @@
 import type { AddedToken } from './added.js';
-import type { Roles } from './tokenizer.js';
+import type { Roles } from './parts.js';
 
 /** What released models call these tokens, for files that do not say. */
 const NAMES = {

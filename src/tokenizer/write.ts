@@ -2,8 +2,8 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { AddedToken } from './added.js';
 import { lettersOf } from './letters.js';
+import type { TokenizerParts } from './parts.js';
 import type { PreTokenizerJson } from './patterns.js';
-import type { TokenizerParts } from './tokenizer.js';
 import { tokenBytes } from './vocabulary.js';
 
 /** A `tokenizer.json` of Hugging Face with a byte-level BPE model. */
