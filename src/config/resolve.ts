@@ -5,7 +5,7 @@ import { readConfigFile } from './file.js';
 import { configKeys } from './keys.js';
 import { type Layer, leaves, type Merged, mergeLayers, type Settings } from './layers.js';
 import { presets } from './presets.js';
-import { type RunConfig, runConfigSchema } from './schema.js';
+import { type RunConfig, type RunConfigInput, runConfigSchema } from './schema.js';
 import { suggest } from './suggest.js';
 
 /** Where the parts of a configuration come from, from the weakest to the strongest: preset, defaults, file, flags. */
@@ -33,8 +33,14 @@ export function resolveConfig({ defaults, file, flags = [] }: ConfigParts): Reso
   return checkConfig(mergeLayers([presetLayer(mergeLayers(above)), ...above]));
 }
 
-/** The same from an object in a program: the preset it names, then the object. */
-export function defineConfig(values: Settings): RunConfig {
+/**
+ * The same from an object in a program: the preset it names, then the object.
+ *
+ *     defineConfig({ preset: 'nano', data: { sources: ['my-texts/'] }, train: { steps: 2000 } })
+ *
+ * @throws TrainMoeError `bad-config` with every fault and its path
+ */
+export function defineConfig(values: RunConfigInput): RunConfig {
   const layer = { source: 'the object given', values };
   return checkConfig(mergeLayers([presetLayer(mergeLayers([layer])), layer])).config;
 }

@@ -42,6 +42,10 @@ export const r1Schema = z.strictObject({
   threads: z.int().min(1).max(256).optional().describe('threads of the CPU backend'),
 });
 
+/** What a person writes. */
+export type R1Input = Readonly<z.input<typeof r1Schema>>;
+
+/** What was asked for, with every default filled in. */
 export type R1Options = Readonly<z.output<typeof r1Schema>> & { readonly out: string };
 
 /** What every stage does. A preset is one of these. */
@@ -177,7 +181,7 @@ export interface R1Config {
 }
 
 /** The settings of a recipe. @throws TrainMoeError `bad-config` with every fault, unknown options included. */
-export function resolveR1(input: Readonly<Record<string, unknown>>): R1Config {
+export function resolveR1(input: R1Input): R1Config {
   const given = checkSettings(r1Schema, input, 'r1');
   const { preset, task, taskOptions } = given;
   const found = Object.hasOwn(r1Presets, preset) ? r1Presets[preset] : undefined;

@@ -153,13 +153,13 @@ export type Algorithm = keyof typeof algorithms;
 /**
  * Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown settings included.
  */
-export function resolveGrpo(input: Readonly<Record<string, unknown>>, algorithm: string = 'grpo'): GrpoConfig {
+export function resolveGrpo(input: GrpoInput, algorithm: Algorithm = 'grpo'): GrpoConfig {
   if (!Object.hasOwn(algorithms, algorithm))
     throw new TrainMoeError(
       'bad-config',
       `The algorithm "${algorithm}" is unknown; there are ${Object.keys(algorithms).join(', ')}.`,
     );
-  const c = checkSettings(grpoSchema, { ...algorithms[algorithm as Algorithm], ...input }, 'GRPO');
+  const c = checkSettings(grpoSchema, { ...algorithms[algorithm], ...input }, 'GRPO');
   const faults = [
     c.updates > c.prompts * c.group && `updates = ${c.updates}: a rollout has ${c.prompts * c.group} completions only`,
     c.rewardWeights.length > 0 &&

@@ -105,6 +105,7 @@ describe('faults', () => {
   });
 
   it('call what is missing missing, and a decay of 1 too big', () => {
+    // @ts-expect-error what the compiler says too
     expect(failure(() => defineConfig({ train: { rowsRamp: { from: 2 } } })).message).toBe(
       'The configuration has a fault: train.rowsRamp.steps: it is missing; give a number.',
     );
@@ -113,11 +114,13 @@ describe('faults', () => {
   });
 
   it('name unknown sections with everything in them', () => {
+    // @ts-expect-error what the compiler says too
     const { message } = failure(() => defineConfig({ evaluation: { every: 3 } }));
     expect(message).toMatch(/evaluation \(the object given\): there is no such setting; did you mean evaluate\?/);
   });
 
   it('offer nothing when nothing is near', () => {
+    // @ts-expect-error what the compiler says too
     expect(failure(() => defineConfig({ qqqqqqqqqq: 1 })).message).not.toContain('did you mean');
   });
 

@@ -140,6 +140,7 @@ describe('settings of the recipe', () => {
 
   it('name what is wrong', () => {
     expect(() => resolveR1({ preset: 'huge' })).toThrow(/preset "huge" of r1 does not exist; there are micro, v2-lite/);
+    // @ts-expect-error what the compiler says too
     expect(() => resolveR1({ sed: 1 })).toThrow(/sed/);
     expect(() => resolveR1({ task: 'gsm8k' })).toThrow(/transcripts/);
   });

@@ -5,7 +5,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { curateView } from '../../src/cli/rl/curate.js';
 import { Engine } from '../../src/generate/index.js';
 import { loadModel } from '../../src/models/folder.js';
-import { type RejectInput, resolveReject, resolveSynthesize } from '../../src/rl/curate/config.js';
+import {
+  type RejectInput,
+  resolveReject,
+  resolveSynthesize,
+  type SynthesizeInput,
+} from '../../src/rl/curate/config.js';
 import type { CurateEvent } from '../../src/rl/curate/curate.js';
 import { repeatedShare, SeenTexts, textFilter } from '../../src/rl/curate/filters.js';
 import { reasonAgainst } from '../../src/rl/curate/panel.js';
@@ -73,7 +78,7 @@ const letters = {
     { role: 'assistant', content: '{{answer}}' },
   ],
 };
-const synthesis = (out: string, more: Record<string, unknown> = {}) => {
+const synthesis = (out: string, more: Partial<SynthesizeInput> = {}) => {
   const [template, seeds] = [join(folder, 'letters.json'), join(folder, 'seeds.jsonl')];
   writeFileSync(template, JSON.stringify(letters));
   const rows = [{ question: 'one', answer: 'two' }, { question: 'three', answer: 4 }, { fields: { question: 'five' } }];
@@ -81,7 +86,7 @@ const synthesis = (out: string, more: Record<string, unknown> = {}) => {
   const common = {
     model: modelPath,
     out: join(folder, out),
-    device: 'cpu',
+    device: 'cpu' as const,
     template,
     seeds,
     samples: 8,
@@ -292,6 +297,7 @@ describe('templates', () => {
       /bad-seeds.jsonl:2: the template needs the field "question" as a text or number; the line has text\./,
     );
     expect(() => resolveSynthesize({ model: 'm', seeds: 's', forbid: ['('] })).toThrow(/The pattern \( cannot be read/);
+    // @ts-expect-error what the compiler says too
     expect(() => resolveReject({ model: 'm', sampels: 3 })).toThrow(/sampels/);
   });
 });

@@ -1,4 +1,4 @@
-import { algorithms, type GrpoConfig, grpoSchema, resolveGrpo } from '../../rl/config.js';
+import { type Algorithm, algorithms, type GrpoConfig, grpoSchema, resolveGrpo } from '../../rl/config.js';
 import { type FlagSet, schemaFlags, schemaValues } from './schema.js';
 
 /** `--config`, one flag per setting of GRPO, and `--algorithm`. */
@@ -14,5 +14,5 @@ export function grpoFlags(): FlagSet {
 
 /** The settings of a parsed command line: algorithm < file < flags. */
 export function grpoConfigOf(args: Readonly<Record<string, unknown>>): GrpoConfig {
-  return resolveGrpo(schemaValues(args, grpoSchema), String(args.algorithm));
+  return resolveGrpo(schemaValues(args, grpoSchema), String(args.algorithm) as Algorithm);
 }

@@ -1,7 +1,7 @@
 import type { Options } from 'yargs';
 import { z } from 'zod';
 import { readConfigFile } from '../../config/file.js';
-import { type Layer, mergeLayers, nest, type Settings } from '../../config/layers.js';
+import { type Layer, mergeLayers, nest } from '../../config/layers.js';
 
 /** Flags of a command by their names, as yargs takes them: plain data, which the build can write down. */
 export type FlagSet = Readonly<Record<string, Options>>;
@@ -47,13 +47,13 @@ function optionOf({ type, enum: values, description = '', default: preset }: Set
 }
 
 /** What a parsed command line sets, unchecked: file < flags. @throws TrainMoeError when the file is no JSON object */
-export function schemaValues(args: Readonly<Record<string, unknown>>, schema: z.ZodType): Settings {
+export function schemaValues<S extends z.ZodType>(args: Readonly<Record<string, unknown>>, schema: S): z.input<S> {
   const layers: Layer[] = typeof args.config === 'string' ? [readConfigFile(args.config)] : [];
   for (const [path, setting] of settingsOf(schema)) {
     const value = args[path] ?? args[kebab(path)];
     if (value !== undefined) layers.push({ source: `--${kebab(path)}`, values: nest(path, readValue(value, setting)) });
   }
-  return mergeLayers(layers).values;
+  return mergeLayers(layers).values as z.input<S>; // whether they are is told by the schema's own check
 }
 
 function readValue(value: unknown, { type, items }: Setting): unknown {

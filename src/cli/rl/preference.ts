@@ -1,4 +1,4 @@
-import { type DpoInput, dpoSchema, type RewardModelInput, rewardModelSchema } from '../../rl/preference/config.js';
+import { dpoSchema, rewardModelSchema } from '../../rl/preference/config.js';
 import { type PreferenceEnd, type PreferenceHooks, trainDpo, trainRewardModel } from '../../rl/preference/index.js';
 import { schemaValues } from '../flags/schema.js';
 import { stoppable } from '../stop.js';
@@ -8,11 +8,11 @@ type Args = Readonly<Record<string, unknown>>;
 
 /** Trains a reward model as the command line says, and shows it. */
 export const runRewardModel = (args: Args): Promise<PreferenceEnd> =>
-  shown(args, (hooks) => trainRewardModel(schemaValues(args, rewardModelSchema) as RewardModelInput, hooks));
+  shown(args, (hooks) => trainRewardModel(schemaValues(args, rewardModelSchema), hooks));
 
 /** The same for DPO. */
 export const runDpo = (args: Args): Promise<PreferenceEnd> =>
-  shown(args, (hooks) => trainDpo(schemaValues(args, dpoSchema) as DpoInput, hooks));
+  shown(args, (hooks) => trainDpo(schemaValues(args, dpoSchema), hooks));
 
 function shown({ json }: Args, train: (hooks: PreferenceHooks) => Promise<PreferenceEnd>): Promise<PreferenceEnd> {
   const view = preferenceView(json ? process.stderr : process.stdout);

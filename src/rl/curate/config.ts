@@ -76,11 +76,11 @@ export type SynthesizeInput = Readonly<z.input<typeof synthesizeSchema>>;
 export type CurateConfig = Pick<RejectConfig, keyof typeof common | 'samples' | 'out'>;
 
 /** Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown ones included */
-export const resolveReject = (input: Readonly<Record<string, unknown>>): RejectConfig =>
+export const resolveReject = (input: RejectInput): RejectConfig =>
   consistent(checkSettings(rejectSchema, input, 'rejection sampling'));
 
 /** As resolveReject(). */
-export const resolveSynthesize = (input: Readonly<Record<string, unknown>>): SynthesizeConfig =>
+export const resolveSynthesize = (input: SynthesizeInput): SynthesizeConfig =>
   consistent(checkSettings(synthesizeSchema, input, 'synthesis'));
 
 function consistent<C extends RejectConfig | SynthesizeConfig>(c: C): C {

@@ -85,7 +85,7 @@ export type SftInput = Readonly<z.input<typeof sftSchema>>;
 /**
  * Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown settings included.
  */
-export function resolveSft(input: SftInput | Readonly<Record<string, unknown>>): SftConfig {
+export function resolveSft(input: SftInput): SftConfig {
   const c = checkSettings(sftSchema, input, 'SFT');
   if (c.accumulate <= c.rows) return c;
   throw new TrainMoeError(

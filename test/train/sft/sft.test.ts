@@ -304,7 +304,9 @@ describe('settings of SFT', () => {
   });
 
   it('names what is wrong', () => {
+    // @ts-expect-error what the compiler says too
     expect(() => resolveSft({ model: 'm' })).toThrow(/data/);
+    // @ts-expect-error what the compiler says too
     expect(() => resolveSft({ model: 'm', data: ['d'], lerning: 1 })).toThrow(/lerning/);
     const config = resolveSft({ model: 'm', data: ['d'] });
     expect([fitLength(config, 256).length, fitLength(config, 4096).length]).toEqual([256, 2048]);
