@@ -13,7 +13,10 @@ export { type ForwardInputs, type ForwardResult, forward } from './models/forwar
 export { type Family, families, familyOfHub, type Model, presetNamed } from './models/index.js';
 export { mergeAdapter, writeAdapter } from './models/peft.js';
 export { loadScoring, type ScoreKind, type ScoringModel, scoring } from './models/scoring.js';
+export * as native from './native.gen.js';
+export * as nn from './nn/index.js';
 export { addLora, type Lora, type LoraConfig, mergedValues } from './nn/lora.js';
+export * as ops from './ops/index.js';
 export { AdamW, type AdamWConfig, type Trained } from './optim/adamw.js';
 export { Ema } from './optim/ema.js';
 export { rampedRows, type Schedule, scheduleFactor } from './optim/schedule.js';

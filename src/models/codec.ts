@@ -1,5 +1,5 @@
 import { TrainMoeError } from '../errors.js';
-import { type InitOptions, initialize, namedParams, type Param } from '../nn/param.js';
+import { type InitOptions, initialize, namedParams, type Param, trainedOf } from '../nn/param.js';
 import type { Trained } from '../optim/adamw.js';
 import { namedTensors, sizeOf, type Tensor } from '../tensor/index.js';
 import type { Family, Model } from './family.js';
@@ -58,9 +58,7 @@ export function parametersOf(
 
 /** The weights that an optimizer trains, under their paths; buffers follow rules of their own. */
 export const trainedParameters = (model: Model): Trained[] =>
-  parametersOf(model)
-    .filter(({ param }) => !param.buffer)
-    .map(({ path, param, tensor }) => ({ name: path, tensor, decay: param.decay }));
+  trainedOf(model.family.specs(model.config), model.weights);
 
 /** Gives a model's memory back; it is not to be used after that. */
 export function disposeModel(model: Model): void {

@@ -1,9 +1,11 @@
 import * as native from '../native.gen.js';
+import type { Trained } from '../optim/adamw.js';
 import {
   type Device,
   type DType,
   empty,
   keep,
+  namedTensors,
   parameter,
   permanent,
   type Shape,
@@ -90,6 +92,15 @@ export function countParameters(specs: Specs): number {
   return namedParams(specs).reduce((sum, [, p]) => sum + p.shape.reduce((a, b) => a * b, 1), 0);
 }
 
+/** What an optimizer trains of these weights, under their paths; buffers follow rules of their own. */
+export function trainedOf(specs: Specs, weights: unknown): Trained[] {
+  const tensors = new Map(namedTensors(weights));
+  return namedParams(specs)
+    .filter(([, param]) => !param.buffer)
+    .map(([name, { decay }]) => ({ name, tensor: tensors.get(name)!, decay }));
+}
+
+/** How parameters are made. */
 export interface InitOptions {
   readonly device: Device;
   /** Type of the compute copy; parameters marked f32 stay f32. */

@@ -5,6 +5,7 @@ import {
   empty,
   from,
   keep,
+  device as openDevice,
   permanent,
   resetGradients,
   scope,
@@ -13,14 +14,20 @@ import {
   zeros,
 } from '../tensor/index.js';
 
+/** Settings of AdamW. Decay is decoupled and goes to the parameters that ask for it. */
 export interface AdamWConfig {
-  readonly beta1: number; // 0.9
-  readonly beta2: number; // 0.95 in all DeepSeek reports
-  readonly eps: number; // 1e-8
-  readonly decay: number; // 0.1, decoupled, on matrices
-  readonly moments: 'f32' | 'bf16' | 'u8'; // DeepSeek-V3 stores both in bf16; u8: 8 bits and a scale to each 256
-  readonly master?: boolean; // true: bf16 parameters have f32 masters; false: stochastic rounding instead
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly decay: number;
+  /** How the moments are kept. DeepSeek-V3 stores both in bf16; u8: 8 bits and a scale to each 256. */
+  readonly moments: 'f32' | 'bf16' | 'u8';
+  /** true (default): bf16 parameters have f32 masters; false: stochastic rounding instead. */
+  readonly master?: boolean;
 }
+
+/** What all DeepSeek reports use. */
+const DEFAULTS: AdamWConfig = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, moments: 'f32' };
 
 /** A parameter to be trained; `decay` false leaves weight decay out (gains, biases). */
 export interface Trained {
@@ -64,13 +71,17 @@ export class AdamW {
   /** Updates made so far: t in the bias corrections. */
   steps = 0;
 
+  readonly config: AdamWConfig;
+
+  /** @param device that of the parameters */
   constructor(
     parameters: readonly Trained[],
-    readonly config: AdamWConfig,
-    private readonly device: Device,
+    config: Partial<AdamWConfig> = {},
+    private readonly device: Device = parameters[0]?.tensor.device ?? openDevice('cpu'),
   ) {
-    this.slots = permanent(() => tagged('optimizer', () => parameters.map((p) => makeSlot(p, config))));
-    this.decays = parameters.map((p) => (p.decay ? config.decay : 0));
+    this.config = { ...DEFAULTS, ...config };
+    this.slots = permanent(() => tagged('optimizer', () => parameters.map((p) => makeSlot(p, this.config))));
+    this.decays = parameters.map((p) => (p.decay ? this.config.decay : 0));
     this.scale = keep(from(Float32Array.of(1), [1], { device }));
     this.rates = keep(from(new Float64Array(4), [4], { device }));
   }

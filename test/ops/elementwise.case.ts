@@ -2,6 +2,7 @@ import { add } from '../../src/ops/add.js';
 import { cast } from '../../src/ops/cast.js';
 import { concat } from '../../src/ops/concat.js';
 import { multiply } from '../../src/ops/multiply.js';
+import { scale } from '../../src/ops/scale.js';
 import { from, split, type Tensor } from '../../src/tensor/index.js';
 import type { OpCase, Values } from './harness.js';
 import { inner, valuesOf } from './reference.js';
@@ -71,6 +72,21 @@ export const cases: OpCase[] = [
     inputs: { a: { shape: [2, 21] }, b: { shape: [2, 21], f32: true } },
     run: ({ a, b }) => multiply(multiply(inner(b!), inner(a!)), inner(a!)),
     reference: ({ a, b }) => both(a!, b!, (p, q) => p * p * q),
+  },
+  {
+    name: 'scale',
+    inputs: { x: { shape: [3, 5, 7] } },
+    run: ({ x }) => scale(inner(x!), -2.5),
+    reference: ({ x }) => valuesOf(x!.shape, (i) => -2.5 * x!.data[i]!),
+  },
+  {
+    name: 'scale: windows',
+    inputs: { x: { shape: [6, 19] } },
+    run: ({ x }) => scale(cut(x!)[1], 0.5),
+    reference: ({ x }) => {
+      const part = columns(x!, 9, 18);
+      return valuesOf(part.shape, (i) => 0.5 * part.data[i]!);
+    },
   },
   {
     name: 'concat: copies into windows',
