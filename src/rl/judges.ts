@@ -19,7 +19,7 @@ export interface Judges {
 }
 
 /** Names that occur again get a number, so that the metrics of each are kept apart. */
-const distinct = (names: readonly string[]): string[] =>
+export const distinct = (names: readonly string[]): string[] =>
   names.map((name, i) => {
     const before = names.slice(0, i).filter((other) => other === name).length;
     return before === 0 ? name : `${name}#${before + 1}`;

@@ -147,7 +147,7 @@ describe('a GRPO run', () => {
   it('runs a built-in task with its rewards in graders', async () => {
     const config = settings('arith', { task: 'arith', steps: 1, prompts: 1, evaluateQuestions: 0, graderWorkers: 1 });
     const compiled = await compiledRewards(); // graders are processes, which run compiled files
-    const end = await grpo(config, (c, tokenizer) => openJudged(c, tokenizer, compiled.openGraders));
+    const end = await grpo(config, (c, tokenizer) => openJudged(c, tokenizer, {}, compiled.openGraders));
     compiled.remove();
     expect(end.step).toBe(1);
     expect(lines(join(config.out, 'metrics.jsonl'))[0]['reward/skipped']).toBe(0);
