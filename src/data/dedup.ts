@@ -1,6 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import { contentHash } from './hash.js';
-import type { Stage } from './types.js';
+import type { TextStage } from './types.js';
 
 const KEY_WORDS = 4;
 
@@ -71,7 +71,7 @@ export class KeySet {
  * Drops documents whose exact text came before. Keys are 128 bits of SHA-256: among 10^9 documents the chance that two
  * different texts meet is under 10^-20.
  */
-export function exactDedup(): Stage {
+export function exactDedup(): TextStage {
   return {
     name: 'exact-dedup',
     async *run(documents, report) {

@@ -30,6 +30,6 @@ export {
   type Packing,
   type Problem,
   type SplitName,
-  type Stage,
   type TextDocument,
+  type TextStage,
 } from './types.js';

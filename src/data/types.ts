@@ -49,7 +49,7 @@ export interface CollectReport {
  * A step of the pipeline between reading and tokenising: filters, cleaners and deduplicators all have this shape.
  * A stage that changes a text must yield a new document object.
  */
-export interface Stage {
+export interface TextStage {
   /** Goes into the cache key, so it must change with the stage's settings (`min-length(20)`). */
   readonly name: string;
   run(documents: AsyncIterable<TextDocument>, report: CollectReport): AsyncIterable<TextDocument>;

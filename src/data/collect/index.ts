@@ -1,6 +1,6 @@
 import { TrainMoeError } from '../../errors.js';
 import { exactDedup } from '../dedup.js';
-import type { CollectReport, Stage, TextDocument } from '../types.js';
+import type { CollectReport, TextDocument, TextStage } from '../types.js';
 import { readChunks } from './bytes.js';
 import { listFiles, type SourceFile } from './files.js';
 import { readCsv } from './read_csv.js';
@@ -17,7 +17,7 @@ export interface CollectOptions {
   /** Drop exact duplicates. Default true. */
   readonly dedup?: boolean;
   /** Further steps, run in order after the texts are read and before exact deduplication. */
-  readonly stages?: readonly Stage[];
+  readonly stages?: readonly TextStage[];
   /**
    * What to do with a file or record that cannot be used. `throw` (default): stop with an error that names it.
    * `report`: leave it out, keep everything before it, and list it in the report.
@@ -75,7 +75,7 @@ export function collect(sources: string | readonly string[], options: CollectOpt
   };
 }
 
-function recipeOf({ field, textUnit, onProblem }: CollectOptions, stages: readonly Stage[]): string {
+function recipeOf({ field, textUnit, onProblem }: CollectOptions, stages: readonly TextStage[]): string {
   return JSON.stringify({
     field: field ?? 'text',
     textUnit: textUnit ?? DEFAULT_TEXT_UNIT,
