@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { collect } from '../../src/data/index.js';
-import type { Stage } from '../../src/data/types.js';
+import type { TextStage } from '../../src/data/types.js';
 import { all, tempFolder, texts } from './helpers.js';
 import { parquetFile } from './parquet_writer.js';
 
@@ -284,7 +284,7 @@ describe('Parquet', () => {
 });
 
 describe('the pipeline', () => {
-  const upperCase: Stage = {
+  const upperCase: TextStage = {
     name: 'upper-case',
     async *run(documents) {
       for await (const document of documents) yield { ...document, text: document.text.toUpperCase() };
@@ -304,7 +304,7 @@ describe('the pipeline', () => {
 
   test('a stage that fails is not mistaken for a bad file', async () => {
     const folder = tempFolder({ 'a.txt': 'a' });
-    const failing: Stage = {
+    const failing: TextStage = {
       name: 'failing',
       // biome-ignore lint/correctness/useYield: it fails before it yields
       async *run() {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { collect, openTokens, tokenize } from '../../src/data/index.js';
-import type { Stage } from '../../src/data/types.js';
+import type { TextStage } from '../../src/data/types.js';
 import { BOS, byteTokenizer, EOS, tempFolder } from './helpers.js';
 
 const lines = (count: number) => Array.from({ length: count }, (_, i) => `line ${i} ${'x'.repeat(i % 37)}`);
@@ -164,7 +164,7 @@ describe('the cache', () => {
   });
 
   test('progress is told, and what a stage drops is not tokenised', async () => {
-    const short: Stage = {
+    const short: TextStage = {
       name: 'at-least(10)',
       async *run(documents) {
         for await (const document of documents) if (document.text.length >= 10) yield document;
