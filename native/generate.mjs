@@ -47,6 +47,8 @@ export function generate(table) {
     "import type { Acc, Tensor } from './native.js';",
     "import { addon } from './native.js';",
     '',
+    "export type { Acc, Tensor } from './native.js';",
+    '',
     'type Maybe = Tensor | undefined;',
     'const idOf = (tensor: Maybe): number => tensor?.id ?? 0;',
     'const idsOf = (tensors: readonly Maybe[]): Float64Array => Float64Array.from(tensors, idOf);',

@@ -6,6 +6,7 @@
  * Crawl formats, near-duplicate removal and quality filters are stages (`CollectOptions.stages`).
  */
 export type { SourceFile } from './collect/files.js';
+export type { Format as FileFormat } from './collect/formats.js';
 export { type Collection, type CollectOptions, collect } from './collect/index.js';
 export type { TextUnit } from './collect/read_text.js';
 export type { ProblemPolicy } from './collect/report.js';
@@ -16,7 +17,7 @@ export type { FimOptions } from './fim.js';
 export { type BatchIterator, type BatchOptions, batches } from './loader.js';
 export { permutation } from './order.js';
 export * from './preferences/index.js';
-export { type DataRecord, readRecords } from './records.js';
+export { type DataRecord, type OnBad, readRecords } from './records.js';
 export { type OpenOptions, openTokens, type TokenSet, type TokenStream } from './shards/read.js';
 export { type TokenizeOptions, type TokenizeProgress, tokenize } from './shards/write.js';
 export { shiftOnce } from './shift.js';

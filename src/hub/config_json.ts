@@ -11,7 +11,7 @@ import { JsonScanner } from './json_scanner.js';
 export interface Config {
   /** The parsed values, for validation and use. */
   readonly values: Readonly<Record<string, unknown>>;
-  /** The same as syntax; only this module looks inside. */
+  /** @internal The same as syntax; only this module looks inside. */
   readonly syntax: ObjectSyntax;
 }
 
@@ -63,8 +63,8 @@ export function parseConfig(text: string, path: string): Config {
 }
 
 /** Two spaces a level and a newline at the end, as Python's `json.dump(indent=2)` writes it in Hugging Face folders. */
-export function formatConfig({ syntax }: Config): string {
-  return `${format(syntax, '')}\n`;
+export function formatConfig(config: Config): string {
+  return `${format(config.syntax, '')}\n`;
 }
 
 /**

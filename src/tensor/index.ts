@@ -8,8 +8,9 @@ export {
   synchronize,
   tagged,
 } from './device.js';
+export { GradientState } from './gradient.js';
 export { type Graph, graphsPay, Repeated, recordGraph } from './graph.js';
-export { readLater } from './later.js';
+export { readLater, type Values as TensorValues } from './later.js';
 export { named } from './named.js';
 export { gradientOfParameter, parameter, resetGradients } from './parameter.js';
 export { keep, permanent, scope } from './scope.js';

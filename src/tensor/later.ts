@@ -2,7 +2,8 @@ import { TrainMoeError } from '../errors.js';
 import { addon } from '../native.js';
 import type { Tensor } from './tensor.js';
 
-type Values = Float32Array | Int32Array | Float64Array;
+/** The values of a tensor on the host. */
+export type Values = Float32Array | Int32Array | Float64Array;
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, f64: Float64Array } as const;
 

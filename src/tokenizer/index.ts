@@ -1,9 +1,21 @@
-export type { AddedToken } from './added.js';
+export type { AddedMatcher, AddedToken } from './added.js';
 export * from './chat/index.js';
+export type { Ends, Splitter } from './ends.js';
 export { type TrainBpeOptions, type TrainProgress, trainBpe } from './learn/train.js';
 export { loadTokenizer } from './load.js';
-export type { Roles } from './parts.js';
-export { fromPatterns, PATTERNS, type PatternName, type PatternSpec, type PreTokenizer } from './patterns.js';
+export type { MergeTable } from './merge.js';
+export type { BpeModel, NormalForm, Roles, TokenizerParts } from './parts.js';
+export type { Dialect as PatternDialect } from './pattern.js';
+export {
+  fromPatterns,
+  PATTERNS,
+  type PatternName,
+  type PatternSpec,
+  type PreTokenizer,
+  type PreTokenizerJson,
+} from './patterns.js';
 export type { TiktokenOptions } from './ranks.js';
 export type { StreamDecoder } from './stream.js';
 export { type DecodeOptions, type EncodeOptions, Tokenizer } from './tokenizer.js';
+export type { Vocabulary } from './vocabulary.js';
+export type { TokenizerJson } from './write.js';

@@ -12,5 +12,7 @@ export {
   type SynthesizeInput,
 } from './config.js';
 export type { CurateEnd, CurateEvent, CurateFacts, CurateHooks, CuratePlace } from './curate.js';
+export type { Reason as DropReason } from './filters.js';
 export { reject } from './reject.js';
+export type { Counts as CurateCounts } from './store.js';
 export { synthesize } from './synthesize.js';

@@ -12,7 +12,16 @@ export { language } from './builtin/language.js';
 export { exact, format, formatFault, type LengthOptions, length, regex } from './builtin/text.js';
 export { combine } from './combine.js';
 export { type GradeOptions, type GraderPool, grade, openGraders } from './graders/pool.js';
-export { finalAnswer, sameAnswer } from './math/index.js';
+export { type AnswerPlace, finalAnswer, sameAnswer } from './math/index.js';
 export { createReward, rewardNames } from './registry.js';
 export { probeSandbox, runInSandbox, type SandboxLimits, type SandboxResult } from './sandbox/run.js';
-export { type BatchReward, isSkipped, type Reward, type RewardResult, type RewardSpec, type Sample } from './types.js';
+export type { Language } from './sandbox/tools.js';
+export {
+  type BatchOptions,
+  type BatchReward,
+  isSkipped,
+  type Reward,
+  type RewardResult,
+  type RewardSpec,
+  type Sample,
+} from './types.js';
