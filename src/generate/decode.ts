@@ -13,9 +13,12 @@ export interface DecodeBatch {
   readonly slots: readonly number[];
   /** Pages of each sequence. */
   readonly pages: readonly (readonly number[])[];
-  readonly settings: Float32Array; // [B,4]
-  readonly topK: Int32Array; // [B]
-  readonly seeds: Int32Array; // [B,2]
+  /** [B,4] */
+  readonly settings: Float32Array;
+  /** [B] */
+  readonly topK: Int32Array;
+  /** [B,2] */
+  readonly seeds: Int32Array;
 }
 
 /** The same padded to a bucket, as arrays in the order of Inputs. Rows of padding write no key and reach no expert. */

@@ -7,18 +7,20 @@ import { linear } from '../ops/linear.js';
 import { sample } from '../ops/sample.js';
 import { type Device, from, graphsPay, readLater, scope, type Tensor, tensorsIn } from '../tensor/index.js';
 import { DecodeGraphs } from './decode.js';
-import { type GenerateOptions, type ResolvedOptions, resolveOptions } from './options.js';
+import { check, type GenerateOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { PagePool } from './pool.js';
 import { type FinishReason, fork, lengthOf, pagesNeeded, type Sequence, slotsFor, tokenAt } from './sequence.js';
 
+/** Sizes of an engine; the defaults fit a small model on a CPU. */
 export interface EngineOptions {
-  /** Tokens that the cache holds over all sequences. */
-  readonly cacheTokens?: number; // default 16384
-  readonly pageSize?: number; // default 32
-  /** Sequences that run at once. */
-  readonly maxBatch?: number; // default 64
-  /** Prompt tokens that one step may take in, so that running sequences are not held up long. */
-  readonly prefillTokens?: number; // default 1024
+  /** Tokens that the cache holds over all sequences. Default 16384. */
+  readonly cacheTokens?: number;
+  /** Default 32. */
+  readonly pageSize?: number;
+  /** Sequences that run at once. Default 64. */
+  readonly maxBatch?: number;
+  /** Prompt tokens that one step may take in, so that running sequences are not held up long. Default 1024. */
+  readonly prefillTokens?: number;
   /**
    * How latent attention keeps its keys; default 'latent', which takes the least memory. With 'expanded', log-probabilities
    * in f32 on the CPU have the bits of the training forward.
@@ -38,6 +40,7 @@ export interface TokenEvent {
   readonly finish?: FinishReason;
 }
 
+/** A finished completion. */
 export interface Completion {
   readonly ids: readonly number[];
   /** log softmax(logits / temperature) of each id, before any truncation. */
@@ -66,6 +69,7 @@ export class Engine {
   private readonly followed = new Map<number, TokenEvent[]>();
   private nextRequest = 1;
 
+  /** @throws TrainMoeError `bad-argument` when an option is no positive integer */
   constructor(
     readonly model: Model,
     options: EngineOptions = {},
@@ -79,7 +83,9 @@ export class Engine {
       cacheForm: 'latent',
     } as const;
     this.limits = { ...defaults, graphs: graphsPay(this.device), ...options };
-    const { cacheTokens, pageSize, cacheForm } = this.limits;
+    const { cacheTokens, pageSize, maxBatch, prefillTokens, cacheForm } = this.limits;
+    for (const [name, value] of Object.entries({ cacheTokens, pageSize, maxBatch, prefillTokens }))
+      check(name, value, Number.isInteger(value) && value > 0, 'a positive integer');
     this.pool = new PagePool(model, this.device, Math.ceil(cacheTokens / pageSize), pageSize, cacheForm);
     this.graphs = this.limits.graphs ? new DecodeGraphs(model, this.device, this.pool) : undefined;
   }

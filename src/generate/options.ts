@@ -1,23 +1,34 @@
 import { TrainMoeError } from '../errors.js';
 
-/** How to choose tokens. Temperature 0 is greedy. */
+/** How to choose tokens. */
 export interface SampleOptions {
-  readonly temperature?: number; // default 1
-  readonly topK?: number; // 0: off
-  readonly topP?: number; // 1: off. Holtzman et al., arXiv:1904.09751
-  readonly minP?: number; // 0: off; relative to the largest probability. Nguyen et al., arXiv:2407.01082
-  readonly repetitionPenalty?: number; // 1: off. Keskar et al., arXiv:1909.05858
+  /** Logits are divided by it; 0 is greedy, 1 (default) the model's own distribution. */
+  readonly temperature?: number;
+  /** Only so many of the likeliest tokens; 0 (default): all. */
+  readonly topK?: number;
+  /** Only the likeliest tokens that together have this probability; 1 (default): all. Holtzman et al., arXiv:1904.09751. */
+  readonly topP?: number;
+  /** Only tokens with this share of the largest probability; 0 (default): all. Nguyen et al., arXiv:2407.01082. */
+  readonly minP?: number;
+  /** Makes tokens that occurred less likely; 1 (default): no. Keskar et al., arXiv:1909.05858. */
+  readonly repetitionPenalty?: number;
   /** Completion i of a prompt uses seed + i; the same seed gives the same tokens whatever else is in the batch. */
   readonly seed?: number;
 }
 
+/** How to continue a prompt. */
 export interface GenerateOptions extends SampleOptions {
-  readonly maxTokens?: number; // default 256
-  /** Completions per prompt; they share its cache. */
+  /** Longest completion, in tokens; default 256. */
+  readonly maxTokens?: number;
+  /** Completions per prompt, 1 by default; they share its cache. */
   readonly count?: number;
   /** Ids that end a completion (and are part of it), e.g. the end of a turn. */
   readonly stopIds?: readonly number[];
-  /** Texts that end a completion; the text is cut before them. Needs a tokenizer. */
+}
+
+/** How to continue a prompt as text. */
+export interface TextOptions extends GenerateOptions {
+  /** Texts that end a completion; the text is cut before them. */
   readonly stop?: readonly string[];
 }
 
@@ -36,7 +47,6 @@ export function resolveOptions(o: GenerateOptions): ResolvedOptions {
     maxTokens: o.maxTokens ?? 256,
     count: o.count ?? 1,
     stopIds: o.stopIds ?? [],
-    stop: o.stop ?? [],
   };
   check(
     'temperature',
@@ -59,6 +69,7 @@ export function resolveOptions(o: GenerateOptions): ResolvedOptions {
   return resolved;
 }
 
-function check(name: string, value: number, holds: boolean, expected: string): void {
+/** @throws TrainMoeError `bad-argument` unless the value `holds` */
+export function check(name: string, value: number, holds: boolean, expected: string): void {
   if (!holds) throw new TrainMoeError('bad-argument', `${name} is ${value}; it must be ${expected}.`);
 }

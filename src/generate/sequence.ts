@@ -1,12 +1,14 @@
 import type { ResolvedOptions } from './options.js';
 import type { PagePool } from './pool.js';
 
+/** Why a completion ended: an id or a text that ends it, its length, or somebody's wish. */
 export type FinishReason = 'stop' | 'length' | 'cancelled';
 
 /** One completion while it is being generated. */
 export interface Sequence {
   readonly request: number;
-  readonly index: number; // which completion of its prompt
+  /** Which completion of its prompt. */
+  readonly index: number;
   readonly prompt: readonly number[];
   readonly options: ResolvedOptions;
   readonly ids: number[];

@@ -1,6 +1,6 @@
 import type { Tokenizer } from '../tokenizer/index.js';
 import type { Engine } from './engine.js';
-import type { GenerateOptions } from './options.js';
+import type { TextOptions } from './options.js';
 import type { FinishReason } from './sequence.js';
 
 /** A piece of text as it is generated; the last one carries why it ended. */
@@ -21,9 +21,8 @@ export async function* streamText(
   engine: Engine,
   tokenizer: Tokenizer,
   prompt: readonly number[],
-  options: GenerateOptions = {},
+  { stop: stops = [], ...options }: TextOptions = {},
 ): AsyncGenerator<TextPiece> {
-  const stops = options.stop ?? [];
   const request = engine.submit(prompt, { ...options, count: 1, stopIds: options.stopIds ?? endIds(tokenizer) });
   const take = engine.follow(request);
   const decoder = tokenizer.stream(shown);

@@ -136,6 +136,17 @@ describe('requests', () => {
   });
 });
 
+describe('an engine', () => {
+  it.each([
+    [{ maxBatch: 0 }, /maxBatch is 0; it must be a positive integer/],
+    [{ cacheTokens: -5 }, /cacheTokens is -5/],
+    [{ pageSize: 1.5 }, /pageSize is 1\.5/],
+    [{ prefillTokens: Number.NaN }, /prefillTokens is NaN/],
+  ])('is refused with %j, which would never end', (options, says) => {
+    expect(() => new Engine(models[0]![1], options)).toThrow(says);
+  });
+});
+
 describe('the context', () => {
   it.each([0, 1])('ends a completion that reaches it, and no other, model %i', (which) => {
     const engine = new Engine(models[which]![1], { cacheTokens: 1024 });

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import { Engine, type GenerateOptions, streamText } from '../../generate/index.js';
+import { Engine, streamText, type TextOptions } from '../../generate/index.js';
 import { type ChatTemplate, type Message, renderPrompt } from '../../tokenizer/index.js';
 import { print } from '../output.js';
 import type { OpenedModel } from './open.js';
@@ -11,7 +11,7 @@ import type { OpenedModel } from './open.js';
 export async function runChat(
   { model }: OpenedModel,
   template: ChatTemplate,
-  options: GenerateOptions & { readonly system?: string | undefined },
+  options: TextOptions & { readonly system?: string | undefined },
 ): Promise<void> {
   const input = createInterface({ input: process.stdin, output: process.stdout, prompt: '> ' });
   const engine = new Engine(model, { maxBatch: 1 });
@@ -41,7 +41,7 @@ async function answer(
   engine: Engine,
   template: ChatTemplate,
   messages: readonly Message[],
-  options: GenerateOptions,
+  options: TextOptions,
   cancelled: AbortSignal,
 ): Promise<string> {
   const { tokenizer, stopIds, stopTexts } = template;

@@ -1,4 +1,4 @@
-import { decodeCompletion, Engine, endIds, type GenerateOptions, streamText } from '../../generate/index.js';
+import { decodeCompletion, Engine, endIds, streamText, type TextOptions } from '../../generate/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
 import type { OpenedModel } from './open.js';
 
@@ -23,7 +23,7 @@ export function generateTexts(
   { model }: OpenedModel,
   tokenizer: Tokenizer,
   prompt: string,
-  options: GenerateOptions,
+  options: TextOptions,
 ): Generated[] {
   const ids = promptIds(tokenizer, prompt);
   const count = options.count ?? 1;
@@ -53,7 +53,7 @@ export async function writeStream(
   { model }: OpenedModel,
   tokenizer: Tokenizer,
   prompt: string,
-  options: GenerateOptions,
+  options: TextOptions,
   write: (text: string) => void,
 ): Promise<void> {
   const ids = promptIds(tokenizer, prompt);
