@@ -5,6 +5,7 @@ export interface Layer {
   readonly values: Settings;
 }
 
+/** Nested settings, unchecked. */
 export type Settings = Readonly<Record<string, unknown>>;
 
 /** Merged settings, and for every leaf (by dotted path) the source that set it last. */

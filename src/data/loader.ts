@@ -6,6 +6,7 @@ import type { TokenStream } from './shards/read.js';
 import type { EpochStream } from './stream.js';
 import { type Batch, type DataState, IGNORE, type Packing } from './types.js';
 
+/** What batches look like, and which of them. */
 export interface BatchOptions {
   readonly shards: TokenStream;
   /** Windows per batch, unless `next(rows)` says otherwise. */

@@ -69,6 +69,7 @@ export interface DataTokenizer {
   isSpecial?(id: number): boolean;
 }
 
+/** Parts of a corpus: what is trained on, what is watched on the way, and what is held back to the end. */
 export type SplitName = 'train' | 'validation' | 'test';
 
 /** The whole position of a data stream. `index` counts windows (rows) within the epoch, not steps. */

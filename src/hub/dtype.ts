@@ -24,6 +24,7 @@ export const DTYPE_BYTES = {
   BOOL: 1,
 } as const;
 
+/** Element types of safetensors files. */
 export type FileDType = keyof typeof DTYPE_BYTES;
 
 export const FILE_DTYPES = Object.keys(DTYPE_BYTES) as readonly FileDType[];

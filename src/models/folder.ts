@@ -9,6 +9,7 @@ import type { Family, Model } from './family.js';
 import { familyOfHub } from './index.js';
 import { openMapped } from './mapped_file.js';
 
+/** Where and how a model is loaded. */
 export interface LoadOptions {
   readonly device: Device;
   readonly dtype?: 'f32' | 'bf16';

@@ -28,15 +28,20 @@ export interface ForwardInputs {
   readonly mtpWeight?: number;
 }
 
+/** What a pass computes, on the host. */
 export interface ForwardResult {
-  readonly logits: Float32Array; // [B,T,V], rows of padding are zero
-  readonly hidden: readonly Float32Array[]; // [B,T,C] each, as transformers' hidden_states
-  readonly experts: ReadonlyMap<number, Int32Array>; // layer -> [B,T,K], in order of score
+  /** [B,T,V], rows of padding are zero. */
+  readonly logits: Float32Array;
+  /** [B,T,C] each, as transformers' hidden_states. */
+  readonly hidden: readonly Float32Array[];
+  /** Layer -> [B,T,K], in order of score. */
+  readonly experts: ReadonlyMap<number, Int32Array>;
   readonly expertWeights: ReadonlyMap<number, Float32Array>;
   readonly loss?: number;
   readonly mainLoss?: number;
   readonly mtpLoss?: number;
-  readonly mtpLogits?: Float32Array; // [B,T,V]; the last position of each row has no meaning
+  /** [B,T,V]; the last position of each row has no meaning. */
+  readonly mtpLogits?: Float32Array;
   /** Gradients of `loss` under the names on disk. */
   readonly gradients?: ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;
 }

@@ -13,14 +13,17 @@ export interface AttendConfig {
   readonly heads: number;
   readonly keyHeads: number;
   readonly headSize: number;
-  readonly scale: number; // of the scores, usually headSize^-1/2
+  /** Of the scores, usually headSize^-1/2. */
+  readonly scale: number;
 }
 
+/** Parameters of attend(), matrices drawn from N(0, deviation^2). */
 export const attendSpec = (c: AttendConfig, deviation: number) => ({
   qkv: matrix([(c.heads + 2 * c.keyHeads) * c.headSize, c.hidden], deviation, 'column'),
   out: matrix([c.hidden, c.heads * c.headSize], deviation, 'row'),
 });
 
+/** Weights of attend(). */
 export type AttendWeights = Weights<ReturnType<typeof attendSpec>>;
 
 /** x [T,C] -> [T,C]. `ropeTable` [positions, headSize] rotates halves (i, i + headSize/2), as Llama does. */

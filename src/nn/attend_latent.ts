@@ -14,17 +14,24 @@ import type { Run } from './run.js';
 export interface LatentConfig {
   readonly hidden: number;
   readonly heads: number;
-  readonly queryRank: number | null; // rank of the compressed query; null: not compressed (V2-Lite)
-  readonly kvRank: number; // L, what is cached per token besides the rotary key
-  readonly nope: number; // channels of a head without position
-  readonly rope: number; // R, rotary channels; the key's are shared by all heads
-  readonly value: number; // channels of a head's value
-  readonly scale: number; // of the scores: (nope+rope)^-1/2, times YaRN's m^2
+  /** Rank of the compressed query; null: not compressed (V2-Lite). */
+  readonly queryRank: number | null;
+  /** L, what is cached per token besides the rotary key. */
+  readonly kvRank: number;
+  /** Channels of a head without position. */
+  readonly nope: number;
+  /** R, rotary channels; the key's are shared by all heads. */
+  readonly rope: number;
+  /** Channels of a head's value. */
+  readonly value: number;
+  /** Of the scores: (nope+rope)^-1/2, times YaRN's m^2. */
+  readonly scale: number;
 }
 
 /** The latent norms' epsilon is 1e-6 in all releases, whatever rms_norm_eps says. */
 const LATENT_EPS = 1e-6;
 
+/** Parameters of attendLatent(), matrices drawn from N(0, deviation^2). */
 export const latentSpec = (c: LatentConfig, deviation: number) => ({
   queryDown: c.queryRank ? matrix([c.queryRank, c.hidden], deviation) : undefined,
   queryNorm: c.queryRank ? vector(c.queryRank, 1) : undefined,
@@ -35,6 +42,7 @@ export const latentSpec = (c: LatentConfig, deviation: number) => ({
   out: matrix([c.hidden, c.heads * c.value], deviation, 'row'),
 });
 
+/** Weights of attendLatent(). */
 export type LatentWeights = Weights<ReturnType<typeof latentSpec>>;
 
 /** x [T,C] -> [T,C]. Trains and scores in the expanded form; with a cache, in the form of what it holds. */

@@ -17,10 +17,14 @@ export interface LayerCache {
  */
 export interface KvCache {
   layer(index: number): LayerCache;
-  readonly slots: Tensor; // [T] i32, where each new token's key goes: page * pageSize + offset
-  readonly pages: Tensor; // [B,M] i32, the pages of each sequence in order
-  readonly sequence: Tensor; // [T] i32, the sequence of each new token
-  readonly lengths: Tensor; // [T] i32, how many keys each new token sees, itself included
+  /** [T] i32, where each new token's key goes: page * pageSize + offset. */
+  readonly slots: Tensor;
+  /** [B,M] i32, the pages of each sequence in order. */
+  readonly pages: Tensor;
+  /** [T] i32, the sequence of each new token. */
+  readonly sequence: Tensor;
+  /** [T] i32, how many keys each new token sees, itself included. */
+  readonly lengths: Tensor;
 }
 
 /** Writes the rows of x [T,...] to their slots of a layer's cache [pages, page, ...]. */

@@ -56,10 +56,13 @@ export function blockOrRecompute<A, F>(
 
 /** Weights of a decoder around its blocks. `head` absent: tied to the embedding. */
 export interface DecoderWeights<B> {
-  readonly embed: Tensor; // [V,C]
+  /** [V,C] */
+  readonly embed: Tensor;
   readonly layers: readonly B[];
-  readonly norm: Tensor; // [C]
-  readonly head?: Tensor; // [V,C]
+  /** [C] */
+  readonly norm: Tensor;
+  /** [V,C] */
+  readonly head?: Tensor;
 }
 
 /** ids [T] -> the stream after the final norm [T,C]; the head turns it into logits. */

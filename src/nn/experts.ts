@@ -12,28 +12,41 @@ import type { Run } from './run.js';
 /** A routed feed-forward layer. DeepSeekMoE, arXiv:2401.06066; V2, arXiv:2405.04434; V3, arXiv:2412.19437 section 2.1.2. */
 export interface ExpertsConfig {
   readonly hidden: number;
-  readonly inner: number; // width of one routed expert
+  /** Width of one routed expert. */
+  readonly inner: number;
   readonly experts: number;
-  readonly active: number; // experts per token
-  readonly shared: number; // shared experts, computed as one SwiGLU of shared*inner
-  readonly groups: number; // consecutive groups of experts (devices in V2, nodes in V3)
-  readonly topGroups: number; // groups a token may reach
-  readonly gate: 'softmax' | 'sigmoid'; // V2 | V3
+  /** Experts per token. */
+  readonly active: number;
+  /** Shared experts, computed as one SwiGLU of shared*inner. */
+  readonly shared: number;
+  /** Consecutive groups of experts (devices in V2, nodes in V3). */
+  readonly groups: number;
+  /** Groups a token may reach. */
+  readonly topGroups: number;
+  /** V2 | V3. */
+  readonly gate: 'softmax' | 'sigmoid';
   /** A group's score is the sum of this many of its best experts: 1 in V2, 2 in V3. */
   readonly groupBest: number;
-  readonly correctionBias: boolean; // V3's auxiliary-loss-free balancing
-  readonly normalize: boolean; // chosen weights sum to 1 before scaling
-  readonly scale: number; // routed_scaling_factor
+  /** V3's auxiliary-loss-free balancing. */
+  readonly correctionBias: boolean;
+  /** Chosen weights sum to 1 before scaling. */
+  readonly normalize: boolean;
+  /** routed_scaling_factor */
+  readonly scale: number;
   readonly balance: BalanceConfig;
 }
 
 /** Coefficients of the balance losses; 0 turns one off. */
 export interface BalanceConfig {
-  readonly expert: number; // V2: 0.003, V2-Lite 0.001; V3: the sequence-wise loss, 1e-4
-  readonly device: number; // V2: 0.05
-  readonly communication: number; // V2: 0.02
+  /** V2: 0.003, V2-Lite 0.001; V3: the sequence-wise loss, 1e-4. */
+  readonly expert: number;
+  /** V2: 0.05. */
+  readonly device: number;
+  /** V2: 0.02. */
+  readonly communication: number;
 }
 
+/** Parameters of experts(), matrices drawn from N(0, deviation^2). */
 export const expertsSpec = (c: ExpertsConfig, deviation: number) => ({
   router: matrix([c.experts, c.hidden], deviation, 'replicated', { f32: true }),
   bias: c.correctionBias ? vector(c.experts, 0, { buffer: true }) : undefined,
@@ -42,6 +55,7 @@ export const expertsSpec = (c: ExpertsConfig, deviation: number) => ({
   shared: c.shared > 0 ? feedSpec(c.hidden, c.shared * c.inner, deviation) : undefined,
 });
 
+/** Weights of experts(). */
 export type ExpertsWeights = Weights<ReturnType<typeof expertsSpec>>;
 
 /**

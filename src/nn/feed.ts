@@ -8,6 +8,7 @@ export const feedSpec = (hidden: number, inner: number, deviation: number) => ({
   down: matrix([hidden, inner], deviation, 'row'),
 });
 
+/** Weights of feed(). */
 export type FeedWeights = Weights<ReturnType<typeof feedSpec>>;
 
 /** down(silu(gate x) * up x). x [T,C] -> [T,C] */

@@ -8,12 +8,17 @@ import { type Device, from, keep, type Tensor } from '../tensor/index.js';
 export interface Layout {
   readonly rows: number;
   readonly length: number;
-  readonly positions: Tensor; // [T] i32, for rotary and learned positions
-  readonly ranges: Tensor | undefined; // [T,2] i32; not needed when keys come from a cache
-  readonly active: Tensor | undefined; // [T] i32, 0 on padding; undefined when there is none
-  readonly segments: Tensor | undefined; // [rows+1] i32, the first row of each sequence, for per-sequence losses
+  /** [T] i32, for rotary and learned positions. */
+  readonly positions: Tensor;
+  /** [T,2] i32; not needed when keys come from a cache. */
+  readonly ranges: Tensor | undefined;
+  /** [T] i32, 0 on padding; undefined when there is none. */
+  readonly active: Tensor | undefined;
+  /** [rows+1] i32, the first row of each sequence, for per-sequence losses. */
+  readonly segments: Tensor | undefined;
 }
 
+/** What a layout is made from. */
 export interface LayoutOptions {
   readonly rows: number;
   readonly length: number;
@@ -31,10 +36,14 @@ export interface LayoutOptions {
 export interface LayoutValues {
   readonly rows: number;
   readonly length: number;
-  readonly positions: Int32Array; // [T]
-  readonly ranges: Int32Array; // [T,2]
-  readonly active: Int32Array | undefined; // [T]
-  readonly segments: Int32Array; // [rows+1]
+  /** [T] */
+  readonly positions: Int32Array;
+  /** [T,2] */
+  readonly ranges: Int32Array;
+  /** [T] */
+  readonly active: Int32Array | undefined;
+  /** [rows+1] */
+  readonly segments: Int32Array;
 }
 
 export function layoutValues(options: Omit<LayoutOptions, 'device'>): LayoutValues {

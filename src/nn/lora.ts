@@ -4,9 +4,11 @@ import { type Adapter, setAdapter } from '../ops/lora.js';
 import { type Device, from, scope, type Tensor } from '../tensor/index.js';
 import { initialize, matrix, type Param } from './param.js';
 
+/** Which weights get adapters, and how large. Hu et al., arXiv:2106.09685. */
 export interface LoraConfig {
   readonly rank: number;
-  readonly alpha: number; // the update is multiplied by alpha / rank
+  /** The update is multiplied by alpha / rank. */
+  readonly alpha: number;
   readonly dropout: number;
   readonly targets: 'attention' | 'feed' | 'all';
 }

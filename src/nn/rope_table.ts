@@ -4,8 +4,10 @@ import { type Device, from, permanent, type Tensor } from '../tensor/index.js';
 export interface Rope {
   readonly theta: number;
   readonly yarn: {
-    readonly factor: number; // s
-    readonly original: number; // context length before stretching
+    /** s */
+    readonly factor: number;
+    /** Context length before stretching. */
+    readonly original: number;
     readonly betaFast: number;
     readonly betaSlow: number;
     readonly mscale: number;

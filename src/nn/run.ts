@@ -5,9 +5,12 @@ import type { Layout } from './layout.js';
 /** What a router decided in one layer, for load balancing, parity tests and replay. */
 export interface Routing {
   readonly layer: number;
-  readonly experts: Tensor; // [T,K] i32, -1 on padding
-  readonly weights: Tensor; // [T,K] f32
-  readonly counts: Tensor; // [E] i32
+  /** [T,K] i32, -1 on padding. */
+  readonly experts: Tensor;
+  /** [T,K] f32 */
+  readonly weights: Tensor;
+  /** [E] i32 */
+  readonly counts: Tensor;
 }
 
 /** One forward pass: where the tokens stand, and what the caller wants besides the result. */

@@ -1,6 +1,7 @@
 import * as native from '../native.gen.js';
 import { empty, grad, record, type Tensor } from '../tensor/index.js';
 
+/** What attention() needs besides queries, keys and values. */
 export interface AttentionOptions {
   /** [R,2] i32: query row r sees the keys ranges[r][0] <= s < ranges[r][1]; none gives zeros. */
   readonly ranges: Tensor;

@@ -3,9 +3,12 @@ import { empty, type Tensor } from '../tensor/index.js';
 
 /** Which cached keys each row sees: see attention_decode in native/ops.def. */
 export interface Pages {
-  readonly pages: Tensor; // [B,M] i32
-  readonly sequence: Tensor; // [R] i32
-  readonly lengths: Tensor; // [R] i32
+  /** [B,M] i32 */
+  readonly pages: Tensor;
+  /** [R] i32 */
+  readonly sequence: Tensor;
+  /** [R] i32 */
+  readonly lengths: Tensor;
 }
 
 /**

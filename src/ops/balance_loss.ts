@@ -1,16 +1,21 @@
 import * as native from '../native.gen.js';
 import { empty, grad, recordRoot, type Tensor } from '../tensor/index.js';
 
+/** Coefficients and groups of the balance losses. */
 export interface BalanceOptions {
   /** Divide each token's scores by their sum first (V3's sigmoid scores). */
   readonly rescale: boolean;
   /** Count the top K of the raw scores instead of the experts that were chosen (V3, equation 18). */
   readonly ownTop: boolean;
-  readonly expert: number; // alpha of the expert loss (V2 alpha 1, V3 alpha)
-  readonly devices: number; // consecutive groups of experts; 0: no device losses
+  /** alpha of the expert loss (V2 alpha 1, V3 alpha). */
+  readonly expert: number;
+  /** Consecutive groups of experts; 0: no device losses. */
+  readonly devices: number;
   readonly topDevices: number;
-  readonly device: number; // V2 alpha 2
-  readonly communication: number; // V2 alpha 3
+  /** V2 alpha 2. */
+  readonly device: number;
+  /** V2 alpha 3. */
+  readonly communication: number;
 }
 
 /**

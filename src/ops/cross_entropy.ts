@@ -1,10 +1,12 @@
 import * as native from '../native.gen.js';
 import { empty, grad, record, recording, recordRoot, type Tensor } from '../tensor/index.js';
 
+/** What linearCrossEntropy() needs besides states, head and targets. */
 export interface LinearCrossEntropyOptions {
   /** [R] f32 factor of each row's loss, e.g. 1 / trained tokens; 0 leaves a row out. */
   readonly weights: Tensor;
-  readonly bias?: Tensor; // [V]
+  /** [V] */
+  readonly bias?: Tensor;
   /** Adds z * lse^2 to each row's loss. PaLM, arXiv:2204.02311, section 5. */
   readonly z?: number;
 }

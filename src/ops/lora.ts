@@ -4,9 +4,12 @@ import { dropout } from './dropout.js';
 
 /** A low-rank addition to a weight that stays as it is: W + scale * B A. Hu et al., arXiv:2106.09685. */
 export interface Adapter {
-  readonly a: Tensor; // [r,K], or [E,r,K] for a stack of experts
-  readonly b: Tensor; // [N,r], or [E,N,r]; 0 at first, so that training starts from the model as it is
-  readonly scale: number; // alpha / r
+  /** [r,K], or [E,r,K] for a stack of experts. */
+  readonly a: Tensor;
+  /** [N,r], or [E,N,r]; 0 at first, so that training starts from the model as it is. */
+  readonly b: Tensor;
+  /** alpha / r. */
+  readonly scale: number;
   /** Share of the inputs' values that A does not see while `seed` is set. */
   readonly dropout: number;
   /** Set for the passes of a training step; the same for the recomputation of a pass. */

@@ -6,9 +6,12 @@ import { empty, grad, record, type Tensor } from '../tensor/index.js';
  * shapes are static; counts stay on the device.
  */
 export interface MoePlan {
-  readonly offsets: Tensor; // [E+1] i32: expert e owns rows offsets[e] .. offsets[e+1]
-  readonly rows: Tensor; // [M] i32: the token of each row
-  readonly inverse: Tensor; // [T,K] i32: the row of each choice, -1 for none
+  /** [E+1] i32: expert e owns rows offsets[e] .. offsets[e+1]. */
+  readonly offsets: Tensor;
+  /** [M] i32: the token of each row. */
+  readonly rows: Tensor;
+  /** [T,K] i32: the row of each choice, -1 for none. */
+  readonly inverse: Tensor;
 }
 
 /** experts [T,K] i32 (-1: not routed) -> the plan for `count` experts. */

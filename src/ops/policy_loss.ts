@@ -10,7 +10,8 @@ export interface PolicyObjective {
   readonly dualClip?: number | undefined;
   /** Ratios of tokens, or one per sequence: (pi / pi_old)^(1/length). GSPO, arXiv:2507.18071. */
   readonly ratio: 'token' | 'sequence';
-  readonly kl: number; // beta; 0 leaves the term out
+  /** Beta; 0 leaves the term out. */
+  readonly kl: number;
   readonly klEstimator: KlEstimator;
   /**
    * sequence: mean over samples of the mean over their tokens (GRPO). token: mean over all tokens (DAPO). constant: sum over
@@ -35,12 +36,16 @@ export type KlEstimator = 'k1' | 'k2' | 'k3' | 'k3-unbiased';
 
 /** Completions laid end to end: R tokens of S samples. Log-probabilities are of the sampled tokens, in nats. */
 export interface PolicyBatch {
-  readonly starts: Int32Array; // [S+1] first token of each sample
-  readonly advantages: Float64Array; // [S]
+  /** [S+1] first token of each sample. */
+  readonly starts: Int32Array;
+  /** [S] */
+  readonly advantages: Float64Array;
   /** [R] under the policy before the first update on these samples; undefined: this is the first, so it is pi itself. */
   readonly old?: Float32Array | undefined;
-  readonly reference?: Float32Array | undefined; // [R]
-  readonly rollout?: Float32Array | undefined; // [R] as the sampler gave them
+  /** [R] */
+  readonly reference?: Float32Array | undefined;
+  /** [R] as the sampler gave them. */
+  readonly rollout?: Float32Array | undefined;
   /** What the sums are divided by: counts of the whole update, so that cutting it into parts changes nothing. */
   readonly total: { readonly samples: number; readonly tokens: number; readonly maxTokens: number };
 }
@@ -48,13 +53,19 @@ export interface PolicyBatch {
 /** Sums over tokens, which add up over the parts of an update. */
 export interface PolicyStats {
   readonly tokens: number;
-  readonly clippedLow: number; // A <= 0 and ratio < 1 - clipLow
-  readonly clippedHigh: number; // A > 0 and ratio > 1 + clipHigh
+  /** A <= 0 and ratio < 1 - clipLow. */
+  readonly clippedLow: number;
+  /** A > 0 and ratio > 1 + clipHigh. */
+  readonly clippedHigh: number;
   readonly dualClipped: number;
-  readonly capped: number; // importance weights that reached rolloutCap
-  readonly masked: number; // tokens of samples that offPolicyMask leaves out
-  readonly kl: number; // k3 against the reference
-  readonly moved: number; // k3 of the old policy against this one: how far the updates went
+  /** Importance weights that reached rolloutCap. */
+  readonly capped: number;
+  /** Tokens of samples that offPolicyMask leaves out. */
+  readonly masked: number;
+  /** k3 against the reference. */
+  readonly kl: number;
+  /** k3 of the old policy against this one: how far the updates went. */
+  readonly moved: number;
 }
 
 /** The statistics in the order in which the op gives them. */

@@ -35,8 +35,10 @@ export interface PreferenceBatch {
 
 /** How an answer's value is read off a tensor x: factor * sum of x[rows[t]] over its tokens t, starts[i] <= t < starts[i+1]. */
 export interface Answers {
-  readonly rows: Int32Array; // [R], which rise
-  readonly starts: Int32Array; // [S+1]
+  /** [R], which rise. */
+  readonly rows: Int32Array;
+  /** [S+1] */
+  readonly starts: Int32Array;
   readonly factor: number;
   /** Means over tokens instead of sums. */
   readonly average: boolean;

@@ -1,25 +1,36 @@
 import * as native from '../native.gen.js';
 import { empty, grad, record, type Tensor } from '../tensor/index.js';
 
+/** How experts are chosen. */
 export interface RouterOptions {
-  readonly active: number; // K, experts per token
+  /** K, experts per token. */
+  readonly active: number;
   readonly groups: number;
   readonly topGroups: number;
   /** A group's score is the sum of this many of its best experts (V2: 1, V3: 2). */
   readonly groupBest: number;
-  readonly sigmoid: boolean; // V3; else softmax, V2
+  /** V3; else softmax, V2. */
+  readonly sigmoid: boolean;
   readonly normalize: boolean;
   readonly scale: number;
-  readonly bias?: Tensor; // [E] f32, added for the choice only
-  readonly mask?: Tensor; // [T] i32, 0: not routed
-  readonly replay?: Tensor; // [T,K] i32, experts to use instead of choosing
+  /** [E] f32, added for the choice only. */
+  readonly bias?: Tensor;
+  /** [T] i32, 0: not routed. */
+  readonly mask?: Tensor;
+  /** [T,K] i32, experts to use instead of choosing. */
+  readonly replay?: Tensor;
 }
 
+/** What a router chose. */
 export interface Routed {
-  readonly weights: Tensor; // [T,K] f32
-  readonly experts: Tensor; // [T,K] i32, best first; -1 where masked
-  readonly scores: Tensor; // [T,E] f32
-  readonly counts: Tensor; // [E] i32
+  /** [T,K] f32 */
+  readonly weights: Tensor;
+  /** [T,K] i32, best first; -1 where masked. */
+  readonly experts: Tensor;
+  /** [T,E] f32 */
+  readonly scores: Tensor;
+  /** [E] i32 */
+  readonly counts: Tensor;
 }
 
 /**

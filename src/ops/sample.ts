@@ -1,19 +1,28 @@
 import * as native from '../native.gen.js';
 import { type Device, empty, from, type Tensor } from '../tensor/index.js';
 
+/** How the token of each row is drawn. */
 export interface SampleSettings {
-  readonly settings: Float32Array; // [R,4] temperature, top-p, min-p, repetition penalty
-  readonly topK: Int32Array; // [R], 0: off
-  readonly seeds: Int32Array; // [R,2] seed and position: the only source of chance
-  readonly history?: { readonly ids: Int32Array; readonly width: number }; // [R,width], -1: nothing
+  /** [R,4] temperature, top-p, min-p, repetition penalty. */
+  readonly settings: Float32Array;
+  /** [R], 0: off. */
+  readonly topK: Int32Array;
+  /** [R,2] seed and position: the only source of chance. */
+  readonly seeds: Int32Array;
+  /** [R,width], -1: nothing. */
+  readonly history?: { readonly ids: Int32Array; readonly width: number };
 }
 
 /** The same as tensors on the device of the logits. */
 export interface SampleInputs {
-  readonly settings: Tensor; // [R,4] f32
-  readonly topK: Tensor; // [R] i32
-  readonly seeds: Tensor; // [R,2] i32
-  readonly history?: Tensor | undefined; // [R,width] i32
+  /** [R,4] f32 */
+  readonly settings: Tensor;
+  /** [R] i32 */
+  readonly topK: Tensor;
+  /** [R,2] i32 */
+  readonly seeds: Tensor;
+  /** [R,width] i32 */
+  readonly history?: Tensor | undefined;
 }
 
 /**

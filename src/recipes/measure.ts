@@ -21,6 +21,7 @@ export type Figures = {
   readonly truncated: number;
 };
 
+/** What an evaluation of a model found. */
 export type Measured = {
   readonly questions: number;
   readonly greedy: Figures;
@@ -31,6 +32,7 @@ export type Measured = {
   readonly shown: readonly { readonly prompt: string; readonly completion: string; readonly right: boolean }[];
 };
 
+/** How a model is evaluated. */
 export interface MeasureOptions {
   readonly device: GrpoConfig['device'];
   readonly dtype: GrpoConfig['dtype'];

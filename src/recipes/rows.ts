@@ -13,6 +13,7 @@ export interface R1Row {
   readonly measured: Finished<Measured>;
 }
 
+/** What the recipe made. */
 export interface R1End {
   readonly out: string;
   /** Asked to stop before its end; the same command goes on. */

@@ -44,6 +44,7 @@ export type R1Event =
   | { readonly kind: 'curate'; readonly stage: string; readonly event: CurateEvent }
   | { readonly kind: 'preference'; readonly stage: string; readonly event: PreferenceEvent };
 
+/** How a program watches and stops the recipe. */
 export interface R1Hooks {
   readonly onEvent?: (event: R1Event) => void;
   /** Aborted, it saves after the step that runs and ends; the same command goes on from there. */

@@ -173,8 +173,10 @@ const v2Lite: R1Settings = {
   distill: { ...r1Sft, rows: 64, lr: 1e-4, epochs: 3 },
 };
 
+/** The recipe at several sizes. */
 export const r1Presets: Readonly<Record<string, R1Settings>> = { micro, 'v2-lite': v2Lite };
 
+/** What was asked for, and what every stage does. */
 export interface R1Config {
   readonly options: R1Options;
   readonly settings: R1Settings;

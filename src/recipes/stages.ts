@@ -19,6 +19,7 @@ export interface Input {
   readonly hash: string;
 }
 
+/** A stage of a recipe before it has run. */
 export interface Stage<T extends Json> {
   readonly name: string;
   /** All that decides the result, besides the inputs: no paths, no thread counts. */
@@ -28,6 +29,7 @@ export interface Stage<T extends Json> {
   readonly run: (folder: string) => T | Promise<T>;
 }
 
+/** A stage that has run. */
 export interface Finished<T extends Json = Json> extends Input {
   readonly folder: string;
   readonly seconds: number;

@@ -148,6 +148,7 @@ export const algorithms = {
   gspo: { ratio: 'sequence', clipLow: 3e-4, clipHigh: 4e-4, kl: 0, updates: 4 },
 } as const satisfies Record<string, Partial<GrpoInput>>;
 
+/** Published settings to start from. */
 export type Algorithm = keyof typeof algorithms;
 
 /**

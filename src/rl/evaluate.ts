@@ -7,12 +7,14 @@ import type { Group, Question, QuestionSource } from './sample.js';
 /** How a model does on questions it is not trained on. Shares are of the completions that could be graded. */
 export interface TaskScore {
   readonly questions: number;
-  readonly samples: number; // per question
+  /** Per question. */
+  readonly samples: number;
   readonly accuracy: number;
   /** The chance that one of k completions is right, for k = 1, 2, 4, .. up to `samples`. */
   readonly passAt: readonly (readonly [k: number, share: number])[];
   readonly reward: number;
-  readonly length: number; // mean tokens
+  /** Mean tokens. */
+  readonly length: number;
   readonly truncated: number;
 }
 

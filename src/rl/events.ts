@@ -26,12 +26,14 @@ export interface GrpoFacts extends CommonFacts {
 
 /** One step: its figures as they are written to the metrics, and a few completions to look at. */
 export interface GrpoRecord {
-  readonly step: number; // steps done
+  /** Steps done. */
+  readonly step: number;
   readonly steps: number;
   readonly metrics: Readonly<Record<string, number>>;
   readonly shown: readonly ShownSample[];
 }
 
+/** A completion to look at. */
 export interface ShownSample {
   readonly prompt: string;
   readonly completion: string;
@@ -41,6 +43,7 @@ export interface ShownSample {
   readonly tokens: number;
 }
 
+/** What a run came to. */
 export interface GrpoEnd extends CommonEnd<TaskScore> {
   readonly rewards: readonly (readonly [step: number, reward: number])[];
   /** Why the guard against reward hacking ended the run, if it did. */

@@ -47,6 +47,7 @@ export interface GrpoParts extends Learner {
   readonly grader: Grader;
 }
 
+/** Parts of a step. */
 export type Phase = 'rollout' | 'reward' | 'score' | 'train';
 
 /** What came out of a step, for the log. */

@@ -5,7 +5,8 @@
 
 /** What evaluations have shown so far. */
 export interface Guard {
-  readonly best: number; // accuracy
+  /** Accuracy */
+  readonly best: number;
   readonly bestStep: number;
   readonly last: number;
 }

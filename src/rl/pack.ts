@@ -7,11 +7,16 @@ import type { Sample } from './sample.js';
  */
 export interface Packed<S extends Sample = Sample> {
   readonly samples: readonly S[];
-  readonly ids: Int32Array; // [T]
-  readonly targets: Int32Array; // [T] the completion token that comes next; -100 inside prompts
-  readonly documentStart: Int32Array; // [T]
-  readonly rows: Int32Array; // [R] the row that predicts completion token r
-  readonly starts: Int32Array; // [S+1] first completion token of each sample
+  /** [T] */
+  readonly ids: Int32Array;
+  /** [T] the completion token that comes next; -100 inside prompts. */
+  readonly targets: Int32Array;
+  /** [T] */
+  readonly documentStart: Int32Array;
+  /** [R] the row that predicts completion token r. */
+  readonly rows: Int32Array;
+  /** [S+1] first completion token of each sample. */
+  readonly starts: Int32Array;
 }
 
 /** Rows that a sample takes in a packed batch. */

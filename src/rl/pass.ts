@@ -4,7 +4,8 @@ import { empty, readLater, scope, type Tensor } from '../tensor/index.js';
 
 /** One forward and backward pass on its way. */
 export interface Pass<F> {
-  readonly loss: Tensor; // [1]
+  /** [1] */
+  readonly loss: Tensor;
   /** Waits for its figures; call it once. */
   readonly read: () => F;
 }

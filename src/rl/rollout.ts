@@ -7,7 +7,8 @@ import type { GrpoConfig } from './config.js';
 import type { Question, Sample } from './sample.js';
 
 export interface RolloutOptions {
-  readonly group: number; // completions per question
+  /** Completions per question. */
+  readonly group: number;
   readonly maxTokens: number;
   readonly temperature: number;
   readonly stopIds: readonly number[];

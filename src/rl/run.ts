@@ -27,6 +27,7 @@ import { policyEngine } from './rollout.js';
 import type { Grader, QuestionSource } from './sample.js';
 import { bestFolder, decisive, type GrpoPlace, restoreGrpo, saveBest, saveGrpo } from './state.js';
 
+/** How a program watches and stops a run. */
 export interface GrpoHooks {
   /** Told everything that happens. */
   readonly onEvent?: (event: GrpoEvent) => void;

@@ -3,7 +3,8 @@ import type { BatchOptions, RewardResult } from './rewards/types.js';
 
 /** A problem as the trainer needs it: its prompt in ids, and whatever the graders need to know of it. */
 export interface Question {
-  readonly index: number; // which problem of the task
+  /** Which problem of the task. */
+  readonly index: number;
   readonly prompt: string;
   readonly ids: readonly number[];
   readonly answer?: string | undefined;

@@ -23,7 +23,8 @@ export interface Update {
   readonly loss: number;
   readonly gradNorm: number;
   readonly lr: number;
-  readonly entropy: number; // mean over tokens, nats
+  /** Mean over tokens, nats. */
+  readonly entropy: number;
   readonly stats: PolicyStats;
   readonly mismatch: Mismatch;
 }

@@ -13,6 +13,7 @@ export interface Device {
   readonly fastBf16: boolean;
 }
 
+/** Kinds of devices; the emulator runs the CUDA kernels on the CPU, for tests. */
 export type DeviceKind = 'cpu' | 'cuda' | 'emulator';
 
 const opened = new Map<string, Device>();

@@ -9,6 +9,7 @@ import { adopt, forget, type Made } from './scope.js';
 export type DType = 'f32' | 'bf16' | 'i32' | 'f64' | 'u8';
 const CODES: Readonly<Record<DType, number>> = { f32: 0, bf16: 1, i32: 2, f64: 3, u8: 4 };
 
+/** Sizes of the dimensions, the last one dense in memory. */
 export type Shape = readonly number[];
 
 /**
@@ -135,6 +136,7 @@ export class Tensor {
   }
 }
 
+/** Type and place of a new tensor. */
 export interface TensorOptions {
   readonly dtype?: DType;
   readonly device?: Device;
@@ -142,6 +144,7 @@ export interface TensorOptions {
   readonly weight?: boolean;
 }
 
+/** Elements of a shape. */
 export function sizeOf(shape: Shape): number {
   let n = 1;
   for (const d of shape) n *= d;

@@ -28,6 +28,7 @@ export const PATTERNS: Readonly<Record<PatternName, PreTokenizer>> = {
   'deepseek-v3': { split: splitDeepseekV3, prefixSpace: false, json: splits(DEEPSEEK_V3_PATTERNS) },
 };
 
+/** Ways of cutting text that released models have. */
 export type PatternName = 'gpt2' | 'cl100k' | 'o200k' | 'llama3' | 'qwen2' | 'deepseek-v3';
 
 /** Patterns with a scanner of their own, as `spelling` writes them. Several spellings of one pattern may stand here. */

@@ -8,6 +8,7 @@ import { StreamDecoder } from './stream.js';
 import { byteIdsOf, indexOf, tokenBytes } from './vocabulary.js';
 import { configOf, saveTokenizer, type TokenizerJson, toJson } from './write.js';
 
+/** How text becomes ids. */
 export interface EncodeOptions {
   /**
    * Which added tokens (special ones, and others that are matched whole) count when they are spelled out in the text:
@@ -16,6 +17,7 @@ export interface EncodeOptions {
   readonly allowSpecial?: boolean | 'all' | ReadonlySet<string>;
 }
 
+/** How ids become text. */
 export interface DecodeOptions {
   /** Leave special tokens out. */
   readonly skipSpecial?: boolean;

@@ -9,11 +9,15 @@ export function flopsPerToken({ family, config }: Model, length: number): number
   return 6 * family.activeParameters(config) + 3 * family.attentionWidth(config) * length;
 }
 
+/** What a run will hold, in bytes. */
 export interface MemoryEstimate {
-  readonly parameters: number; // count
-  readonly weights: number; // bytes, gradients included
+  /** Count */
+  readonly parameters: number;
+  /** Bytes, gradients included. */
+  readonly weights: number;
   readonly optimizer: number;
-  readonly activations: number; // of one micro-batch
+  /** Of one micro-batch. */
+  readonly activations: number;
   readonly total: number;
 }
 

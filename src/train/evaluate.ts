@@ -4,6 +4,7 @@ import { contextOf, type Model } from '../models/family.js';
 import { type Device, noGrad } from '../tensor/index.js';
 import { languageModelLoss } from './loss.js';
 
+/** Loss on text that was held back. */
 export interface Evaluation {
   /** Mean next-token loss in nats. */
   readonly loss: number;
@@ -12,11 +13,13 @@ export interface Evaluation {
   readonly tokens: number;
 }
 
+/** How much text is read, and how. */
 export interface EvaluateOptions {
   readonly device: Device;
   readonly rows: number;
   readonly length: number;
-  readonly windows: number; // at most
+  /** At most. */
+  readonly windows: number;
   readonly packing: 'stream' | 'documents';
 }
 

@@ -17,14 +17,16 @@ export interface CommonFacts {
   readonly deviceReason: string | undefined;
   readonly threads: number;
   readonly dtype: 'f32' | 'bf16';
-  readonly firstStep: number; // 0, or where a resumed run goes on
+  /** 0, or where a resumed run goes on. */
+  readonly firstStep: number;
   readonly steps: number;
 }
 
 /** How a run ended, with its evaluation at the start and at the end. */
 export interface CommonEnd<Score> {
   readonly step: number;
-  readonly stopped: boolean; // by a signal, before the last step
+  /** By a signal, before the last step. */
+  readonly stopped: boolean;
   readonly checkpoint: string | undefined;
   readonly seconds: number;
   readonly before: Score | undefined;
@@ -53,34 +55,42 @@ export interface RunFacts extends CommonFacts {
   readonly activeParameters: number;
   readonly trainTokens: number;
   readonly validationTokens: number;
-  readonly peakFlops: number; // measured on this device, FLOP/s
+  /** Measured on this device, FLOP/s. */
+  readonly peakFlops: number;
 }
 
 /** One line of metrics. */
 export interface StepRecord {
-  readonly step: number; // steps done
+  /** Steps done. */
+  readonly step: number;
   readonly steps: number;
   readonly loss: number;
   readonly mtpLoss: number | undefined;
   readonly balanceLoss: number | undefined;
   readonly gradNorm: number;
   readonly lr: number;
-  readonly tokens: number; // in all
+  /** In all. */
+  readonly tokens: number;
   readonly tokensPerSecond: number;
-  readonly mfu: number; // of the measured peak
-  readonly seconds: number; // of this step
+  /** Of the measured peak. */
+  readonly mfu: number;
+  /** Of this step. */
+  readonly seconds: number;
   /** Largest expert load over the mean, worst layer; 1 is even. */
   readonly imbalance: number | undefined;
 }
 
+/** What a run came to. */
 export interface RunEnd {
   readonly step: number;
-  readonly stopped: boolean; // by a signal, before the last step
+  /** By a signal, before the last step. */
+  readonly stopped: boolean;
   readonly checkpoint: string | undefined;
   readonly evaluation: Evaluation | undefined;
   readonly seconds: number;
   readonly losses: readonly (readonly [step: number, loss: number])[];
   /** Share of tokens of each expert over the last steps, per routed layer. */
   readonly loads: readonly (readonly [layer: number, shares: readonly number[]])[];
-  readonly peakMemory: number; // bytes
+  /** Bytes */
+  readonly peakMemory: number;
 }

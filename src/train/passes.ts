@@ -18,6 +18,7 @@ import {
 } from '../tensor/index.js';
 import { cutBatch, type LossInputs, type LossOptions, lossOf } from './loss.js';
 
+/** What a step does with a batch. */
 export interface StepOptions {
   readonly device: Device;
   readonly lr: number;
@@ -62,7 +63,8 @@ export interface Passed {
   readonly losses: Tensor;
   readonly main: number;
   readonly mtp: number;
-  readonly norm: Tensor; // [1] of the gradient
+  /** [1] of the gradient. */
+  readonly norm: Tensor;
   readonly loads: Loads | undefined;
 }
 

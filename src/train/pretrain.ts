@@ -21,6 +21,7 @@ import { breathe, checkpointOf, due } from './run/loop.js';
 import type { StepResult } from './step.js';
 import { Trainer } from './trainer.js';
 
+/** How a program watches and stops a run. */
 export interface PretrainHooks {
   /** Told everything that happens. */
   readonly onEvent?: (event: TrainEvent) => void;

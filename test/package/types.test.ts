@@ -48,20 +48,37 @@ beforeAll(() => {
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, include: ['*.ts'] }));
 }, 120_000);
 
-/** Names of types that an index exports, those of the indices that it passes on included; generic ones with arguments. */
-function exportedTypes(index: string, prefix = 'api'): string[] {
+interface Exported {
+  /** As a program writes it: `api.nn.feed`. */
+  readonly path: string;
+  /** In the file that declares it. */
+  readonly name: string;
+  readonly file: string;
+  readonly isType: boolean;
+}
+
+/** What an index exports, with what it passes on from other indices. */
+function exportsOf(index: string, prefix = 'api'): Exported[] {
   const text = readFileSync(index, 'utf8').replace(/\/\*.*?\*\/|\/\/.*/gs, '');
-  const own = [...text.matchAll(/export (type )?\{(.*?)\}/gs)].flatMap(([, all, names]) =>
-    names!
-      .split(',')
-      .map((name) => name.trim())
-      .filter((name) => name !== '' && (all || name.startsWith('type ')))
-      .map((name) => `${prefix}.${name.replace(/^type /, '').replace(/.* as /, '')}`),
+  const beside = (file: string) => join(dirname(index), file.replace(/\.js$/, '.ts'));
+  const own = [...text.matchAll(/export (type )?\{(.*?)\} from '(.*?)'/gs)].flatMap(([, all, names, file]) =>
+    [...names!.matchAll(/(type )?(\w+)(?: as (\w+))?/g)].map(([, type, name, alias]) => {
+      return { path: `${prefix}.${alias ?? name}`, name: name!, file: beside(file!), isType: Boolean(all ?? type) };
+    }),
   );
   const passed = [...text.matchAll(/export \*(?: as (\w+))? from '(.*?)'/g)].flatMap(([, name, file]) =>
-    exportedTypes(join(dirname(index), file!.replace(/\.js$/, '.ts')), name ? `${prefix}.${name}` : prefix),
+    exportsOf(beside(file!), name ? `${prefix}.${name}` : prefix),
   );
   return [...own, ...passed];
+}
+
+/** The comment before a declaration; undefined where it has none. */
+function commentOn({ name, file }: Exported): string | undefined {
+  const text = readFileSync(file, 'utf8');
+  const at = text.search(new RegExp(`^export (async )?(interface|type|const|function\\*?|class) ${name}\\b`, 'm'));
+  if (at >= 0) return /(\/\*\*(?:(?!\*\/).)*\*\/)\s*$/s.exec(text.slice(0, at))?.[1];
+  const further = exportsOf(file, '').find(({ path }) => path === `.${name}`);
+  return further && commentOn(further);
 }
 
 /** Public values by their paths, those in namespaces included. */
@@ -93,11 +110,16 @@ function uses(): string[] {
     'api.nn.DecoderWeights': '<api.Tensor>',
     'api.nn.Layer': '<api.Tensor>',
   };
-  const types = exportedTypes(join(root, 'src', 'index.ts')).map(
-    (path) => `(x: Extract<Exclude<${path}${generic[path] ?? ''}, string>, object> | { none: true }) => ({ ...x })`,
-  );
+  const types = exported
+    .filter(({ isType }) => isType)
+    .map(
+      ({ path }) =>
+        `(x: Extract<Exclude<${path}${generic[path] ?? ''}, string>, object> | { none: true }) => ({ ...x })`,
+    );
   return [...values, ...types].map((code, i) => `export const use${i} = ${code};`);
 }
+
+const exported = exportsOf(join(root, 'src', 'index.ts'));
 
 describe('the public types', () => {
   it('can all be named from outside', () => {
@@ -116,4 +138,9 @@ describe('the public types', () => {
     });
     expect(faults).toEqual([]);
   }, 120_000);
+
+  it('say what they are where an editor shows it', () => {
+    expect(exported.length).toBeGreaterThan(300);
+    expect(exported.filter((name) => !commentOn(name)).map(({ path }) => path)).toEqual([]);
+  });
 });

@@ -9,6 +9,7 @@ import { readParquet } from './read_parquet.js';
 import { DEFAULT_TEXT_UNIT, readText, type TextUnit } from './read_text.js';
 import { createReporter, emptyReport, type ProblemPolicy, type Reporter, reason } from './report.js';
 
+/** What is read of the sources, and how. */
 export interface CollectOptions {
   /** The field or column that holds the text in JSONL, CSV and Parquet. Default `text`. */
   readonly field?: string;

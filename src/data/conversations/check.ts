@@ -4,6 +4,7 @@ import { orTold } from '../records.js';
 import type { ConversationFormat, FormatName, FormatOptions } from './formats.js';
 import { readConversations } from './read.js';
 
+/** What a check of conversations looks at. */
 export interface CheckOptions extends FormatOptions {
   readonly format?: FormatName | undefined;
   /** With a template lengths are in tokens and samples show what a model is trained on; without, in characters. */
@@ -36,6 +37,7 @@ export interface DataCheck {
   readonly samples: readonly CheckSample[];
 }
 
+/** A conversation as a model is trained on it. */
 export interface CheckSample {
   readonly place: string | undefined;
   readonly pieces: readonly { readonly text: string; readonly trained: boolean }[];

@@ -4,6 +4,7 @@ import { kindOfValue } from '../collect/read_jsonl.js';
 import type { DataRecord } from '../records.js';
 import { messagesOf, SHAREGPT_ROLES, shareGptOf } from './messages.js';
 
+/** How records become conversations. */
 export interface FormatOptions {
   /** Prompts given as a plain string: `text` is continued as it stands, `user` becomes a turn of the chat template. */
   readonly promptAs?: 'text' | 'user';
@@ -65,6 +66,7 @@ export const conversationFormats: readonly ConversationFormat[] = [
   },
 ];
 
+/** Formats of conversations that are known. */
 export type FormatName = 'messages' | 'sharegpt' | 'prompt-completion' | 'self-instruct' | 'alpaca';
 
 /** The format whose fields a record has. @throws TrainMoeError `bad-data` with the fields found and those of each format */

@@ -9,6 +9,7 @@ import {
   formatOf,
 } from './formats.js';
 
+/** How conversations are read. */
 export interface ReadOptions extends FormatOptions {
   /** The format of all records; by default that of each file's first record. */
   readonly format?: FormatName | undefined;

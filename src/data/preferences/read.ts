@@ -15,6 +15,7 @@ export interface Preferences<T> {
   readonly same: number;
 }
 
+/** How preferences are read. */
 export interface PreferenceOptions {
   /** Share of the prompts that is for testing. */
   readonly heldOut: number;

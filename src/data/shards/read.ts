@@ -30,6 +30,7 @@ export interface TokenStream {
   document(document: number): Int32Array;
 }
 
+/** The tokens of a corpus, cut into splits. */
 export interface TokenSet {
   readonly folder: string;
   readonly key: string;
@@ -40,6 +41,7 @@ export interface TokenSet {
   split(name: SplitName): TokenStream;
 }
 
+/** How shards are opened. */
 export interface OpenOptions {
   /** Memory for blocks read from disk, per split. Default 64 MiB. */
   readonly cacheBytes?: number;

@@ -11,6 +11,7 @@ import { FORMAT_VERSION, type Manifest, readManifest, TOKEN_BYTES, writeManifest
 import { cacheKey } from './key.js';
 import { openManifest, type TokenSet } from './read.js';
 
+/** How far tokenising has come. */
 export interface TokenizeProgress {
   /** Documents and UTF-8 bytes read so far, tokens made so far (without those of an earlier, interrupted run). */
   readonly documents: number;
@@ -18,6 +19,7 @@ export interface TokenizeProgress {
   readonly tokens: number;
 }
 
+/** How a corpus becomes shards of tokens. */
 export interface TokenizeOptions {
   /** Folder that holds one folder per corpus, tokenizer and settings. */
   readonly cacheDir: string;

@@ -69,9 +69,13 @@ export const synthesizeSchema = z.strictObject({
   out: path.default('runs/synthesize').describe('folder of data.jsonl and its state'),
 });
 
+/** Checked settings of rejection sampling, every default filled in. */
 export type RejectConfig = Readonly<z.output<typeof rejectSchema>>;
+/** What a person writes of them. */
 export type RejectInput = Readonly<z.input<typeof rejectSchema>>;
+/** Checked settings of synthesis, every default filled in. */
 export type SynthesizeConfig = Readonly<z.output<typeof synthesizeSchema>>;
+/** What a person writes of them. */
 export type SynthesizeInput = Readonly<z.input<typeof synthesizeSchema>>;
 export type CurateConfig = Pick<RejectConfig, keyof typeof common | 'samples' | 'out'>;
 

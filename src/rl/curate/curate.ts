@@ -25,7 +25,8 @@ export interface Turn {
 /** What is asked, and what becomes of an answer. A front end makes one of these; the rest is common. */
 export interface Curation {
   readonly name: string;
-  readonly total: number; // questions
+  /** Questions */
+  readonly total: number;
   /** The same index gives the same question. */
   question(index: number): Question;
   readonly stop: readonly string[];
@@ -53,6 +54,7 @@ export type CurateEvent =
   | { readonly kind: 'batch'; readonly at: CuratePlace }
   | { readonly kind: 'end'; readonly end: CurateEnd };
 
+/** How far a run is. */
 export interface CuratePlace {
   readonly next: number;
   readonly total: number;
@@ -71,12 +73,16 @@ export interface CurateFacts {
   readonly rewards: readonly string[];
 }
 
+/** What a run made. */
 export interface CurateEnd extends Counts {
   readonly data: string;
-  readonly stopped: boolean; // by a signal, before the last question
-  readonly seconds: number; // of this process
+  /** By a signal, before the last question. */
+  readonly stopped: boolean;
+  /** Of this process. */
+  readonly seconds: number;
 }
 
+/** How a program watches and stops a run. */
 export interface CurateHooks {
   readonly onEvent?: (event: CurateEvent) => void;
   /** Asked after every batch; true ends the run, which can be gone on with. */

@@ -21,6 +21,7 @@ export const REASONS = [
   'surplus', // its question has enough of them
 ] as const;
 
+/** Why a completion was dropped. */
 export type Reason = (typeof REASONS)[number];
 
 /** Looks at a completion's form; undefined where there is nothing against it. */

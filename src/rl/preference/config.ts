@@ -75,6 +75,7 @@ export type PreferenceConfig = Readonly<Omit<RewardModelConfig, 'kind' | 'center
 
 /** What a person writes. */
 export type RewardModelInput = Readonly<z.input<typeof rewardModelSchema>>;
+/** What a person writes of them. */
 export type DpoInput = Readonly<z.input<typeof dpoSchema>>;
 
 /** Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown settings included */

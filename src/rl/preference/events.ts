@@ -24,11 +24,13 @@ export interface PreferenceFacts extends CommonFacts {
 
 /** One step: its figures as they are written to the metrics. */
 export interface PreferenceRecord {
-  readonly step: number; // steps done
+  /** Steps done. */
+  readonly step: number;
   readonly steps: number;
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+/** What a run came to. */
 export interface PreferenceEnd extends CommonEnd<PreferenceScore> {
   readonly losses: readonly (readonly [step: number, loss: number])[];
 }

@@ -6,12 +6,18 @@ export type Text = Pick<MaskedIds, 'ids' | 'mask'>;
 
 /** Texts laid end to end in one row without padding; a token sees its own text only. */
 export interface PackedTexts {
-  readonly ids: Int32Array; // [T]
-  readonly targets: Int32Array; // [T] the answer's token that comes next; -100 elsewhere
-  readonly documentStart: Int32Array; // [T]
-  readonly rows: Int32Array; // [R] the row that predicts token r of the answers
-  readonly starts: Int32Array; // [S+1] first answer token of each text
-  readonly last: Int32Array; // [S] the row of each text's last token
+  /** [T] */
+  readonly ids: Int32Array;
+  /** [T] the answer's token that comes next; -100 elsewhere. */
+  readonly targets: Int32Array;
+  /** [T] */
+  readonly documentStart: Int32Array;
+  /** [R] the row that predicts token r of the answers. */
+  readonly rows: Int32Array;
+  /** [S+1] first answer token of each text. */
+  readonly starts: Int32Array;
+  /** [S] the row of each text's last token. */
+  readonly last: Int32Array;
 }
 
 export function packTexts(texts: readonly Text[]): PackedTexts {

@@ -24,6 +24,7 @@ import { type LongestExample, preferenceChoices } from './fit.js';
 import type { Examples, Progress, Subject } from './lesson.js';
 import { type Learner, orderOf, preferenceStep } from './step.js';
 
+/** How a program watches and stops a run. */
 export interface PreferenceHooks {
   /** Told everything that happens. */
   readonly onEvent?: (event: PreferenceEvent) => void;

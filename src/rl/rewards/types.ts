@@ -35,6 +35,7 @@ export interface BatchReward {
   scoreAll(samples: readonly Sample[], options: BatchOptions): Promise<readonly RewardResult[]>;
 }
 
+/** What a reward of whole batches is told of them. */
 export interface BatchOptions {
   /** These samples are trained on: what the reward keeps of all it has seen takes them in. */
   readonly observe: boolean;
@@ -50,4 +51,5 @@ export interface RewardSpec {
 export const skip = (reason: string): RewardResult => ({ skip: true, reason });
 export const value = (amount: number, log?: Readonly<Record<string, unknown>>): RewardResult =>
   log ? { value: amount, log } : { value: amount };
+/** True when a judgement is that there is none. */
 export const isSkipped = (result: RewardResult): result is Extract<RewardResult, { skip: true }> => 'skip' in result;

@@ -2,6 +2,7 @@ import { TrainMoeError } from '../../errors.js';
 import { type Draw, drawInSplit } from './random.js';
 import type { Problem, Task } from './types.js';
 
+/** Sizes of the sums. */
 export interface ArithOptions {
   /** "multiply": a product of two numbers. "chain": a sum of numbers with signs, some of them doubled or tripled. */
   readonly kind?: 'multiply' | 'chain' | 'both';

@@ -2,6 +2,7 @@ import { TrainMoeError } from '../../errors.js';
 import { type Draw, drawInSplit } from './random.js';
 import type { Problem, Task } from './types.js';
 
+/** Sizes of the puzzles. */
 export interface CountdownOptions {
   /** How many numbers a puzzle gives. */
   readonly count?: number;

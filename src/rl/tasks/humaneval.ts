@@ -4,6 +4,7 @@ import { readRows, textField } from './rows.js';
 import { taskOfProblems } from './rows_task.js';
 import type { Problem, Task } from './types.js';
 
+/** Where the problems are, and how they are split. */
 export interface CodeTaskOptions {
   /** Path of a JSON Lines file with task_id, prompt, entry_point and test. */
   readonly train: string;

@@ -6,6 +6,7 @@ import { type Row, readRows, textField } from './rows.js';
 import { taskOfProblems } from './rows_task.js';
 import type { Problem, Task } from './types.js';
 
+/** Where the problems are, and which fields hold what. */
 export interface JsonlOptions {
   /** Path of a JSON Lines file. */
   readonly train: string;

@@ -5,11 +5,14 @@ import type { ChatTemplate } from './template.js';
 
 /** A conversation in ids. `mask` is 1 where a token is trained: what the assistant said, and the token that ended it. */
 export interface MaskedIds {
-  readonly ids: Int32Array; // [T]
-  readonly mask: Uint8Array; // [T]
+  /** [T] */
+  readonly ids: Int32Array;
+  /** [T] */
+  readonly mask: Uint8Array;
   readonly trained: number;
 }
 
+/** What a template is given besides the messages. */
 export interface RenderOptions {
   /** Which assistant turns are trained. Default all. */
   readonly turns?: 'all' | 'last' | undefined;

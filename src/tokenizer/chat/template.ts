@@ -25,6 +25,7 @@ export interface ChatTemplate {
   readonly matcher: AddedMatcher;
 }
 
+/** Which template is taken. */
 export interface ChatTemplateOptions {
   /** The folder of the tokenizer; by default where it was loaded from. */
   readonly folder?: string | undefined;

@@ -26,6 +26,7 @@ export type TrainProgress =
       readonly dropped: number;
     };
 
+/** How a vocabulary is learned. */
 export interface TrainBpeOptions {
   /** Tokens in all: special ones, 256 bytes, and merges. */
   readonly vocabSize: number;

@@ -14,6 +14,7 @@ export interface SftData {
   readonly fingerprint: string;
 }
 
+/** What the files of a run held. */
 export interface SftCounts {
   readonly conversations: number;
   /** Longer than a row: left out, or cut at its end. */

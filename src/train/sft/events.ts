@@ -18,27 +18,35 @@ export interface SftFacts extends CommonFacts {
 
 /** One step, as it is written to the metrics. */
 export interface SftRecord {
-  readonly step: number; // steps done
+  /** Steps done. */
+  readonly step: number;
   readonly steps: number;
-  readonly epoch: number; // from 1
-  readonly loss: number; // mean over the trained tokens, nats
+  /** From 1. */
+  readonly epoch: number;
+  /** Mean over the trained tokens, nats. */
+  readonly loss: number;
   readonly mtpLoss: number | undefined;
   readonly balanceLoss: number | undefined;
   readonly gradNorm: number;
   readonly lr: number;
-  readonly trainedTokens: number; // of this step
-  readonly tokens: number; // of this step, prompts and empty positions included
+  /** Of this step. */
+  readonly trainedTokens: number;
+  /** Of this step, prompts and empty positions included. */
+  readonly tokens: number;
   readonly tokensPerSecond: number;
-  readonly fill: number; // share of the positions that hold tokens
+  /** Share of the positions that hold tokens. */
+  readonly fill: number;
 }
 
 /** The loss on the held-out examples. */
 export interface SftScore {
-  readonly loss: number; // mean over the trained tokens, nats
+  /** Mean over the trained tokens, nats. */
+  readonly loss: number;
   readonly tokens: number;
   readonly examples: number;
 }
 
+/** What a run came to. */
 export interface SftEnd extends CommonEnd<SftScore> {
   readonly losses: readonly (readonly [step: number, loss: number])[];
 }

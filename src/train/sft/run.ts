@@ -17,6 +17,7 @@ import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from './events.j
 import { adapters, type Trainee, wholeModel } from './trainee.js';
 import { SftTrainer } from './trainer.js';
 
+/** How a program watches and stops a run. */
 export interface SftHooks {
   /** Told everything that happens. */
   readonly onEvent?: (event: SftEvent) => void;

@@ -32,9 +32,12 @@ interface FamilyTraining {
 
 /** What a step did, and how full its rows were. */
 export interface SftStep extends StepResult {
-  readonly epoch: number; // from 0
-  readonly tokens: number; // positions, empty ones included
-  readonly fill: number; // share of the positions that hold tokens
+  /** From 0. */
+  readonly epoch: number;
+  /** Positions, empty ones included. */
+  readonly tokens: number;
+  /** Share of the positions that hold tokens. */
+  readonly fill: number;
 }
 
 /** A run of supervised fine-tuning in progress: model, optimizer and the place in the data. One step at a time. */

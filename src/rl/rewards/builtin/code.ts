@@ -60,6 +60,7 @@ function metaOf(sample: Omit<Sample, 'completion'>): CodeMeta | undefined {
   return typeof meta?.test === 'string' && meta.test.trim() !== '' ? (meta as CodeMeta) : undefined;
 }
 
+/** How code is run and judged. */
 export interface CodeOptions {
   readonly language?: Language;
   readonly limits?: Partial<SandboxLimits>;

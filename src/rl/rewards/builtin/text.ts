@@ -73,6 +73,7 @@ export function format(options: { readonly opened?: boolean } = {}): Reward {
   };
 }
 
+/** Which lengths are rewarded. */
 export interface LengthOptions {
   /** Lengths beyond this one get -1. */
   readonly max: number;

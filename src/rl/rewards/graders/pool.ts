@@ -4,6 +4,7 @@ import { createReward, isPath } from '../registry.js';
 import { type Reward, type RewardResult, type RewardSpec, type Sample, skip } from '../types.js';
 import { Grader, type GraderOptions } from './grader.js';
 
+/** How many graders there are, and what each may take. */
 export interface GradeOptions {
   /** Grader processes. Default: one for each CPU, at most 8. */
   readonly workers?: number;
