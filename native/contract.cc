@@ -220,7 +220,7 @@ void Contract::check(View* const* views) const {
     View& v = *views[i];
     if (!v.data) {
       if (rule.optional) continue;
-      throw Error("bad-argument", op + ": " + rule.name + " is missing.");
+      throw Error("bad-argument", op + ": " + rule.name + " is missing, or it was released already; keep() a tensor or use it inside its scope.");
     }
     fold(op, rule, v);
     checkDType(*this, rule, v, ownRule, own);

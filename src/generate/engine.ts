@@ -210,6 +210,10 @@ export class Engine {
     for (const request of this.followed.keys()) this.cancel(request);
   }
 
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   private admit(): void {
     let batch = this.running.length;
     let prefill = 0;

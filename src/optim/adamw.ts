@@ -185,6 +185,10 @@ export class AdamW {
     this.rates.dispose();
   }
 
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   /** By slot; undefined where none arrived since the last reset. */
   private gradients(): (Tensor | undefined)[] {
     return this.slots.map(({ tensor }) => tensor.gradient?.value(tensor.shape));

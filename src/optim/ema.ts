@@ -42,4 +42,8 @@ export class Ema {
   dispose(): void {
     for (const average of this.averages.values()) average.dispose();
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }

@@ -131,6 +131,12 @@ export class Tensor {
     this.dispose();
   }
 
+  /** What console.log() shows: `Tensor f32[2,3] on cpu-avx2`. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const dead = this.id === 0 ? ', released' : '';
+    return `Tensor ${this.dtype}[${this.shape}] on ${this.device.name}${dead}`;
+  }
+
   private expect(dtype: DType): void {
     if (this.dtype !== dtype) throw new TrainMoeError('bad-argument', `This tensor is ${this.dtype}, not ${dtype}.`);
   }
