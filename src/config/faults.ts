@@ -12,7 +12,7 @@ export function shapeFaults(error: z.ZodError, merged: Merged, keys: readonly Co
     if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey([...at, key], merged, keys));
     const missing = issue.code === 'invalid_type' && valueAt(merged.values, at) === undefined;
     return [
-      `${subject(at, merged)}: ${missing ? `it is missing; give a ${issue.expected}` : lowerFirst(issue.message)}`,
+      `${subject(at, merged)}: ${missing ? `it is missing; give ${/^[aeio]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}` : lowerFirst(issue.message)}`,
     ];
   });
 }
@@ -23,7 +23,7 @@ export function faulty(what: string, have: 'has' | 'have', faults: readonly stri
   return new TrainMoeError(
     'bad-config',
     faults.length === 1
-      ? `${what} ${have} a fault: ${only}.`
+      ? `${what} ${have} a fault: ${only}${only!.endsWith('?') ? '' : '.'}`
       : `${what} ${have} ${faults.length} faults:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
   );
 }

@@ -64,7 +64,10 @@ function weightsOf(folder: string): string {
   if (name !== undefined) return join(folder, name);
   const pickled = readdirSync(folder).find((file) => /\.(bin|pt|pth|ckpt)$/.test(file));
   const hint = pickled === undefined ? '' : ` It has ${pickled}, a pickle that can run code: convert it first.`;
-  throw new TrainMoeError('not-found', `${folder} has neither ${SINGLE_NAME} nor ${INDEX_NAME}.${hint}`);
+  throw new TrainMoeError(
+    'not-found',
+    `${folder} has neither ${SINGLE_NAME} nor ${INDEX_NAME}; give the folder of a model, such as a run's checkpoints/latest.${hint}`,
+  );
 }
 
 function openWeights(path: string, open: (path: string) => ByteSource): ShardSet {

@@ -41,7 +41,7 @@ function openLibrary(kind: DeviceKind): Omit<Device, 'kind'> {
   if (!path)
     throw new TrainMoeError(
       'no-device',
-      `${kind} is not available: ${file} is not installed. Build it with "npm run build:${kind}".`,
+      `${kind} is not available: ${file} is not installed. Build it with "npm run build:${kind}" in ${packageRoot}.`,
     );
   return { ...addon.openLibrary(path), fastBf16: kind === 'cuda' };
 }

@@ -15,6 +15,7 @@ import {
 } from '../../src/config/index.js';
 import { leaves, mergeLayers, nest } from '../../src/config/layers.js';
 import { TrainMoeError } from '../../src/errors.js';
+import { resolveSft } from '../../src/train/sft/config.js';
 import { builtAddon } from '../package/installed.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-config-'));
@@ -108,6 +109,10 @@ describe('faults', () => {
     // @ts-expect-error what the compiler says too
     expect(failure(() => defineConfig({ train: { rowsRamp: { from: 2 } } })).message).toBe(
       'The configuration has a fault: train.rowsRamp.steps: it is missing; give a number.',
+    );
+    // @ts-expect-error what the compiler says too
+    expect(failure(() => resolveSft({ model: 'm' })).message).toBe(
+      'The settings of SFT have a fault: data: it is missing; give an array.',
     );
     const { message } = failure(() => defineConfig({ train: { ema: 1, optimizer: { beta1: 1, beta2: 1 } } }));
     expect(message).toContain('has 3 faults');

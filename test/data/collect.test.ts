@@ -283,6 +283,12 @@ describe('Parquet', () => {
   });
 });
 
+describe('sources', () => {
+  test('that are none are asked for', () => {
+    expect(() => collect([])).toThrow('No sources were given; name files, folders or glob patterns with text.');
+  });
+});
+
 describe('the pipeline', () => {
   const upperCase: TextStage = {
     name: 'upper-case',

@@ -171,7 +171,7 @@ describe('settings of GRPO', () => {
     // @ts-expect-error what the compiler says too
     expect(() => resolveGrpo({ model: 'm' }, 'ppo')).toThrow(/"ppo" is unknown; there are grpo, r1-zero, dapo/);
     // @ts-expect-error what the compiler says too
-    expect(() => resolveGrpo({ model: 'm', stps: 3 })).toThrow(/have a fault: stps: .*; did you mean steps\?\.$/);
+    expect(() => resolveGrpo({ model: 'm', stps: 3 })).toThrow(/have a fault: stps: .*; did you mean steps\?$/);
     // @ts-expect-error what the compiler says too
     expect(() => resolveGrpo({ lr: -1 })).toThrow(
       /The settings of GRPO have 2 faults:\n {2}- model: it is missing; give a string\n {2}- lr = -1: too small/,

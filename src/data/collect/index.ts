@@ -53,6 +53,8 @@ export function collect(sources: string | readonly string[], options: CollectOpt
   const { onProblem = 'throw', problemLimit = DEFAULT_PROBLEM_LIMIT } = options;
   const found = emptyReport();
   const list = typeof sources === 'string' ? [sources] : sources;
+  if (list.length === 0)
+    throw new TrainMoeError('bad-argument', 'No sources were given; name files, folders or glob patterns with text.');
   const files = listFiles(list, createReporter(found, onProblem, problemLimit));
   if (files.length === 0) {
     const why = found.problems[0] === undefined ? '' : ` ${found.problems[0].message}`;

@@ -108,7 +108,11 @@ function isAlive(pid: number): boolean {
 
 function specialId(id: number | undefined, name: 'bos' | 'eos'): number {
   if (id !== undefined) return id;
-  throw new TrainMoeError('bad-config', `The tokenizer has no ${name} token; give it one, or set ${name} to false.`);
+  const like = { bos: '<｜begin▁of▁sentence｜>', eos: '<｜end▁of▁sentence｜>' }[name];
+  throw new TrainMoeError(
+    'bad-config',
+    `The tokenizer has no ${name} token; give it a special token of a name that released models use, such as ${like}, or set ${name} to false.`,
+  );
 }
 
 function freshManifest(key: string, tokenizer: DataTokenizer, bosId: number | null, eosId: number | null): Manifest {

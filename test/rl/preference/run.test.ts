@@ -232,9 +232,7 @@ describe('settings', () => {
     const resolve = (input: object) => resolvePreference(rewardModelSchema, { model: 'm', data: ['d'], ...input });
     expect(() => resolve({ lr: 'fast' })).toThrow(TrainMoeError);
     expect(() => resolve({ lr: 'fast' })).toThrow(/lr/);
-    expect(() => resolve({ bacth: 3 })).toThrow(
-      /have a fault: bacth: there is no such setting; did you mean batch\?\.$/,
-    );
+    expect(() => resolve({ bacth: 3 })).toThrow(/have a fault: bacth: there is no such setting; did you mean batch\?$/);
     expect(resolve({})).toMatchObject({ lr: 6e-6, batch: 256, epochs: 1, maxLength: 8192 });
   });
 });
