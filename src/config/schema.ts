@@ -109,7 +109,7 @@ export const runConfigSchema = z.strictObject({
   evaluate: evaluate.prefault({}),
   save: save.prefault({}),
   log: log.prefault({}),
-  out: z.string().min(1).optional().describe('run folder; by default runs/<preset>'),
+  out: z.string().min(1).optional().describe('run folder, by default runs/<preset>; a run that it holds goes on'),
   device: z
     .enum(['auto', 'cpu', 'cuda', 'emulator'])
     .default('auto')

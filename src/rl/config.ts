@@ -27,7 +27,7 @@ export const grpoSchema = z.strictObject({
         ',part=answer|all ,scale=running|sigmoid|none ,as=turns|text',
     ),
   rewardWeights: z.array(z.number()).default([]).describe('weights of the rewards; by default 1 each'),
-  out: path.default('runs/grpo').describe('run folder'),
+  out: path.default('runs/grpo').describe('run folder; a run that it holds goes on'),
   device: z.enum(['auto', 'cpu', 'cuda', 'emulator']).default('auto').describe('where to compute'),
   dtype: z.enum(['f32', 'bf16']).default('f32').describe('arithmetic; masters are f32'),
   threads: count.max(256).optional().describe('threads of the CPU backend'),

@@ -1,6 +1,7 @@
 import { TrainMoeError } from '../errors.js';
 import { endIds } from '../generate/index.js';
 import { disposeModel, trainedParameters } from '../models/codec.js';
+import { modelFingerprint } from '../models/fingerprint.js';
 import { type LoadedModel, loadModel } from '../models/folder.js';
 import { addon } from '../native.js';
 import { countParameters } from '../nn/param.js';
@@ -9,11 +10,12 @@ import { chooseDevice, type Device } from '../tensor/index.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/index.js';
 import { advising } from '../train/fit.js';
 import { openRecorder, type Recorder } from '../train/recorder.js';
-import { changesSince } from '../train/run/changes.js';
-import { findLatest } from '../train/run/checkpoint.js';
+import { type Checkpoint, findLatest } from '../train/run/checkpoint.js';
 import { lockRun } from '../train/run/lock.js';
-import { checkpointOf, due } from '../train/run/loop.js';
+import { due } from '../train/run/loop.js';
 import { modelFolder } from '../train/run/model_folder.js';
+import { type Beginning, settingsToKeep } from '../train/run/policy.js';
+import { checkpointToGoOn } from '../train/run/resume.js';
 import { shownSamples, writeCompletions } from './completions.js';
 import type { GrpoConfig } from './config.js';
 import { evaluateTask, type TaskScore } from './evaluate.js';
@@ -22,10 +24,11 @@ import { grpoChoices } from './fit.js';
 import { type GrpoParts, grpoStep, type StepOutcome } from './grpo.js';
 import { fallSentence, hasFallen, watched } from './guard.js';
 import { scoreMetrics, stepMetrics } from './metrics.js';
+import { namedByContent } from './preference/reward.js';
 import { Reference } from './reference.js';
 import { policyEngine } from './rollout.js';
 import type { Grader, QuestionSource } from './sample.js';
-import { bestFolder, decisive, type GrpoPlace, restoreGrpo, saveBest, saveGrpo } from './state.js';
+import { bestFolder, GRPO, type GrpoPlace, restoreGrpo, saveBest, saveGrpo } from './state.js';
 
 /** How a program watches and stops a run. */
 export interface GrpoHooks {
@@ -43,9 +46,11 @@ export interface Judged {
 }
 
 /**
- * Trains a model by GRPO as the settings say. Run again on the same folder, it goes on where it stopped, bit for bit.
- * @throws TrainMoeError `busy` when another process trains in the folder, `not-finite` when a loss or gradient is not a
- *   number (the last checkpoint stands), and whatever reading model, task and rewards may bring.
+ * Trains a model by GRPO as the settings say. Run again on the same folder, it goes on where it stopped, bit for bit
+ * (`train/run/policy.ts` says which settings may be others by then).
+ * @throws TrainMoeError `busy` when another process trains in the folder, `bad-config` when it was begun with other settings,
+ *   `not-finite` when a loss or gradient is not a number (the last checkpoint stands), and whatever reading model, task and
+ *   rewards may bring.
  */
 export async function grpo(
   config: GrpoConfig,
@@ -57,10 +62,16 @@ export async function grpo(
   const { device, reason } = chooseDevice(config.device);
   const lock = lockRun(config.out);
   try {
+    const settings = decidedBy(config);
+    const checkpoint = checkpointToGoOn(config.out, GRPO, settings, (sentence) => tell({ kind: 'note', sentence }));
     const tokenizer = loadTokenizer(config.tokenizer ?? modelFolder(config.model));
     const judged = await open(config, tokenizer);
     try {
-      const session = openSession(config, device, tokenizer, judged, tell);
+      const beginning = {
+        settings: settingsToKeep(GRPO.name, settings),
+        content: { model: modelFingerprint(modelFolder(config.model)), tokenizer: tokenizer.fingerprint },
+      };
+      const session = openSession(config, device, tokenizer, judged, { checkpoint, beginning });
       try {
         tell({ kind: 'start', run: factsOf(session, reason) });
         const { model } = session.parts;
@@ -80,8 +91,11 @@ export async function grpo(
   }
 }
 
+/** The settings, with reward models named by what they are rather than by where they lie. */
+const decidedBy = (config: GrpoConfig): GrpoConfig => ({ ...config, reward: config.reward.map(namedByContent) });
+
 interface Session {
-  readonly parts: GrpoParts & { readonly model: LoadedModel };
+  readonly parts: GrpoParts & { readonly model: LoadedModel; readonly beginning: Beginning };
   readonly start: GrpoPlace;
 }
 
@@ -91,9 +105,8 @@ function openSession(
   device: Device,
   tokenizer: Tokenizer,
   { source, grader }: Judged,
-  tell: (event: GrpoEvent) => void,
+  { checkpoint, beginning }: { readonly checkpoint: Checkpoint | undefined; readonly beginning: Beginning },
 ): Session {
-  const checkpoint = checkpointOf(config.out, (sentence) => tell({ kind: 'note', sentence }));
   const model = loadModel(modelFolder(config.model), { device, dtype: config.dtype, train: true });
   const adamw = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: config.decay, moments: 'f32' } as const;
   const choices = () => grpoChoices(model, config, device);
@@ -111,14 +124,12 @@ function openSession(
     grader,
     device,
     config,
+    beginning,
   };
   if (!checkpoint) return { parts, start: { step: 0, nextQuestion: 0 } };
   try {
     const start = restoreGrpo(parts, checkpoint.path);
     grader.restore?.(start.grader);
-    tell({ kind: 'note', sentence: `Going on from step ${start.step} (${checkpoint.path}).` });
-    const changes = changesSince(start.settings, decisive(config));
-    if (changes) tell({ kind: 'note', sentence: changes });
     return { parts, start };
   } catch (error) {
     closeParts(parts);
@@ -142,8 +153,7 @@ async function run({ parts, start }: Session, tell: (event: GrpoEvent) => void, 
   let { step, nextQuestion, guard } = start;
   let saved: string | undefined;
   let stopped = false;
-  const settings = decisive(config);
-  const place = (): GrpoPlace => ({ step, nextQuestion, guard, grader: grader.state?.(), settings });
+  const place = (): GrpoPlace => ({ step, nextQuestion, guard, grader: grader.state?.() });
   const evaluate = async () => {
     const score = await evaluateNow(parts, step, recorder, tell);
     if (score && config.stopOnDrop !== undefined) {
@@ -228,7 +238,7 @@ async function heard(parts: GrpoParts, step: number, nextQuestion: number, tell:
     if (!(error instanceof TrainMoeError) || error.code !== 'not-finite') throw error;
     throw new TrainMoeError(
       'not-finite',
-      `Step ${step + 1}: ${error.message} Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
+      `Step ${step + 1}: ${error.message} To go on from the last checkpoint with a lower --lr or --max-norm, give it as --model, and another --out.`,
       { cause: error },
     );
   } finally {

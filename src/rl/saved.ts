@@ -20,8 +20,11 @@ export interface Trained extends Omit<RunState, 'tensors'> {
   readonly tensors?: readonly (readonly [name: string, tensor: Tensor])[];
 }
 
-/** Saves everything that a run needs to go on bit for bit; the folder also loads as a Hugging Face model. */
-export function saveTrained(t: Trained, out: string, keep: number, place: Place): Saved {
+/**
+ * Saves everything that a run needs to go on bit for bit; the folder also loads as a Hugging Face model.
+ * @param out another folder than the run's
+ */
+export function saveTrained(t: Trained, keep: number, place: Place, out = t.out): Saved {
   const valuesOf = (tensor: Tensor) => t.optimizer.masterOf(tensor).read();
   return saveCheckpoint(
     out,
@@ -35,10 +38,13 @@ export function saveTrained(t: Trained, out: string, keep: number, place: Place)
   );
 }
 
-/** Goes on from a checkpoint. @throws TrainMoeError `bad-data` when it is of another kind, model, type or setting. */
+/**
+ * Goes on from a checkpoint.
+ * @throws TrainMoeError `bad-data` when it is of another kind, model, type or content, `bad-config` when of other settings
+ */
 export const restoreTrained = <P extends Place>(t: Trained, path: string): P => readRunState<P>(stateOf(t), path);
 
-function stateOf({ name, title, optimizer, model, tensors = [] }: Trained): RunState {
+function stateOf({ model, tensors = [], ...state }: Trained): RunState {
   const weights = parametersOf(model).map(({ path, tensor }) => [`weight.${path}`, tensor] as const);
-  return { name, title, optimizer, tensors: [...weights, ...tensors] };
+  return { ...state, tensors: [...weights, ...tensors] };
 }

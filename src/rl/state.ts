@@ -1,8 +1,7 @@
 import { join } from 'node:path';
-import type { Settings } from '../config/index.js';
 import type { Config } from '../hub/config_json.js';
 import type { Saved } from '../train/run/checkpoint.js';
-import type { GrpoConfig } from './config.js';
+import type { Beginning } from '../train/run/policy.js';
 import type { GrpoParts } from './grpo.js';
 import type { Guard } from './guard.js';
 import { restoreTrained, saveTrained, type Trained } from './saved.js';
@@ -14,40 +13,19 @@ export interface GrpoPlace {
   readonly guard?: Guard | undefined;
   /** What the graders keep. */
   readonly grader?: unknown;
-  /** Those that decide the steps. */
-  readonly settings?: Settings | undefined;
 }
 
-/** Settings that change where a run is, how fast it goes or what is told of it, not what it learns. */
-const FREE: ReadonlySet<string> = new Set([
-  'model',
-  'tokenizer',
-  'out',
-  'device',
-  'threads',
-  'parallel',
-  'rowsAtOnce',
-  'recompute',
-  'evaluateEvery',
-  'evaluateQuestions',
-  'evaluateSamples',
-  'saveEvery',
-  'keep',
-  'graderWorkers',
-  'graderTimeout',
-  'tensorboard',
-  'completions',
-] satisfies (keyof GrpoConfig)[]);
+/** The kind of run, in file names and in sentences. */
+export const GRPO = { name: 'grpo', title: 'GRPO' } as const;
 
-/** The settings that decide what a run learns. */
-export const decisive = (config: GrpoConfig): Settings =>
-  Object.fromEntries(Object.entries(config).filter(([name]) => !FREE.has(name)));
+type Stateful = Pick<GrpoParts, 'model' | 'optimizer' | 'reference' | 'tokenizer' | 'config'> & {
+  readonly beginning: Beginning;
+};
 
-type Stateful = Pick<GrpoParts, 'model' | 'optimizer' | 'reference' | 'tokenizer' | 'config'>;
-
-const trained = ({ model, optimizer, reference, tokenizer }: Stateful, base?: Config): Trained => ({
-  name: 'grpo',
-  title: 'GRPO',
+const trained = ({ model, optimizer, reference, tokenizer, config, beginning }: Stateful, base?: Config): Trained => ({
+  ...GRPO,
+  out: config.out,
+  beginning,
   model,
   optimizer,
   tokenizer,
@@ -57,19 +35,19 @@ const trained = ({ model, optimizer, reference, tokenizer }: Stateful, base?: Co
 
 /** Saves everything that the run needs to go on bit for bit; the folder also loads as a Hugging Face model. */
 export function saveGrpo(parts: Stateful, place: GrpoPlace, base?: Config): Saved {
-  const { out, keep } = parts.config;
-  return saveTrained(trained(parts, base), out, keep, place);
+  return saveTrained(trained(parts, base), parts.config.keep, place);
 }
 
 /** A run folder inside the run's, with the checkpoint of the best evaluation. */
 export const bestFolder = (out: string): string => join(out, 'best');
 
 export function saveBest(parts: Stateful, place: GrpoPlace, base?: Config): Saved {
-  return saveTrained(trained(parts, base), bestFolder(parts.config.out), 1, place);
+  return saveTrained(trained(parts, base), 1, place, bestFolder(parts.config.out));
 }
 
 /**
- * Goes on from a checkpoint. @throws TrainMoeError `bad-data` when it is none of GRPO, or of another model, type or setting.
+ * Goes on from a checkpoint. @throws TrainMoeError `bad-data` when it is none of GRPO, or of another model or type, `bad-config`
+ * when it is of other settings
  */
 export function restoreGrpo(parts: Stateful, path: string): GrpoPlace {
   return restoreTrained(trained(parts), path);

@@ -17,9 +17,10 @@ import { openRecorder } from './recorder.js';
 import { saveReplay } from './replay.js';
 import { findLatest } from './run/checkpoint.js';
 import { lockRun } from './run/lock.js';
-import { breathe, checkpointOf, due } from './run/loop.js';
+import { breathe, due } from './run/loop.js';
+import { checkpointToGoOn } from './run/resume.js';
 import type { StepResult } from './step.js';
-import { Trainer } from './trainer.js';
+import { decidedBy, PRETRAINING, Trainer } from './trainer.js';
 
 /** How a program watches and stops a run. */
 export interface PretrainHooks {
@@ -31,9 +32,10 @@ export interface PretrainHooks {
 
 /**
  * Pre-trains a model as the configuration says: collect, vocabulary, tokens, steps, checkpoints. Run again on the same
- * folder, it goes on where it stopped, bit for bit.
- * @throws TrainMoeError `busy` when another process trains in the folder, `not-finite` when a loss or gradient is not a
- *   number (a replay bundle is saved), and whatever reading the data and the folder may bring.
+ * folder, it goes on where it stopped, bit for bit; `run/policy.ts` says which settings may be others by then.
+ * @throws TrainMoeError `busy` when another process trains in the folder, `bad-config` when it was begun with other settings,
+ *   `not-finite` when a loss or gradient is not a number (a replay bundle is saved), and whatever reading the data and the
+ *   folder may bring.
  */
 export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Promise<RunEnd> {
   const tell = hooks.onEvent ?? (() => {});
@@ -41,8 +43,10 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
   const { device, reason } = chooseDevice(config.device);
   const lock = lockRun(config.out);
   try {
+    const note = (sentence: string) => tell({ kind: 'note', sentence });
+    const checkpoint = checkpointToGoOn(config.out, PRETRAINING, decidedBy(config, computeType(config, device)), note);
     const corpus = await prepareCorpus(config, {
-      note: (sentence) => tell({ kind: 'note', sentence }),
+      note,
       progress: (phase, done, total, unit) => tell({ kind: 'progress', phase, done, total, unit }),
     });
     const context = { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false) };
@@ -52,7 +56,7 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
       async () => {
         const trainer = new Trainer(newModel(config, corpus, device), corpus, config, device);
         try {
-          resume(trainer, config.out, tell);
+          if (checkpoint) trainer.restore(checkpoint.path);
           return await run(trainer, context);
         } finally {
           trainer.dispose();
@@ -95,14 +99,6 @@ function newModel(config: RunConfig, corpus: Corpus, device: Device): Model {
 /** "auto": bf16 where the device multiplies it faster, else f32. */
 function computeType({ train }: RunConfig, device: Device): 'f32' | 'bf16' {
   return train.dtype !== 'auto' ? train.dtype : device.fastBf16 ? 'bf16' : 'f32';
-}
-
-function resume(trainer: Trainer, out: string, tell: Context['tell']): void {
-  const checkpoint = checkpointOf(out, (sentence) => tell({ kind: 'note', sentence }));
-  if (!checkpoint) return;
-  const notes = trainer.restore(checkpoint.path);
-  for (const sentence of [`Going on from step ${checkpoint.step} (${checkpoint.path}).`, ...notes])
-    tell({ kind: 'note', sentence });
 }
 
 /** Steps until the end, a stop, or an error; with evaluations and checkpoints on the way. */

@@ -1,4 +1,4 @@
-import type { RunConfig, Settings } from '../config/index.js';
+import type { RunConfig } from '../config/index.js';
 import { type Batch, type BatchIterator, batches, type DataState } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { writeModelFolder } from '../hub/folder.js';
@@ -10,8 +10,8 @@ import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
 import { type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
-import { changesSince } from './run/changes.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
+import { settingsToKeep } from './run/policy.js';
 import { type Place, type RunState, readRunState, writeRunState } from './run/state.js';
 import { writeTokenizerFiles } from './run/tokenizer_files.js';
 import { StepGraphs, type StepResult, trainStep } from './step.js';
@@ -20,17 +20,15 @@ import { StepGraphs, type StepResult, trainStep } from './step.js';
 interface TrainerPlace extends Place {
   readonly tokens: number;
   readonly data: DataState;
-  /** Of what the place in the data is a place in. */
-  readonly corpus: string;
-  /** Those that decide the steps. */
-  readonly settings: Settings;
 }
 
-const decisive = ({ preset, model, train, data }: RunConfig): Settings => ({
-  preset,
-  model,
-  train,
-  data: { packing: data.packing, fim: data.fim },
+/** The kind of run, in file names and in sentences. */
+export const PRETRAINING = { name: 'state', title: 'pre-training' } as const;
+
+/** The settings with the type that "auto" means on this device. */
+export const decidedBy = (config: RunConfig, dtype: Model['dtype']): RunConfig => ({
+  ...config,
+  train: { ...config.train, dtype },
 });
 
 /** Values that a family's configuration may carry for training; 0 where it has none. */
@@ -120,8 +118,6 @@ export class Trainer {
           step: this.step,
           tokens: this.tokens,
           data: this.source.state,
-          corpus: this.corpusName(),
-          settings: decisive(this.config),
         };
         writeRunState(folder, this.state(), place);
       },
@@ -130,22 +126,15 @@ export class Trainer {
   }
 
   /**
-   * Goes on from a checkpoint. Where the windows of the data are other ones by now, its place in them means nothing: the run goes
-   * on with a new pass over what is there.
-   * @returns sentences about that, and about settings that are others than before
-   * @throws TrainMoeError `bad-data` when the checkpoint is none of pre-training, or of another model or type
+   * Goes on from a checkpoint.
+   * @throws TrainMoeError `bad-data` when it is none of pre-training, or of another model, type, vocabulary or text;
+   *   `bad-config` when it is of other settings
    */
-  restore(path: string): string[] {
+  restore(path: string): void {
     const place = readRunState<TrainerPlace>(this.state(), path);
     this.step = place.step;
     this.tokens = place.tokens;
-    const same = place.corpus === this.corpusName();
-    this.source = this.openData(same ? place.data : { ...place.data, epoch: place.data.epoch + 1, index: 0 });
-    const moved =
-      'The tokens, train.length or data.fim are not those of before: what is there now is gone through from its start.';
-    return [changesSince(place.settings, decisive(this.config)), same ? undefined : moved].filter(
-      (s) => s !== undefined,
-    );
+    this.source = this.openData(place.data);
   }
 
   dispose(): void {
@@ -158,13 +147,12 @@ export class Trainer {
   private state(): RunState {
     const weights = parametersOf(this.model).map(({ path, tensor }) => [`weight.${path}`, tensor] as const);
     const tensors = [...weights, ...(this.ema?.state() ?? [])];
-    return { name: 'state', title: 'pre-training', optimizer: this.optimizer, tensors };
-  }
-
-  /** Names the windows: their tokens and how they are cut. */
-  private corpusName(): string {
-    const { train, data } = this.config;
-    return `${this.corpus.tokens.split('train').fingerprint} ${train.length} ${data.fim}`;
+    const { config, corpus, optimizer } = this;
+    const beginning = {
+      settings: settingsToKeep(PRETRAINING.name, decidedBy(config, this.model.dtype)),
+      content: { tokenizer: corpus.tokenizer.fingerprint, text: corpus.tokens.split('train').fingerprint },
+    };
+    return { ...PRETRAINING, out: config.out, beginning, optimizer, tensors };
   }
 
   private openData(state?: DataState): BatchIterator {

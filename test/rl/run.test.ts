@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -106,9 +106,21 @@ describe('a GRPO run', () => {
       new Set(['start', 'phase', 'step', 'evaluation', 'saved', 'end']),
     );
     const notes: string[] = [];
-    const again = settings('whole-story', { steps: 4, group: 2, evaluateEvery: 3 });
-    await grpo(again, letters, { onEvent: (e) => e.kind === 'note' && notes.push(e.sentence) });
-    expect(notes.at(-1)).toBe('Other settings than before: group 4 -> 2.');
+    const more = settings('whole-story', { steps: 5, evaluateEvery: 3, rowsAtOnce: 64 });
+    await grpo(more, letters, { onEvent: (e) => e.kind === 'note' && notes.push(e.sentence) });
+    expect(notes).toEqual([
+      expect.stringMatching(/^Going on from step 4 \(.*\)\. It was begun with --steps 4 \(now 5\)\.$/),
+    ]);
+    await expect(grpo(settings('whole-story', { group: 2, clipHigh: 0.3 }), letters)).rejects.toThrow(
+      `The run in ${config.out} was begun with --group 4 (now 2), --clip-high 0.2 (now 0.3), which decide what it becomes`,
+    );
+    const copied = join(folder, 'copied-model');
+    cpSync(modelPath, copied, { recursive: true });
+    expect((await grpo(settings('whole-story', { steps: 5, model: copied }), letters)).step).toBe(5);
+    await writeTinyModel(copied, 4);
+    await expect(grpo(settings('whole-story', { model: copied }), letters)).rejects.toThrow(
+      'begun with another model:',
+    );
     const next = await grpo(settings('next', { model: config.out, steps: 1 }), letters);
     expect(next.step).toBe(1);
   });

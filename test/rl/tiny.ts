@@ -82,7 +82,7 @@ export function tinyParts(
 }
 
 /** Writes a dense model of one layer with random weights and a tokenizer of bytes, as a folder that commands can load. */
-export async function writeTinyModel(path: string): Promise<void> {
+export async function writeTinyModel(path: string, seed = 3): Promise<void> {
   async function* texts() {
     yield 'one and two are three\n';
   }
@@ -96,7 +96,7 @@ export async function writeTinyModel(path: string): Promise<void> {
     intermediate_size: 32,
     initializer_range: 0.08,
   });
-  const model = createModel(family, config, { device: device('cpu'), dtype: 'f32', seed: 3, train: false });
+  const model = createModel(family, config, { device: device('cpu'), dtype: 'f32', seed, train: false });
   writeModelFolder(folderSink(path), modelContent(model, { dtype: 'f32' }));
   tokenizer.save(join(path, 'tokenizer.json'));
   for (const { tensor } of parametersOf(model)) tensor.dispose();

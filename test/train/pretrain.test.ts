@@ -184,7 +184,10 @@ describe('pretrain', () => {
         train: { steps: 20, rows: 4, length: 24 },
       }),
     ).catch((e) => e)) as TrainMoeError;
-    expect(error.message).toMatch(/lacks .* in the size and type of this run; .* or use another --out/);
+    expect(error.message).toContain(
+      `The run in ${out} was begun with --model.hidden 16 (now 24), which decides what it becomes`,
+    );
+    expect(error.code).toBe('bad-config');
   });
 
   const notesOf = async (config: Parameters<typeof pretrain>[0]): Promise<string> => {
@@ -193,19 +196,24 @@ describe('pretrain', () => {
     return notes.join(' ');
   };
 
-  it('tells when the data are other ones by now, and goes through them from their start', async () => {
+  it('goes on to another end, and refuses other text and other settings', async () => {
     const out = join(folder, 'changed');
-    const steps = (n: number, data: object = {}) =>
-      tinyRun(out, { train: { steps: n, rows: 4, length: 24 }, data: { ...tinyRun(out).data, ...data } });
-    await pretrain(steps(3));
-    const changed = await notesOf(steps(5));
-    expect(changed).toContain('Other settings than before: train.steps 3 -> 5.');
-    expect(changed).not.toContain('are not those');
-    expect(await notesOf(steps(5))).not.toContain('than before');
+    const run = (steps: number, data: object = {}, train: object = {}) =>
+      tinyRun(out, {
+        train: { steps, rows: 4, length: 24, ...train },
+        data: { ...tinyRun(out).data, ...data },
+      });
+    await pretrain(run(3));
+    expect(await notesOf(run(5))).toContain('It was begun with --train.steps 3 (now 5).');
+    expect(await notesOf(run(5, {}, { accumulate: 2, recompute: true }))).not.toContain('begun');
     const [native] = tinyRun(out).data.sources.slice(1);
-    expect(await notesOf(steps(7, { sources: [native!] }))).toContain('are not those of before');
-    const state = JSON.parse(readFileSync(join(out, 'checkpoints', 'latest', 'trainer', 'state.json'), 'utf8'));
-    expect(state.data).toMatchObject({ epoch: 1, index: 8 });
+    await expect(pretrain(run(7, { sources: [native!] }))).rejects.toThrow(
+      'was begun with another text: give the same',
+    );
+    await expect(pretrain(run(7, {}, { rows: 8, optimizer: { lr: 1 }, ema: 0.9 }))).rejects.toThrow(
+      '--train.rows 4 (now 8), --train.optimizer.lr 0.003 (now 1), no --train.ema (now 0.9), which decide what it becomes',
+    );
+    expect((await pretrain(run(5))).step).toBe(5);
   });
 
   it('leaves the event loop its turn between steps', async () => {
@@ -236,7 +244,7 @@ describe('pretrain', () => {
     const end = await pretrain(tinyRun(out));
     expect(loadTokenizer(end.checkpoint!).vocabSize).toBe(300);
     await expect(
-      pretrain(tinyRun(out, { data: { sources: tinyRun(out).data.sources, validation: 0.999 } })),
+      pretrain(tinyRun(join(folder, 'held-out'), { data: { sources: tinyRun(out).data.sources, validation: 0.999 } })),
     ).rejects.toThrow(/No document is left to train on: all \d+ are held out by data.validation = 0.999/);
   });
 
@@ -244,9 +252,10 @@ describe('pretrain', () => {
     const out = join(folder, 'sized');
     await pretrain(tinyRun(out));
     expect(await notesOf(tinyRun(out))).not.toContain('vocabulary');
-    expect(await notesOf(tinyRun(out, { tokenizer: { vocabSize: 400 } }))).toContain(
-      "The run's own vocabulary of 300 tokens is used, not one of 400",
-    );
+    const other = tinyRun(out, { tokenizer: { vocabSize: 400 } });
+    await expect(pretrain(other)).rejects.toThrow('was begun with --tokenizer.vocabSize 300 (now 400)');
+    rmSync(join(out, 'checkpoints'), { recursive: true });
+    expect(await notesOf(other)).toContain("The run's own vocabulary of 300 tokens is used, not one of 400");
   });
 
   it('goes on from a folder that was copied elsewhere', async () => {
@@ -279,7 +288,7 @@ describe('pretrain', () => {
     const out = join(folder, 'kinds');
     const end = await pretrain(tinyRun(out));
     const { train } = tinyRun(out);
-    await expect(pretrain(tinyRun(out, { train: { ...train, ema: 0.9 } }))).rejects.toThrow(/lacks ema\./);
+    await expect(pretrain(tinyRun(out, { train: { ...train, ema: 0.9 } }))).rejects.toThrow('no --train.ema (now 0.9)');
     saveCheckpoint(
       out,
       100,

@@ -41,7 +41,7 @@ const shared = {
 /** The defaults are those of DeepSeek-R1's reward models: arXiv:2501.12948, section 3.1. */
 export const rewardModelSchema = z.strictObject({
   ...shared,
-  out: path.default('runs/reward-model').describe('run folder'),
+  out: path.default('runs/reward-model').describe('run folder; a run that it holds goes on'),
   kind: z
     .enum(['pairwise', 'safety'])
     .default('pairwise')
@@ -54,7 +54,7 @@ export const rewardModelSchema = z.strictObject({
 
 export const dpoSchema = z.strictObject({
   ...shared,
-  out: path.default('runs/dpo').describe('run folder'),
+  out: path.default('runs/dpo').describe('run folder; a run that it holds goes on'),
   batch: count.default(64).describe('pairs of an update'),
   lr: z.number().positive().default(1e-6).describe('learning rate'),
   maxLength: count.default(4096).describe('longest text, in tokens; pairs with a longer one are left out'),

@@ -44,7 +44,7 @@ export interface LessonContext<E, C> {
 /** One way to learn from preferences, from the files to the loss. */
 export interface Subject<E, C extends PreferenceConfig = PreferenceConfig> {
   /** In file names. */
-  readonly name: string;
+  readonly name: 'reward_model' | 'dpo';
   /** In sentences. */
   readonly title: string;
   readonly unit: string;

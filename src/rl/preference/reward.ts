@@ -1,5 +1,6 @@
 import { disposeModel } from '../../models/codec.js';
 import { contextOf } from '../../models/family.js';
+import { modelFingerprint } from '../../models/fingerprint.js';
 import { loadScoring } from '../../models/scoring.js';
 import { sigmoid } from '../../ops/sigmoid.js';
 import type { Device } from '../../tensor/index.js';
@@ -8,7 +9,7 @@ import { modelFolder } from '../../train/run/model_folder.js';
 import { type BatchReward, type RewardResult, type Sample, skip, value } from '../rewards/types.js';
 import { encodeConversation } from './encode.js';
 import type { Text } from './pack.js';
-import { answerPart, type ModelRewardSpec } from './reward_spec.js';
+import { answerPart, type ModelRewardSpec, modelRewardOf } from './reward_spec.js';
 import { NOTHING_SEEN, type Running, seen, standardized } from './running.js';
 import { scoreTexts } from './score.js';
 
@@ -70,4 +71,13 @@ export async function openModelReward(spec: ModelRewardSpec, o: ModelRewardOptio
   const scaled = (score: number): number =>
     scale === 'sigmoid' ? sigmoid(score) : scale === 'running' ? standardized(reward.running, score) : score;
   return reward;
+}
+
+/**
+ * A reward as it is written, a reward model named by its weights instead of its folder: the same wherever it lies.
+ * @throws TrainMoeError for a folder that is missing or holds no model
+ */
+export function namedByContent(name: string): string {
+  const spec = modelRewardOf({ name });
+  return spec ? name.replace(spec.path, () => modelFingerprint(modelFolder(spec.path))) : name;
 }

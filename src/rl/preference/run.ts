@@ -1,7 +1,9 @@
+import type { Settings } from '../../config/layers.js';
 import { permutation } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
 import { disposeModel, trainedParameters } from '../../models/codec.js';
 import { contextOf } from '../../models/family.js';
+import { modelFingerprint } from '../../models/fingerprint.js';
 import type { LoadedModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
@@ -10,11 +12,12 @@ import { chooseDevice, type Device } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
 import { advising } from '../../train/fit.js';
 import { openRecorder, type Recorder } from '../../train/recorder.js';
-import { findLatest } from '../../train/run/checkpoint.js';
+import { type Checkpoint, findLatest } from '../../train/run/checkpoint.js';
 import { lockRun } from '../../train/run/lock.js';
-import { breathe, checkpointOf, due } from '../../train/run/loop.js';
+import { breathe, due } from '../../train/run/loop.js';
 import { modelFolder } from '../../train/run/model_folder.js';
-import type { Place } from '../../train/run/state.js';
+import { type Beginning, settingsToKeep } from '../../train/run/policy.js';
+import { checkpointToGoOn } from '../../train/run/resume.js';
 import { restoreTrained, saveTrained, type Trained } from '../saved.js';
 import type { PreferenceConfig } from './config.js';
 import { fingerprintOf } from './encode.js';
@@ -22,7 +25,7 @@ import type { PreferenceEnd, PreferenceEvent, PreferenceFacts } from './events.j
 import type { PreferenceScore } from './figures.js';
 import { type LongestExample, preferenceChoices } from './fit.js';
 import type { Examples, Progress, Subject } from './lesson.js';
-import { type Learner, orderOf, preferenceStep } from './step.js';
+import { type Learner, preferenceStep } from './step.js';
 
 /** How a program watches and stops a run. */
 export interface PreferenceHooks {
@@ -39,19 +42,14 @@ interface Session<E> extends Learner<E> {
   readonly model: LoadedModel;
   readonly template: ChatTemplate;
   readonly device: Device;
-  /** Names the examples and their order; a run does not go on with others. */
-  readonly data: string;
-}
-
-/** Where a run is; the order of the examples follows from the seed. */
-interface PreferencePlace extends Place {
-  readonly data: string;
+  readonly beginning: Beginning;
 }
 
 /**
- * Trains on preferences as the settings say. Run again on the same folder, it goes on where it stopped, bit for bit.
- * @throws TrainMoeError `busy` when another process trains in the folder, `bad-data` for a bad record (with file and line) or
- *   data that changed since the run began, `not-finite` when a loss or gradient is not a number (the last checkpoint stands)
+ * Trains on preferences as the settings say. Run again on the same folder, it goes on where it stopped, bit for bit
+ * (`train/run/policy.ts` says which settings may be others by then).
+ * @throws TrainMoeError `busy` when another process trains in the folder, `bad-config` when it was begun with other settings,
+ *   `bad-data` for a bad record (with file and line) or data that changed since the run began, `not-finite` when a loss or gradient is not a number (the last checkpoint stands)
  */
 export async function learnPreferences<E, C extends PreferenceConfig>(
   subject: Subject<E, C>,
@@ -62,12 +60,16 @@ export async function learnPreferences<E, C extends PreferenceConfig>(
   const { device, reason } = chooseDevice(config.device);
   const lock = lockRun(config.out);
   try {
-    const tokenizer = loadTokenizer(config.tokenizer ?? modelFolder(config.model));
+    const checkpoint = checkpointToGoOn(config.out, subject, config, (sentence) => tell({ kind: 'note', sentence }));
+    const from = modelFolder(config.model);
+    const tokenizer = loadTokenizer(config.tokenizer ?? from);
     const template = await openChatTemplate(tokenizer, { template: config.chatTemplate });
-    const model = subject.load(modelFolder(config.model), { device, dtype: config.dtype, train: true });
+    const model = subject.load(from, { device, dtype: config.dtype, train: true });
+    const begun = { settings: settingsToKeep(subject.name, config), model: modelFingerprint(from) };
     try {
       const readable = { ...config, maxLength: Math.min(config.maxLength, contextOf(model)) };
-      return await learnWith(subject, readable, { model, device, reason, template, tell, shouldStop });
+      const about = { model, device, reason, template, tell, shouldStop, checkpoint, begun };
+      return await learnWith(subject, readable, about);
     } finally {
       disposeModel(model);
     }
@@ -84,21 +86,24 @@ async function learnWith<E, C extends PreferenceConfig>(
     readonly reason: string | undefined;
     readonly tell: Tell;
     readonly shouldStop: () => boolean;
+    readonly checkpoint: Checkpoint | undefined;
+    readonly begun: { readonly settings: Settings; readonly model: string };
   },
 ): Promise<PreferenceEnd> {
-  const { model, device, template, reason, tell, shouldStop } = about;
+  const { model, device, template, reason, tell, shouldStop, checkpoint, begun } = about;
   const examples = await subject.read(config, template);
   if (examples.train.length === 0)
     throw new TrainMoeError('bad-data', `All ${subject.unit} are longer than maxLength = ${config.maxLength} tokens.`);
   const lesson = subject.begin({ model, examples, device, config });
-  const data = orderOf(config, fingerprintOf([...examples.train, ...examples.test].flatMap((e) => subject.textsOf(e))));
+  const data = fingerprintOf([...examples.train, ...examples.test].flatMap((e) => subject.textsOf(e)));
+  const beginning = { settings: begun.settings, content: { model: begun.model, 'data set': data } };
   const steps = Math.ceil((config.epochs * examples.train.length) / config.batch);
   const choices = () => preferenceChoices(model, config, longestOf(subject, examples));
   const optimizer = advising(device, choices, () => optimizerFor(model, config, device));
-  const session = { subject, config, model, optimizer, template, device, examples, lesson, data, steps };
+  const session = { subject, config, model, optimizer, template, device, examples, lesson, beginning, steps };
   try {
     return await advising(device, choices, async () => {
-      const start = await begin(session, tell);
+      const start = await begin(session, checkpoint, tell);
       tell({ kind: 'start', run: factsOf(session, start, reason) });
       return run(session, start, tell, shouldStop);
     });
@@ -126,26 +131,18 @@ function optimizerFor(model: LoadedModel, { decay }: PreferenceConfig, device: D
   return new AdamW(trainedParameters(model), { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments: 'f32' }, device);
 }
 
-/** The step to start from: that of the newest checkpoint, or 0 with the lesson prepared. */
-async function begin<E>(session: Session<E>, tell: Tell): Promise<number> {
-  const checkpoint = checkpointOf(session.config.out, (sentence) => tell({ kind: 'note', sentence }));
-  if (!checkpoint) {
-    await session.lesson.prepare?.(progressOf('reference', tell));
-    return 0;
-  }
-  const { step, data } = restoreTrained<PreferencePlace>(trainedOf(session), checkpoint.path);
-  if (data !== session.data)
-    throw new TrainMoeError(
-      'bad-data',
-      `The data, the tokenizer, the template, the batch or the seed have changed since ${session.config.out} was begun; give the same ones, or another --out.`,
-    );
-  tell({ kind: 'note', sentence: `Going on from step ${step} (${checkpoint.path}).` });
-  return step;
+/** The step to start from: that of the checkpoint, or 0 with the lesson prepared. */
+async function begin<E>(session: Session<E>, checkpoint: Checkpoint | undefined, tell: Tell): Promise<number> {
+  if (checkpoint) return restoreTrained(trainedOf(session), checkpoint.path).step;
+  await session.lesson.prepare?.(progressOf('reference', tell));
+  return 0;
 }
 
-const trainedOf = <E>({ subject, model, optimizer, template, lesson }: Session<E>): Trained => ({
+const trainedOf = <E>({ subject, config, beginning, model, optimizer, template, lesson }: Session<E>): Trained => ({
   name: subject.name,
   title: subject.title,
+  out: config.out,
+  beginning,
   model,
   optimizer,
   tokenizer: template.tokenizer,
@@ -161,7 +158,7 @@ async function run<E>(
   tell: Tell,
   shouldStop: () => boolean,
 ): Promise<PreferenceEnd> {
-  const { config, steps, data } = session;
+  const { config, steps } = session;
   const began = performance.now();
   const recorder = openRecorder(config.out, start, config.tensorboard);
   const losses: [number, number][] = [];
@@ -183,7 +180,7 @@ async function run<E>(
       if (last || due(config.evaluateEvery, step)) after = await evaluateNow(session, step, recorder, tell);
       if (last || stopped || due(config.saveEvery, step)) {
         recorder.sync();
-        saved = saveTrained(trainedOf(session), config.out, config.keep, { step, data } as PreferencePlace).path;
+        saved = saveTrained(trainedOf(session), config.keep, { step }).path;
         tell({ kind: 'saved', at: step, path: saved });
       }
     }

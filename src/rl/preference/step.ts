@@ -19,10 +19,6 @@ export interface Learner<E> {
   readonly steps: number;
 }
 
-/** What decides which examples a step has, but for how many steps there are. */
-export const orderOf = ({ batch, seed }: PreferenceConfig, examples: string): string =>
-  JSON.stringify([examples, batch, seed]);
-
 /**
  * One update, in as many forward and backward passes as memory asks for; its figures.
  * @throws TrainMoeError `not-finite` before an update that would spoil the weights
@@ -45,7 +41,7 @@ export function preferenceStep<E>(
   if (!finite)
     throw new TrainMoeError(
       'not-finite',
-      `Step ${step + 1}: the loss is ${loss} and the gradient's norm ${gradNorm}; nothing was updated. Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
+      `Step ${step + 1}: the loss is ${loss} and the gradient's norm ${gradNorm}; nothing was updated. To go on from the last checkpoint with a lower --lr or --max-norm, give it as --model, and another --out.`,
     );
   const seconds = (performance.now() - began) / 1000;
   const names = Object.keys(figures[0]!);

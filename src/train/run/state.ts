@@ -6,14 +6,18 @@ import { fileDTypeOf } from '../../hub/dtype.js';
 import { openSafetensors, writeSafetensors } from '../../hub/safetensors.js';
 import type { AdamW } from '../../optim/adamw.js';
 import { bytesOf, type Tensor } from '../../tensor/index.js';
+import { type Beginning, type RunKind, refuseOthers } from './policy.js';
 
 /** What a run of fine-tuning or reinforcement needs, beside its model's folder, to go on with the same bits. */
 export interface RunState {
   /** Names the kind of run in the checkpoint: `trainer/NAME.json` and `.safetensors`. */
-  readonly name: string;
+  readonly name: RunKind;
   /** What people call it, in sentences. */
   readonly title: string;
   readonly optimizer: AdamW;
+  /** The run folder, and what the run was begun with: it goes on with nothing else. */
+  readonly out: string;
+  readonly beginning: Beginning;
   /** What the optimizer does not keep, by name: weights in the type they are trained in, sums, counts. */
   readonly tensors: Iterable<readonly [name: string, tensor: Tensor]>;
 }
@@ -27,27 +31,35 @@ const placeFile = (name: string) => `trainer/${name}.json`;
 const tensorFile = (name: string) => `trainer/${name}.safetensors`;
 
 /** Writes the state into a checkpoint's folder. */
-export function writeRunState(folder: FolderSink, { name, optimizer, tensors }: RunState, place: Place): void {
-  writeText(folder, placeFile(name), JSON.stringify({ ...place, updates: optimizer.steps }, null, 2));
+export function writeRunState(folder: FolderSink, state: RunState, place: Place): void {
+  const { name, optimizer, tensors, beginning } = state;
+  writeText(folder, placeFile(name), JSON.stringify({ ...place, updates: optimizer.steps, ...beginning }, null, 2));
   const all = new Map([...tensors, ...optimizer.state()]);
   const specs = [...all].map(([key, { shape, dtype }]) => ({ name: key, shape, dtype: fileDTypeOf(dtype) }));
   folder.file(tensorFile(name), (sink) => writeSafetensors(sink, specs, (spec) => all.get(spec.name)!.readBytes()));
 }
 
 /**
- * Reads the state from a checkpoint into the tensors and the optimizer.
- * @param check throws when the run at that place is not this one
- * @throws TrainMoeError `bad-data` when it is of another kind, model, type or setting
+ * The place that a checkpoint holds.
+ * @throws TrainMoeError `bad-data` when it is of another kind of run
  */
-export function readRunState<P extends Place>(state: RunState, path: string, check: (place: P) => void = () => {}): P {
-  const { name, title, optimizer, tensors } = state;
-  if (!existsSync(join(path, placeFile(name))))
-    throw new TrainMoeError(
-      'bad-data',
-      `${path} is no checkpoint of ${title}; give --out another folder, and this one as --model to start from it.`,
-    );
-  const { updates, ...place } = JSON.parse(readFileSync(join(path, placeFile(name)), 'utf8'));
-  check(place as P);
+export function readPlace<P>({ name, title }: Pick<RunState, 'name' | 'title'>, path: string): P {
+  const file = join(path, placeFile(name));
+  if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as P;
+  throw new TrainMoeError(
+    'bad-data',
+    `${path} is no checkpoint of ${title}; give --out another folder, and this one as --model to start from it.`,
+  );
+}
+
+/**
+ * Reads the state from a checkpoint into the tensors and the optimizer.
+ * @throws TrainMoeError `bad-data` when it is of another kind, model or type, `bad-config` when it is of other settings
+ */
+export function readRunState<P extends Place>(state: RunState, path: string): P {
+  const { name, out, optimizer, tensors, beginning } = state;
+  const { updates, settings, content, ...place } = readPlace<P & Beginning & { readonly updates: number }>(state, path);
+  refuseOthers(out, name, { settings, content }, beginning);
   const file = openSafetensors(join(path, tensorFile(name)));
   const read = (key: string, into: Tensor): boolean => {
     const stored = file.tensors.get(key);
@@ -66,5 +78,5 @@ export function readRunState<P extends Place>(state: RunState, path: string, che
   } finally {
     file.close();
   }
-  return place as P;
+  return place as unknown as P;
 }

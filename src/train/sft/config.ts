@@ -23,7 +23,7 @@ export const sftSchema = z.strictObject({
   template: path.optional().describe("a chat template (Jinja file or text); by default the tokenizer's own"),
   stopTokens: z.array(path).default([]).describe("tokens that end an answer; by default the tokenizer's end token"),
   turns: z.enum(['all', 'last']).default('all').describe('answers of a conversation that are trained'),
-  out: path.default('runs/sft').describe('run folder'),
+  out: path.default('runs/sft').describe('run folder; a run that it holds goes on'),
   device: z.enum(['auto', 'cpu', 'cuda', 'emulator']).default('auto').describe('where to compute'),
   dtype: z.enum(['f32', 'bf16']).default('f32').describe('arithmetic; masters are f32'),
   threads: count.max(256).optional().describe('threads of the CPU backend'),

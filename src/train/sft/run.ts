@@ -1,5 +1,6 @@
 import { TrainMoeError } from '../../errors.js';
 import { contextOf } from '../../models/family.js';
+import { modelFingerprint } from '../../models/fingerprint.js';
 import { loadModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
@@ -7,15 +8,17 @@ import { chooseDevice, type Device } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
 import { advising, type Choices, SFT_FLAGS, type StepSize, stepChoices } from '../fit.js';
 import { openRecorder, type Recorder } from '../recorder.js';
-import { findLatest } from '../run/checkpoint.js';
+import { type Checkpoint, findLatest } from '../run/checkpoint.js';
 import { lockRun } from '../run/lock.js';
-import { breathe, checkpointOf, due } from '../run/loop.js';
+import { breathe, due } from '../run/loop.js';
 import { modelFolder } from '../run/model_folder.js';
+import { settingsToKeep } from '../run/policy.js';
+import { checkpointToGoOn } from '../run/resume.js';
 import { fitLength, type SftConfig, type SftSettings } from './config.js';
 import { loadSftData, type SftData } from './data.js';
 import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from './events.js';
 import { adapters, type Trainee, wholeModel } from './trainee.js';
-import { SftTrainer } from './trainer.js';
+import { SFT, SftTrainer } from './trainer.js';
 
 /** How a program watches and stops a run. */
 export interface SftHooks {
@@ -27,16 +30,19 @@ export interface SftHooks {
 
 /**
  * Fine-tunes a model on conversations as the settings say: the loss is taken on what the assistant says. Run again on the
- * same folder, it goes on where it stopped, bit for bit. The checkpoint is a Hugging Face folder with tokenizer and chat
- * template.
- * @throws TrainMoeError `busy` when another process trains in the folder, `not-finite` when a loss or gradient is not a
- *   number (the last checkpoint stands), and whatever reading model and data may bring
+ * same folder, it goes on where it stopped, bit for bit (`train/run/policy.ts` says which settings may be others by then). The
+ * checkpoint is a Hugging Face folder with tokenizer and chat template.
+ * @throws TrainMoeError `busy` when another process trains in the folder, `bad-config` when it was begun with other settings,
+ *   `not-finite` when a loss or gradient is not a number (the last checkpoint stands), and whatever reading model and data may
+ *   bring
  */
 export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftEnd> {
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
   const lock = lockRun(config.out);
   try {
+    const note = (sentence: string) => hooks.onEvent?.({ kind: 'note', sentence });
+    const checkpoint = checkpointToGoOn(config.out, SFT, config, note);
     const from = modelFolder(config.model);
     const tokenizer = loadTokenizer(config.tokenizer ?? from);
     const template = await openChatTemplate(tokenizer, {
@@ -45,7 +51,7 @@ export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftE
       stopTokens: config.stopTokens,
     });
     const trainee = openTrainee(config, from, device);
-    return await trainOn(trainee, template, { config, device, reason, hooks });
+    return await trainOn(trainee, template, { config, device, reason, hooks, checkpoint, from });
   } finally {
     lock.release();
   }
@@ -56,6 +62,9 @@ interface About {
   readonly device: Device;
   readonly reason: string | undefined;
   readonly hooks: SftHooks;
+  readonly checkpoint: Checkpoint | undefined;
+  /** The folder of the model that the run starts from. */
+  readonly from: string;
 }
 
 /** Reads the data for a model that is loaded, trains, and gives the model's memory back. */
@@ -66,12 +75,16 @@ async function trainOn(trainee: Trainee, template: ChatTemplate, { device, reaso
     const config = fitLength(about.config, contextOf(trainee.model));
     const data = await loadSftData(config, template, (conversations) => tell({ kind: 'reading', conversations }));
     noteLosses(data, config, tell);
+    const beginning = {
+      settings: settingsToKeep(SFT.name, about.config),
+      content: { model: modelFingerprint(about.from), 'data set': data.fingerprint },
+    };
     return await advising(
       device,
       () => choicesOf(trainee, config),
       async () => {
-        trainer = new SftTrainer(trainee, data, template, config, device);
-        resume(trainer, config.out, tell);
+        trainer = new SftTrainer(trainee, data, template, config, device, beginning);
+        if (about.checkpoint) trainer.restore(about.checkpoint.path);
         tell({ kind: 'start', run: factsOf(trainer, { config, device, reason, data, template }) });
         return await run(trainer, config, tell, shouldStop);
       },
@@ -99,13 +112,6 @@ function noteLosses({ counts }: SftData, { length, overlong }: SftSettings, tell
   const what = overlong === 'cut' ? `cut, ${counts.dropped} without an answer dropped` : 'dropped';
   const sentence = `${lost} of ${counts.conversations} conversations are longer than length = ${length} and were ${what}.`;
   tell({ kind: 'note', sentence });
-}
-
-function resume(trainer: SftTrainer, out: string, tell: (event: SftEvent) => void): void {
-  const checkpoint = checkpointOf(out, (sentence) => tell({ kind: 'note', sentence }));
-  if (!checkpoint) return;
-  trainer.restore(checkpoint.path);
-  tell({ kind: 'note', sentence: `Going on from step ${trainer.step} (${checkpoint.path}).` });
 }
 
 /** Steps until the end, a stop or an error; with evaluations and checkpoints on the way. */
@@ -172,7 +178,7 @@ function oneStep(trainer: SftTrainer): SftRecord {
     if (!(error instanceof TrainMoeError) || error.code !== 'not-finite') throw error;
     throw new TrainMoeError(
       'not-finite',
-      `Step ${trainer.step + 1}: ${error.message} Run again to go on from the last checkpoint, with a lower lr or maxNorm.`,
+      `Step ${trainer.step + 1}: ${error.message} To go on from the last checkpoint with a lower --lr or --max-norm, give it as --model, and another --out.`,
       { cause: error },
     );
   }

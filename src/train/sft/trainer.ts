@@ -1,5 +1,4 @@
 import { batchOf, packRows, positionsOf } from '../../data/index.js';
-import { TrainMoeError } from '../../errors.js';
 import type { FolderSink } from '../../hub/byte_sink.js';
 import { writeModelFolder } from '../../hub/folder.js';
 import { modelContent } from '../../models/folder.js';
@@ -9,7 +8,8 @@ import { type Device, graphsPay, noGrad, type Tensor } from '../../tensor/index.
 import type { ChatTemplate } from '../../tokenizer/index.js';
 import { languageModelLoss } from '../loss.js';
 import { type Saved, saveCheckpoint } from '../run/checkpoint.js';
-import { type Place, type RunState, readRunState, writeRunState } from '../run/state.js';
+import type { Beginning } from '../run/policy.js';
+import { type RunState, readRunState, writeRunState } from '../run/state.js';
 import { writeTokenizerFiles } from '../run/tokenizer_files.js';
 import { StepGraphs, type StepResult, trainStep } from '../step.js';
 import type { SftSettings } from './config.js';
@@ -17,11 +17,8 @@ import { planSteps, type SftData, type SftPlan } from './data.js';
 import type { SftScore } from './events.js';
 import type { Trainee } from './trainee.js';
 
-/** The place that a run has reached. */
-interface SftPlace extends Place {
-  /** Of the data and of the settings that decide the order: a run goes on with the same examples only. */
-  readonly data: string;
-}
+/** The kind of run, in file names and in sentences. */
+export const SFT = { name: 'sft', title: 'SFT' } as const;
 
 /** Values that a family's configuration may carry for training; 0 where it has none. */
 interface FamilyTraining {
@@ -53,6 +50,7 @@ export class SftTrainer {
     private readonly template: ChatTemplate,
     private readonly config: SftSettings,
     private readonly device: Device,
+    private readonly beginning: Beginning,
   ) {
     const { decay, moments, lora } = config;
     this.optimizer = new AdamW(trainee.trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments }, device);
@@ -123,23 +121,16 @@ export class SftTrainer {
     const [end] = this.config.stopTokens;
     writeTokenizerFiles(folder, template.tokenizer, { template: template.source, end });
     trainee.write(folder, (t) => optimizer.masterOf(t).read());
-    const place: SftPlace = { step: this.step, data: this.identity() };
-    writeRunState(folder, this.state(), place);
+    writeRunState(folder, this.state(), { step: this.step });
   }
 
   /**
    * Goes on from a checkpoint.
-   * @throws TrainMoeError `bad-data` when it is none of SFT, or of another model, other data or another order
+   * @throws TrainMoeError `bad-data` when it is none of SFT, or of another model or other data, `bad-config` when it is of
+   *   other settings
    */
   restore(path: string): void {
-    const place = readRunState<SftPlace>(this.state(), path, ({ data }) => {
-      if (data === this.identity()) return;
-      throw new TrainMoeError(
-        'bad-data',
-        `${path} was trained on other data, or with another length, rows, seed or template; give --out another folder, or go on with the settings it was started with.`,
-      );
-    });
-    this.step = place.step;
+    this.step = readRunState(this.state(), path).step;
   }
 
   dispose(): void {
@@ -149,11 +140,7 @@ export class SftTrainer {
   }
 
   private state(): RunState {
-    return { name: 'sft', title: 'SFT', optimizer: this.optimizer, tensors: this.trainee.state() };
-  }
-
-  private identity(): string {
-    const { length, rows, seed } = this.config;
-    return JSON.stringify([this.data.fingerprint, length, rows, seed]);
+    const { beginning, optimizer, trainee } = this;
+    return { ...SFT, out: this.config.out, beginning, optimizer, tensors: trainee.state() };
   }
 }

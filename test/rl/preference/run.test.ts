@@ -169,10 +169,10 @@ describe('a reward model', () => {
     await rewardModel('other', steps);
     const changed = writeLines(join(folder, 'changed.jsonl'), plantedPairs(390));
     await expect(rewardModel('other', { ...steps, data: [changed] })).rejects.toThrow(
-      /have changed since .* was begun/,
+      'was begun with another data set: give the same to go on',
     );
     const otherOrder = rewardModel('other', { ...steps, seed: 9 });
-    await expect(otherOrder).rejects.toThrow(/the batch or the seed have changed since .* was begun/);
+    await expect(otherOrder).rejects.toThrow('was begun with --seed 1 (now 9), which decides what it becomes');
     await expect(dpo('other')).rejects.toThrow(/is no checkpoint of DPO/);
   });
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -178,8 +178,18 @@ describe('a run of supervised fine-tuning', { timeout: 240_000 }, () => {
 
   it('refuses to go on with other data or settings of the order', async () => {
     await sft(settings('other', { steps: 1 }));
-    await expect(sft(settings('other', { seed: 9 }))).rejects.toThrow(/trained on other data, or with another length/);
-    await expect(sft(settings('other', { turns: 'last' }))).rejects.toThrow(/trained on other data/);
+    const begun = `The run in ${join(folder, 'other')} was begun with`;
+    await expect(sft(settings('other', { seed: 9, maxNorm: 2 }))).rejects.toThrow(
+      `${begun} --seed 1 (now 9), --max-norm 1 (now 2), which decide what it becomes: leave that as it was to go on, or give --out`,
+    );
+    await expect(sft(settings('other', { lora: { rank: 2 } }))).rejects.toThrow(`${begun} --lora.rank 0 (now 2)`);
+    const moved = join(folder, 'moved.jsonl');
+    cpSync(data, moved);
+    const last = await sft(settings('other', { data: [moved], steps: 2, accumulate: 2, evaluateEvery: 1 }));
+    expect(last.step).toBe(2);
+    writeFileSync(moved, readFileSync(data, 'utf8').split('\n').slice(1).join('\n'));
+    await expect(sft(settings('other', { data: [moved] }))).rejects.toThrow(`${begun} another data set`);
+    await expect(sft(settings('other', { model: withExperts }))).rejects.toThrow(`${begun} another model`);
   });
 
   it('says what was too long, and stops where nothing is left', async () => {
