@@ -24,7 +24,7 @@ export const hasFallen = (guard: Guard | undefined, drop: number | undefined): g
 export function fallSentence({ best, bestStep, last }: Guard, drop: number, path: string): string {
   const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
   return (
-    `Stopped: on test questions ${percent(last)} are right, more than stopOnDrop = ${drop} below the ${percent(best)} of step ${bestStep}, ` +
-    `so the rewards are being exploited. The model of step ${bestStep} is in ${path}; go on with a larger kl, a lower lr, or other rewards.`
+    `Stopped: on test questions ${percent(last)} are right, more than --stop-on-drop ${drop} below the ${percent(best)} of step ${bestStep}, ` +
+    `so the rewards are being exploited. The model of step ${bestStep} is in ${path}; give it as --model, with another --out and a larger --kl, a lower --lr or other rewards.`
   );
 }

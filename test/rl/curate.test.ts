@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -211,10 +211,43 @@ describe('an interrupted run', () => {
     const more = await synthesize(synthesis('whole', { rounds: 5 }));
     expect([done.questions, more.questions]).toEqual([12, 15]);
     await expect(synthesize(synthesis('whole', { temperature: 0.5, minLength: 2 }))).rejects.toThrow(
-      /other settings: .*temperature = 1, now 0.5.*minLength = 1, now 2/,
+      'was begun with --temperature 1 (now 0.5), --min-length 1 (now 2), which decide what it becomes',
     );
     truncateSync(join(folder, 'whole', 'data.jsonl'), 10);
     await expect(synthesize(synthesis('whole', { rounds: 6 }))).rejects.toThrow(/has 10 bytes, but .* knows of/);
+  });
+});
+
+describe('a run whose folder and model were copied elsewhere', () => {
+  it('goes on there, to the same bytes, and not with another model or other seeds', async () => {
+    const [there, model] = [join(folder, 'there'), join(folder, 'same-model')];
+    cpSync(modelPath, model, { recursive: true });
+    const run = (out: string, more: Partial<RejectInput>) =>
+      reject(settings(out, { reward: ['number'], maxTokens: 300, maxRepetition: 1, ...more }), { open: inProcess });
+    const whole = await run('here-whole', { questions: 6 });
+    await run('here', { questions: 3 });
+    cpSync(join(folder, 'here'), there, { recursive: true });
+    const end = await run('there', { model, questions: 6 });
+    expect([end.questions, end.kept]).toEqual([6, whole.kept]);
+    expect(end.kept).toBeGreaterThan(0);
+    expect(bytesIn('there')).toEqual(bytesIn('here-whole'));
+    await writeTinyModel(model, 4);
+    await expect(run('there', { model, questions: 9 })).rejects.toThrow(
+      `The run in ${there} was begun with another model: give the same`,
+    );
+    const seeds = join(folder, 'moved-seeds.jsonl');
+    const { seeds: own, template: given } = synthesis('seeded');
+    const template = join(folder, 'moved.json');
+    for (const [from, to] of [
+      [own, seeds],
+      [given, template],
+    ] as const)
+      cpSync(from, to);
+    await synthesize(synthesis('seeded', { rounds: 1 }));
+    const config = synthesis('seeded', { rounds: 2, seeds, template });
+    expect((await synthesize(config)).questions).toBe(6);
+    writeFileSync(seeds, '{"question":"two"}\n');
+    await expect(synthesize(config)).rejects.toThrow('was begun with another file of seeds');
   });
 });
 

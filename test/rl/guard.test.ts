@@ -74,7 +74,7 @@ describe('the guard', () => {
     const end = await grpo(config, rising([2, 3, 4, 3, 2]));
     expect([end.step, end.stopped]).toEqual([4, false]);
     expect(end.fallen).toMatch(
-      /^Stopped: on test questions 50\.0% are right, more than stopOnDrop = 0\.3 below the 100\.0% of step 2, .* The model of step 2 is in .*best; go on/,
+      /^Stopped: on test questions 50\.0% are right, more than --stop-on-drop 0\.3 below the 100\.0% of step 2, .* The model of step 2 is in .*best; give it as --model/,
     );
     const best = modelFolder(bestFolder(config.out));
     expect(existsSync(join(best, 'config.json'))).toBe(true);

@@ -106,20 +106,3 @@ function checkPattern(pattern: string): void {
     });
   }
 }
-
-/** Settings that change how fast the data comes, not what it is. */
-const FREE: ReadonlySet<string> = new Set([
-  'out',
-  'device',
-  'threads',
-  'parallel',
-  'batch',
-  'questions',
-  'rounds',
-  'graderWorkers',
-  'graderTimeout',
-]);
-
-/** The settings that decide what is in the data; a run goes on only with the same. */
-export const decisive = (config: CurateConfig): Readonly<Record<string, unknown>> =>
-  Object.fromEntries(Object.entries(config).filter(([name, value]) => !FREE.has(name) && value !== undefined));

@@ -1,6 +1,6 @@
-import { realpathSync } from 'node:fs';
 import { Engine, endIds } from '../../generate/index.js';
 import { disposeModel } from '../../models/codec.js';
+import { modelFingerprint } from '../../models/fingerprint.js';
 import { loadModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
@@ -8,10 +8,12 @@ import { chooseDevice } from '../../tensor/index.js';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/index.js';
 import { lockRun } from '../../train/run/lock.js';
 import { modelFolder } from '../../train/run/model_folder.js';
+import { settingsToKeep } from '../../train/run/policy.js';
+import { namedByContent } from '../preference/reward.js';
 import type { RewardResult } from '../rewards/types.js';
 import { engineOptions, longestPrompt, rollout } from '../rollout.js';
 import type { Question, Sample } from '../sample.js';
-import { type CurateConfig, decisive } from './config.js';
+import type { CurateConfig } from './config.js';
 import { type Reason, SeenTexts, textFilter } from './filters.js';
 import { type Panel, reasonAgainst } from './panel.js';
 import { addCounts, type Counts, dataPath, NO_COUNTS, openStore, type Store } from './store.js';
@@ -24,7 +26,10 @@ export interface Turn {
 
 /** What is asked, and what becomes of an answer. A front end makes one of these; the rest is common. */
 export interface Curation {
+  readonly kind: 'reject' | 'synthesize';
   readonly name: string;
+  /** Hashes of what the questions are made of, besides the settings, by what people call it. */
+  readonly content: Readonly<Record<string, string>>;
   /** Questions */
   readonly total: number;
   /** The same index gives the same question. */
@@ -92,8 +97,9 @@ export interface CurateHooks {
 /**
  * Asks a model, judges its completions and keeps the good ones as conversations in `out`/data.jsonl. A batch is written
  * whole or not at all; run again, it goes on behind the last one, to the same bytes as without an interruption, since chance
- * depends on the seed and the number of a question only.
- * @throws TrainMoeError `busy` while another process writes in the folder, and whatever reading model and task may bring
+ * depends on the seed and the number of a question only. The folder may be moved or copied, and so may the model.
+ * @throws TrainMoeError `busy` while another process writes in the folder, `bad-config` or `bad-data` when the data in it was made
+ *   with other settings or from something else (`train/run/policy.ts`), and whatever reading model and task may bring
  */
 export async function curate<C extends CurateConfig>(
   config: C,
@@ -108,7 +114,10 @@ export async function curate<C extends CurateConfig>(
     const tokenizer = loadTokenizer(config.tokenizer ?? folder);
     const curation = await open(config, tokenizer);
     try {
-      const store = openStore(config.out, { ...decisive(config), model: realpathSync(folder) });
+      const store = openStore(config.out, curation.kind, {
+        settings: settingsToKeep(curation.kind, { ...config, reward: config.reward.map(namedByContent) }),
+        content: { model: modelFingerprint(folder), tokenizer: tokenizer.fingerprint, ...curation.content },
+      });
       try {
         const stopped = store.next < curation.total && (await run(config, folder, tokenizer, curation, store, hooks));
         const seconds = (performance.now() - began) / 1000;

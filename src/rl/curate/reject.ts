@@ -18,7 +18,9 @@ export const reject = (
 async function openRejection(config: RejectConfig, tokenizer: Tokenizer, open?: typeof openGraders): Promise<Curation> {
   const { source, specs } = await openTask(config, tokenizer);
   return {
+    kind: 'reject',
     name: source.name,
+    content: {},
     total: config.questions,
     question: (index) => source.train(index),
     stop: [],

@@ -1,9 +1,9 @@
 import { closeSync, existsSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { TrainMoeError } from '../../errors.js';
 import { writeAll } from '../../hub/byte_sink.js';
 import { ioError } from '../../hub/io_error.js';
+import { type Beginning, type RunKind, refuseOthers } from '../../train/run/policy.js';
 import { REASONS, type Reason } from './filters.js';
 
 /** What has become of the completions so far. */
@@ -66,15 +66,15 @@ export interface Store {
 /**
  * Opens a folder's data.jsonl and state.jsonl, which only ever grow. What a killed process left behind the last line of the
  * state is cut off, so that the batch is done again to the same bytes.
- * @throws TrainMoeError `bad-config` where the data was made with other settings, `bad-data` where it is not as the state says
+ * @throws TrainMoeError as refuseOthers() where the data was made otherwise, `bad-data` where it is not as the state says
  */
-export function openStore(out: string, settings: Readonly<Record<string, unknown>>): Store {
+export function openStore(out: string, kind: RunKind, beginning: Beginning): Store {
   const [data, state] = [dataPath(out), statePath(out)];
   try {
     mkdirSync(out, { recursive: true });
     const found = existsSync(state) ? wholeLines(state) : { lines: [], bytes: 0 };
     const places = found.lines.slice(1).map((line) => JSON.parse(line) as Place);
-    if (found.lines.length > 0) refuseOthers(out, JSON.parse(found.lines[0]!), settings);
+    if (found.lines.length > 0) refuseOthers(out, kind, JSON.parse(found.lines[0]!) as Beginning, beginning);
     const place = places.at(-1) ?? { next: 0, bytes: 0, counts: NO_COUNTS };
     const size = existsSync(data) ? statSync(data).size : 0;
     if (size < place.bytes)
@@ -85,7 +85,7 @@ export function openStore(out: string, settings: Readonly<Record<string, unknown
     const [dataFile, stateFile] = [openSync(data, 'a+'), openSync(state, 'a+')];
     ftruncateSync(dataFile, place.bytes);
     ftruncateSync(stateFile, found.bytes);
-    if (found.lines.length === 0) writeLine(stateFile, JSON.stringify({ settings }));
+    if (found.lines.length === 0) writeLine(stateFile, JSON.stringify(beginning));
     return storeAt(out, place, dataFile, stateFile);
   } catch (cause) {
     throw ioError('open', out, cause);
@@ -131,20 +131,4 @@ function wholeLines(path: string): { readonly lines: string[]; readonly bytes: n
   const bytes = content.lastIndexOf(0x0a) + 1;
   const text = content.subarray(0, bytes).toString('utf8');
   return { lines: text === '' ? [] : text.slice(0, -1).split('\n'), bytes };
-}
-
-function refuseOthers(
-  out: string,
-  { settings: held }: { readonly settings: Readonly<Record<string, unknown>> },
-  settings: Readonly<Record<string, unknown>>,
-): void {
-  const plain = JSON.parse(JSON.stringify(settings)) as Readonly<Record<string, unknown>>;
-  const names = [...new Set([...Object.keys(held), ...Object.keys(plain)])];
-  const other = names.filter((name) => !isDeepStrictEqual(held[name], plain[name]));
-  if (other.length === 0) return;
-  const shown = other.map((name) => `${name} = ${JSON.stringify(held[name])}, now ${JSON.stringify(plain[name])}`);
-  throw new TrainMoeError(
-    'bad-config',
-    `The data in ${out} was made with other settings: ${shown.join('; ')}. Go on with those, or give --out another folder.`,
-  );
 }

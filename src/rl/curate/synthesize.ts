@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type ChatTemplate, openChatTemplate, renderPrompt, type Tokenizer } from '../../tokenizer/index.js';
 import type { openGraders } from '../rewards/index.js';
 import type { Question } from '../sample.js';
@@ -48,7 +49,13 @@ async function openSynthesis(
   const encode = (prompt: string) => idsOf(prompt, tokenizer, chat);
   const specs = config.reward.map((name) => ({ name }));
   return {
+    kind: 'synthesize',
     name: template.name,
+    content: {
+      template: hashOf({ ...template, name: undefined }), // a file's name is its path
+      'file of seeds': hashOf(seeds),
+      ...(config.examples !== undefined && { 'file of examples': hashOf(examples.rows) }),
+    },
     total: seeds.length * config.rounds,
     question: (index) => questionOf(index, config, template, seeds, examples, encode),
     stop: config.stop.length > 0 ? config.stop : template.stop,
@@ -63,6 +70,9 @@ async function openSynthesis(
       seeds.filter((seed) => hasAll(seed, ...messages.map((m) => m.content))).map((s) => fillTurns(template, s)),
   };
 }
+
+const hashOf = (value: unknown): string =>
+  createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16);
 
 function examplesFor(config: SynthesizeConfig, template: PromptTemplate, seeds: readonly Fields[]): Examples {
   const needed = template.example === undefined ? [] : variablesOf(template.example);

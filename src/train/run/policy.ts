@@ -16,7 +16,7 @@ import { TrainMoeError } from '../../errors.js';
  */
 
 /** Commands that go on, by the name that their state has in a folder. */
-export type RunKind = 'state' | 'sft' | 'reward_model' | 'dpo' | 'grpo';
+export type RunKind = 'state' | 'sft' | 'reward_model' | 'dpo' | 'grpo' | 'reject' | 'synthesize';
 
 interface Policy {
   /** How far a run goes. */
@@ -50,6 +50,8 @@ const FREE: readonly string[] = [
 
 const preferences: Policy = { extent: ['epochs'], files: ['model', 'tokenizer', 'chatTemplate', 'data'] };
 
+const curation: Policy = { extent: [], files: ['model', 'tokenizer'], free: ['batch', 'questions', 'rounds'] };
+
 const POLICIES: Readonly<Record<RunKind, Policy>> = {
   state: {
     extent: ['train.steps'],
@@ -63,6 +65,8 @@ const POLICIES: Readonly<Record<RunKind, Policy>> = {
   reward_model: preferences,
   dpo: preferences,
   grpo: { extent: ['steps', 'stopOnDrop'], files: ['model', 'tokenizer'] },
+  reject: curation,
+  synthesize: { ...curation, files: [...curation.files, 'template', 'seeds', 'examples'] },
 };
 
 /** What a run is begun with, as it is kept with its state. */
