@@ -128,8 +128,8 @@ export const deepseekV2: Family<DeepseekV2Config, Weights> = {
       ...(grouped ? {} : { groups: 1, topGroups: 1 }),
       normalize: false, // transformers ignores norm_topk_prob for V2, and released files say false
       expertBalance: Number(h.aux_loss_alpha ?? 0.001),
-      deviceBalance: 0,
-      communicationBalance: 0,
+      deviceBalance: Number(h.device_aux_loss_alpha ?? 0),
+      communicationBalance: Number(h.communication_aux_loss_alpha ?? 0),
     };
   },
   toHub: (c) => ({
@@ -139,6 +139,8 @@ export const deepseekV2: Family<DeepseekV2Config, Weights> = {
     topk_method: c.groups > 1 ? 'group_limited_greedy' : 'greedy',
     scoring_func: 'softmax',
     aux_loss_alpha: c.expertBalance,
+    device_aux_loss_alpha: c.deviceBalance, // ours: released files say nothing of these two
+    communication_aux_loss_alpha: c.communicationBalance,
     seq_aux: true,
     ep_size: 1,
   }),

@@ -12,6 +12,7 @@ import { device, memoryOf } from '../../src/tensor/index.js';
 import { loadTokenizer } from '../../src/tokenizer/index.js';
 import { evaluate } from '../../src/train/evaluate.js';
 import type { TrainEvent } from '../../src/train/events.js';
+import { modelConfigFor } from '../../src/train/model_config.js';
 import { pretrain } from '../../src/train/pretrain.js';
 import { saveCheckpoint } from '../../src/train/run/checkpoint.js';
 import { tinyRun } from './tiny.js';
@@ -59,6 +60,8 @@ describe('pretrain', () => {
     expect(after.tensors - before.tensors).toBeLessThanOrEqual(1);
     const model = loadModel(end.checkpoint!, { device: device('cpu') });
     expect(parametersOf(model).length).toBeGreaterThan(10);
+    expect(model.config).toEqual(modelConfigFor(tinyRun(out), 300));
+    expect(model.config).toMatchObject({ biasSpeed: 0.005 }); // of the preset, not what the family does by default
     disposeModel(model);
     // Nor does a model whose weights turn out to be missing.
     const held = memoryOf(device('cpu')).tensors;
