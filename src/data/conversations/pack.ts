@@ -10,17 +10,20 @@ export const positionsOf = ({ ids }: Pick<MaskedIds, 'ids'>): number => ids.leng
 
 /**
  * The rows of one epoch: lists of examples that fit into `length` positions together, every example in exactly one. A pure
- * function of (seed, epoch). The examples are shuffled and taken 4096 at a time; of these, the longest first, each goes to
- * the row it fills best; then the rows are shuffled. Best-fit packing, Ding et al., arXiv:2404.10830.
+ * function of (seed, epoch). The examples are dealt into blocks of 4096, by the seed; in each block, the longest first, in an
+ * order that the epoch decides among equals, each goes to the row it fills best; then the rows of all blocks are shuffled.
+ * Best-fit packing, Ding et al., arXiv:2404.10830. How many rows a block takes depends on the lengths in it alone, so that all
+ * epochs have as many, and none but the present one need be packed.
  * @param sizes positions of each example, at most `length`
  */
 export function packRows(sizes: ArrayLike<number>, length: number, seed: number, epoch: number): number[][] {
   if (sizes.length === 0) return [];
-  const place = permutation(sizes.length, seed, epoch);
+  const member = permutation(sizes.length, seed, 0);
   const rows: number[][] = [];
   for (let start = 0; start < sizes.length; start += BLOCK) {
     const count = Math.min(BLOCK, sizes.length - start);
-    const block = Array.from({ length: count }, (_, i) => place(start + i));
+    const turn = permutation(count, seed, epoch);
+    const block = Array.from({ length: count }, (_, i) => member(start + turn(i)));
     rows.push(...bestFit(block, sizes, length));
   }
   const order = permutation(rows.length, seed + 1, epoch);

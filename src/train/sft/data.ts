@@ -97,12 +97,15 @@ function nothingLeft({ data, length, validation }: DataSettings, counts: SftCoun
 /** Which examples each step trains: a pure function of the settings and the step. */
 export interface SftPlan {
   readonly steps: number;
-  readonly stepsPerEpoch: readonly number[];
+  readonly stepsPerEpoch: number;
   /** Rows of examples of a step, and the epoch it belongs to. */
   rowsOf(step: number): { readonly rows: readonly (readonly number[])[]; readonly epoch: number };
 }
 
-/** Every epoch is packed anew and dealt in steps of `rows` rows; the last step of an epoch may have fewer. */
+/**
+ * Every epoch is packed anew, when it begins, and dealt in steps of `rows` rows; its last step may have fewer. All epochs have
+ * as many steps, as packRows() has as many rows in each.
+ */
 export function planSteps(
   examples: readonly MaskedIds[],
   {
@@ -119,21 +122,13 @@ export function planSteps(
     if (packed.epoch !== epoch) packed = { epoch, rows: packRows(sizes, length, seed, epoch) };
     return packed.rows;
   };
-  const stepsPerEpoch: number[] = [];
-  for (let epoch = 0, total = 0; epoch < epochs && total < steps; epoch++) {
-    stepsPerEpoch.push(Math.ceil(epochRows(epoch).length / rows));
-    total += stepsPerEpoch.at(-1)!;
-  }
+  const stepsPerEpoch = Math.ceil(packed.rows.length / rows);
   return {
-    steps: Math.min(
-      stepsPerEpoch.reduce((a, b) => a + b, 0),
-      steps,
-    ),
+    steps: Math.min(epochs * stepsPerEpoch, steps),
     stepsPerEpoch,
     rowsOf(step) {
-      let epoch = 0;
-      let first = step;
-      while (first >= stepsPerEpoch[epoch]!) first -= stepsPerEpoch[epoch++]!;
+      const epoch = Math.floor(step / stepsPerEpoch);
+      const first = step % stepsPerEpoch;
       return { rows: epochRows(epoch).slice(first * rows, (first + 1) * rows), epoch };
     },
   };

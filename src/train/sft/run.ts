@@ -124,7 +124,6 @@ async function run(
   const { steps, stepsPerEpoch } = trainer.plan;
   const began = performance.now();
   const recorder = openRecorder(config.out, trainer.step, config.tensorboard);
-  const ends = new Set(stepsPerEpoch.map((_, i) => stepsPerEpoch.slice(0, i + 1).reduce((a, b) => a + b, 0)));
   const losses: [number, number][] = [];
   let saved: { readonly path: string; readonly step: number } | undefined;
   let stopped = false;
@@ -144,8 +143,8 @@ async function run(
       await breathe();
       stopped = shouldStop();
       const last = trainer.step === steps;
-      const judge = config.evaluateEvery > 0 ? due(config.evaluateEvery, trainer.step) : ends.has(trainer.step);
-      if (last || judge) after = evaluateNow(trainer, recorder, tell);
+      if (last || due(config.evaluateEvery || stepsPerEpoch, trainer.step))
+        after = evaluateNow(trainer, recorder, tell);
       if (last || stopped || due(config.saveEvery, trainer.step)) save();
     }
     const end: SftEnd = {

@@ -43,6 +43,16 @@ describe('packing', () => {
     expect(new Set(orders).size).toBe(3);
   });
 
+  it('makes as many rows in every epoch, others each time, also of more examples than are sorted at once', () => {
+    const sizes = Array.from({ length: 10_000 }, (_, i) => 10 + ((i * 7919) % 50) ** 2);
+    const epochs = [0, 1, 2, 3].map((epoch) => packRows(sizes, 3000, 5, epoch));
+    expect(new Set(epochs.map((rows) => rows.length)).size).toBe(1);
+    const kept = epochs[1]!.filter((row) => row.length > 1).map((row) => row.join());
+    const before = new Set(epochs[0]!.map((row) => row.join()));
+    expect(kept.filter((row) => before.has(row)).length).toBeLessThan(0.1 * kept.length);
+    for (const rows of epochs) expect(new Set(rows.flat()).size).toBe(sizes.length);
+  });
+
   it('fills rows: of 10,000 examples less than a percent of the positions stay empty', () => {
     const sizes = Array.from({ length: 10_000 }, (_, i) => 10 + ((i * 7919) % 500));
     const rows = packRows(sizes, 2048, 1, 0);

@@ -268,7 +268,7 @@ describe('the plan of steps', () => {
   it('goes through every example once an epoch, whatever the step it starts from', async () => {
     const all = await examplesOf();
     const plan = planSteps(all, { rows: 2, length: 128, seed: 1, epochs: 3 });
-    expect(plan.steps).toBe(plan.stepsPerEpoch.reduce((a, b) => a + b, 0));
+    expect(plan.steps).toBe(3 * plan.stepsPerEpoch);
     const epochs = [0, 1, 2].map(() => [] as number[]);
     for (let step = plan.steps - 1; step >= 0; step--) {
       const { rows, epoch } = plan.rowsOf(step);
@@ -278,6 +278,16 @@ describe('the plan of steps', () => {
     for (const seen of epochs) expect(seen.toSorted((a, b) => a - b)).toEqual(all.map((_, i) => i));
     expect(epochs[0]).not.toEqual(epochs[1]);
     expect(planSteps(all, { rows: 2, length: 128, seed: 1, epochs: 3, steps: 2 }).steps).toBe(2);
+  });
+
+  it('packs an epoch when it begins, however many there are', async () => {
+    const all = await examplesOf();
+    const many = planSteps(all, { rows: 2, length: 128, seed: 1, epochs: 2 ** 40 });
+    const few = planSteps(all, { rows: 2, length: 128, seed: 1, epochs: 2 });
+    expect(many.steps).toBe(2 ** 40 * few.stepsPerEpoch);
+    expect(many.rowsOf(many.steps - 1).epoch).toBe(2 ** 40 - 1);
+    const last = few.steps - 1;
+    expect(many.rowsOf(last)).toEqual(few.rowsOf(last)); // whatever was packed in between
   });
 
   it('holds out by content: more data moves nothing to the other side', async () => {
