@@ -3,6 +3,7 @@ import type { Argv, CommandModule } from 'yargs';
 import { namesOf } from './command.js';
 import { commands } from './commands/index.js';
 import { exitCodes } from './exit_codes.js';
+import { inFlags, readOnce, settingsOf } from './given.js';
 import { print } from './output.js';
 import { readPackage } from './package.js';
 
@@ -12,17 +13,23 @@ import { readPackage } from './package.js';
  * Runs one command line and returns its exit status. Errors become one sentence on standard error; nothing is thrown.
  */
 export async function run(words: readonly string[], table: readonly CommandModule[] = commands): Promise<number> {
+  let settings: readonly string[] = [];
   try {
     if (words.length === 1 && words[0] === '--version') {
       print(version());
       return exitCodes.ok;
     }
     if (startsUnknown(words, table)) throw (await import('./usage.js')).unknownCommand(words[0]!, table);
-    await commandLine(words, table).parseAsync();
+    const parser = commandLine(words, table);
+    const read = (argv: Record<string, unknown>) => {
+      settings = settingsOf(parser);
+      readOnce(argv, parser);
+    };
+    await parser.middleware(read, true).parseAsync();
     return Number(process.exitCode ?? exitCodes.ok);
   } catch (error) {
     const [{ endingOf }, { explained }] = await Promise.all([import('./errors.js'), import('./usage.js')]);
-    const { text, code } = endingOf(explained(error, words, table));
+    const { text, code } = endingOf(inFlags(explained(error, words, table), settings));
     process.stderr.write(`${text}\n`);
     return code;
   }

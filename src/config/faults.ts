@@ -11,10 +11,15 @@ export function shapeFaults(error: z.ZodError, merged: Merged, keys: readonly Co
     const at = issue.path.map(String);
     if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey([...at, key], merged, keys));
     const missing = issue.code === 'invalid_type' && valueAt(merged.values, at) === undefined;
-    return [
-      `${subject(at, merged)}: ${missing ? `it is missing; give ${/^[aeio]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}` : lowerFirst(issue.message)}`,
-    ];
+    return [`${subject(at, merged)}: ${missing ? missingText(at, issue.expected, keys) : lowerFirst(issue.message)}`];
   });
+}
+
+/** What to give, in the words of the schema where it has some. */
+function missingText(at: readonly string[], expected: string, keys: readonly ConfigKey[]): string {
+  const described = keys.find(({ path }) => path === at.join('.'))?.description;
+  const article = /^[aeiou]/.test(expected) ? 'an' : 'a';
+  return `it is missing; give ${described || `${article} ${expected}`}`;
 }
 
 /** All faults of `what` as one error; `have` is its verb. */

@@ -9,9 +9,6 @@ export const shortFlags: Readonly<Record<string, string>> = {
   'train.dtype': 'dtype',
 };
 
-/** A setting as it is written on the command line of commands whose settings have no sections of their own: `--max-norm`. */
-export const flagOf = (path: string): string => `--${path.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-
 /** A parsed command line: flags as typed, without their dashes. */
 export type FlagValues = Readonly<Record<string, unknown>>;
 

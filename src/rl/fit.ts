@@ -1,3 +1,4 @@
+import { flagOf } from '../config/flag_name.js';
 import type { CacheForm, Model } from '../models/family.js';
 import { bytesOf, type Device, sizeOf } from '../tensor/index.js';
 import { estimateMemory } from '../train/estimate.js';
@@ -38,7 +39,7 @@ export function grpoChoices(
       ...halvings(maxTokens).map((n) => ({ maxTokens: n, ...least, ...pool })),
     ],
     bytes: (s) => bytesOfRun(model, { ...config, ...s }, policyCacheForm(model, device, config)),
-    flag: (name) => `--${name}`,
+    flag: flagOf,
   };
 }
 

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunConfig } from '../config/index.js';
+import { noText } from '../data/collect/index.js';
 import { type Collection, type CollectReport, collect, defaultCorpus, type TokenSet, tokenize } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { loadTokenizer, type Tokenizer, trainBpe } from '../tokenizer/index.js';
@@ -63,9 +64,6 @@ function refuseNothing(tokens: TokenSet, { sources, validation, test }: RunConfi
     `No document is left to train on: all ${held} are held out by data.validation = ${validation} and data.test = ${test}; hold out less, or give more text.`,
   );
 }
-
-const noText = (sources: readonly string[]): TrainMoeError =>
-  new TrainMoeError('bad-data', `There is no text in ${sources.join(', ')}; name files that hold some.`);
 
 function openSources(sources: readonly string[], field: string, events: CorpusEvents): Collection {
   if (sources.length > 0) return collect(sources, { field });

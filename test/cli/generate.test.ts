@@ -36,7 +36,7 @@ describe('generate', () => {
   it('shows nothing when an option is wrong', async () => {
     const { code, out, err } = await commandLine([...words(0), 'the cat']);
     expect([code !== 0, out]).toEqual([true, '']);
-    expect(err).toContain('maxTokens is 0');
+    expect(err).toContain('--max-tokens is 0');
   });
 });
 

@@ -97,9 +97,45 @@ describe('train-moe tokenizer', () => {
 
   it('refuses sizes that are no numbers or leave no room', async () => {
     const words = ['tokenizer', 'train', file('small.txt', 'a'), '--out', join(folder, 'none.json')];
-    expect(await commandLine([...words, '--vocab', 'big'])).toMatchObject({ code: exitCodes.usage, out: '' });
-    expect(await commandLine([...words, '--vocab', '100'])).toMatchObject({ code: exitCodes.usage, out: '' });
+    const refused = async (...more: string[]) => {
+      const { code, out, err } = await commandLine([...words, ...more]);
+      expect([code, out]).toEqual([exitCodes.usage, '']);
+      return err;
+    };
+    expect(await refused('--vocab', 'big')).toBe('train-moe: --vocab-size takes a number.\n');
+    expect(await refused('--vocab-size', '100')).toMatch(
+      /^train-moe: --vocab-size is 100, expected a whole number of at least 266: 256 bytes/,
+    );
+    expect(await refused('--min-frequency', '0')).toMatch(/--min-frequency is 0, expected at least 1\.\n$/);
+    expect(await refused('--memory', '-1')).toBe('train-moe: --memory is -1; give more than 0.\n');
+    expect(await refused('--bytes', '0')).toBe('train-moe: --bytes is 0; give more than 0.\n');
     expect(existsSync(join(folder, 'none.json'))).toBe(false);
+  });
+
+  it('takes the last of a flag that is given twice', async () => {
+    const out = join(folder, 'twice', 'tokenizer.json');
+    const words = [
+      'tokenizer',
+      'train',
+      file('twice.txt', 'the cat sat\n'.repeat(9)),
+      '--out',
+      'nowhere',
+      '--out',
+      out,
+    ];
+    const sizes = ['--vocab', '3', '--vocab-size', '260', '--special', '<a>', '--special', '<b>', '--json', '--json'];
+    expect(JSON.parse((await commandLine([...words, ...sizes])).out)).toMatchObject({ tokens: 260, out });
+    expect(JSON.parse(readFileSync(out, 'utf8')).added_tokens).toHaveLength(2);
+    expect(existsSync('nowhere')).toBe(false);
+  });
+
+  it('refuses text of no characters, and leaves nothing', async () => {
+    const out = join(folder, 'empty-made', 'tokenizer.json');
+    const empty = file('empty.txt', '');
+    const { code, err } = await commandLine(['tokenizer', 'train', empty, '--out', out]);
+    expect(code).toBe(exitCodes.badData);
+    expect(err).toContain(`train-moe: There is no text in ${empty}; name files that hold some.\n`);
+    expect(existsSync(dirname(out))).toBe(false);
   });
 
   for (const [name, tokenizer] of Object.entries({ gpt2, 'deepseek-v3': deepseek })) {
@@ -159,5 +195,33 @@ describe('train-moe collect', () => {
 
   it('refuses a fraction that is no number', async () => {
     expect((await commandLine(['collect', corpus, '--test', 'some'])).code).toBe(exitCodes.usage);
+  });
+});
+
+describe('train-moe data check', () => {
+  it('says and ends with what it found', async () => {
+    const check = (name: string, text: string, ...more: string[]) =>
+      commandLine(['data', 'check', file(name, text), ...more]);
+    const good = JSON.stringify({
+      messages: [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b' },
+      ],
+    });
+    const fine = await check('fine.jsonl', `${good}\n`);
+    expect([fine.code, fine.out]).toEqual([
+      exitCodes.ok,
+      expect.stringMatching(/ 1 conversation in .*No bad record\.\n$/s),
+    ]);
+    const some = await check('some.jsonl', `${good}\nnot JSON\n`);
+    expect(some.code).toBe(exitCodes.badData);
+    expect(some.out).toMatch(/1 bad record passed over; the first:\n {2}.*some\.jsonl:2: this is not JSON.*\n$/);
+    const none = await check('none.jsonl', '\n');
+    expect([none.code, none.out]).toEqual([
+      exitCodes.badData,
+      `There is no conversation in ${join(folder, 'none.jsonl')}.\n`,
+    ]);
+    const json = await check('none.jsonl', '', '--json');
+    expect([json.code, JSON.parse(json.out)]).toMatchObject([exitCodes.badData, { conversations: 0, bad: 0 }]);
   });
 });

@@ -108,7 +108,7 @@ describe('faults', () => {
   it('call what is missing missing, and a decay of 1 too big', () => {
     // @ts-expect-error what the compiler says too
     expect(failure(() => defineConfig({ train: { rowsRamp: { from: 2 } } })).message).toBe(
-      'The configuration has a fault: train.rowsRamp.steps: it is missing; give a number.',
+      'The configuration has a fault: train.rowsRamp.steps: it is missing; give steps over which they grow to train.rows.',
     );
     // @ts-expect-error what the compiler says too
     expect(failure(() => resolveSft({ model: 'm' })).message).toBe(

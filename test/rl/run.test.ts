@@ -76,9 +76,9 @@ describe('a GRPO run', () => {
         (e: Error) => e,
       );
       expect(error).toMatchObject({ code: 'out-of-memory' });
-      expect(error!.message).toMatch(/held now: .* these would fit: --rowsAtOnce \d+ \(about /);
+      expect(error!.message).toMatch(/held now: .* these would fit: --rows-at-once \d+ \(about /);
       addon.trimMemory(cpu.index);
-      await run('fits', { rowsAtOnce: Number(/--rowsAtOnce (\d+)/.exec(error!.message)![1]) });
+      await run('fits', { rowsAtOnce: Number(/--rows-at-once (\d+)/.exec(error!.message)![1]) });
     } finally {
       addon.limitMemory(cpu.index, 0);
     }
@@ -186,7 +186,7 @@ describe('settings of GRPO', () => {
     expect(() => resolveGrpo({ model: 'm', stps: 3 })).toThrow(/have a fault: stps: .*; did you mean steps\?$/);
     // @ts-expect-error what the compiler says too
     expect(() => resolveGrpo({ lr: -1 })).toThrow(
-      /The settings of GRPO have 2 faults:\n {2}- model: it is missing; give a string\n {2}- lr = -1: too small/,
+      /The settings of GRPO have 2 faults:\n {2}- model: it is missing; give the model to start from: .*\n {2}- lr = -1: too small/,
     );
     expect(() => resolveGrpo({ model: 'm', prompts: 1, group: 2, updates: 3 })).toThrow(/2 completions only/);
   });

@@ -1,6 +1,6 @@
 import type { CheckSample, DataCheck } from '../../data/index.js';
 import { formatBars } from '../../terminal/bars.js';
-import { formatCount, formatNumber, formatPercent } from '../../terminal/format.js';
+import { formatAmount, formatCount, formatNumber, formatPercent } from '../../terminal/format.js';
 import { columnsOf, type Output, type Style, styleFor } from '../../terminal/style.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
 import { modelFolder } from '../../train/run/model_folder.js';
@@ -25,11 +25,20 @@ const SHOWN = 1500;
 /** The check for people: what is trained is in colour, or in double brackets where there are no colours. */
 export function checkLines(c: DataCheck, template: ChatTemplate | undefined, output: Output): string[] {
   const style = styleFor(output);
+  const lines = c.conversations > 0 ? figureLines(c, template, style, output) : [];
+  if (c.bad > 0)
+    lines.push(style.red(`${formatAmount(c.bad, 'bad record')} passed over; the first:`), `  ${c.firstBad}`);
+  if (c.conversations === 0) lines.push(style.red(`There is no conversation in ${c.file}.`));
+  else if (c.bad === 0) lines.push('No bad record.');
+  return lines;
+}
+
+function figureLines(c: DataCheck, template: ChatTemplate | undefined, style: Style, output: Output): string[] {
   const { lengths, unit } = c;
   const roles = Object.entries(c.turns).map(([role, count]) => `${formatCount(count)} ${role}`);
   const lines = [
-    `${c.file}: ${formatCount(c.conversations)} conversations in the format ${c.format ?? 'unknown'}`,
-    `turns: ${roles.join(', ') || 'none'}`,
+    `${c.file}: ${formatAmount(c.conversations, 'conversation')} in the format ${c.format ?? 'unknown'}`,
+    `turns: ${roles.join(', ')}`,
     `${formatCount(c.total)} ${unit}, ${formatPercent(c.trained / Math.max(c.total, 1))} of them trained`,
     `length in ${unit}: mean ${formatNumber(lengths.mean)}, median ${lengths.median}, 95 % up to ${lengths.p95}, longest ${lengths.max}`,
     formatBars(
@@ -40,10 +49,7 @@ export function checkLines(c: DataCheck, template: ChatTemplate | undefined, out
   if (template) lines.push(`chat template: ${template.origin}`);
   for (const sample of c.samples)
     lines.push('', style.bold(sample.place ?? c.file), sampleText(sample, style).trimEnd());
-  lines.push('');
-  if (c.bad === 0) lines.push('No bad record.');
-  else lines.push(style.red(`${formatCount(c.bad)} bad records were passed over; the first:`), `  ${c.firstBad}`);
-  return lines;
+  return [...lines, ''];
 }
 
 function sampleText({ pieces }: CheckSample, style: Style): string {

@@ -1,6 +1,7 @@
 import type { Options } from 'yargs';
 import { z } from 'zod';
 import { readConfigFile } from '../../config/file.js';
+import { flagOf } from '../../config/flag_name.js';
 import { type Layer, mergeLayers, nest } from '../../config/layers.js';
 
 /** Flags of a command by their names, as yargs takes them: plain data, which the build can write down. */
@@ -25,7 +26,8 @@ function settingsOf(schema: z.ZodType): [path: string, setting: Setting][] {
   return walk(z.toJSONSchema(schema, { io: 'input' }) as Setting, '');
 }
 
-const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+/** A flag's name without its dashes, as yargs knows it. */
+const kebab = (path: string): string => flagOf(path).slice(2);
 
 /** `--config` and one flag per setting of a schema, with the schema's descriptions as their help. */
 export function schemaFlags(schema: z.ZodType): FlagSet {
@@ -51,7 +53,7 @@ export function schemaValues<S extends z.ZodType>(args: Readonly<Record<string, 
   const layers: Layer[] = typeof args.config === 'string' ? [readConfigFile(args.config)] : [];
   for (const [path, setting] of settingsOf(schema)) {
     const value = args[path] ?? args[kebab(path)];
-    if (value !== undefined) layers.push({ source: `--${kebab(path)}`, values: nest(path, readValue(value, setting)) });
+    if (value !== undefined) layers.push({ source: flagOf(path), values: nest(path, readValue(value, setting)) });
   }
   return mergeLayers(layers).values as z.input<S>; // whether they are is told by the schema's own check
 }

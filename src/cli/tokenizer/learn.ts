@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { noText } from '../../data/collect/index.js';
 import { type Collection, collect, defaultCorpus } from '../../data/index.js';
 import { formatCount, formatUnit } from '../../terminal/format.js';
 import { statusLine } from '../../terminal/status.js';
@@ -9,7 +10,7 @@ import { type PatternName, type TrainProgress, trainBpe } from '../../tokenizer/
 export interface LearnRequest {
   readonly sources: readonly string[];
   readonly field: string;
-  readonly vocab: number;
+  readonly vocabSize: number;
   readonly pattern: PatternName;
   readonly special?: readonly string[] | undefined;
   readonly minFrequency: number;
@@ -37,32 +38,36 @@ async function defaultTokens() {
   return { specialTokens: SPECIAL_TOKENS, shownTokens: SHOWN_TOKENS };
 }
 
-/** Learns a vocabulary from a corpus and saves it; progress goes to standard error. */
+/**
+ * Learns a vocabulary from a corpus and saves it; progress goes to standard error.
+ * @throws TrainMoeError `bad-data` when there is no text, and nothing is written
+ */
 export async function learnVocabulary(request: LearnRequest): Promise<LearnSummary> {
   const chosen = request.sources.length > 0 ? undefined : defaultCorpus();
-  const collection = collect(chosen?.sources ?? request.sources, { field: request.field });
+  const sources = chosen?.sources ?? request.sources;
+  const collection = collect(sources, { field: request.field });
   const read = { bytes: 0, documents: 0 };
   const status = statusLine(process.stderr);
   const started = performance.now();
-  const tokenizer = await trainBpe(textsOf(collection, request.bytes, read), {
-    vocabSize: request.vocab,
+  const tokenizer = await trainBpe(textsOf(collection, sources, request.bytes, read), {
+    vocabSize: request.vocabSize,
     ...(request.special ? { specialTokens: request.special } : await defaultTokens()),
     pattern: request.pattern,
     minFrequency: request.minFrequency,
     ...(request.memory !== undefined && { memoryLimit: request.memory * 2 ** 30 }),
     ...(request.threads !== undefined && { threads: request.threads }),
     onProgress: (progress) => status.update(0, progressText(progress)),
-  });
-  status.done();
+  }).finally(() => status.done());
   const seconds = (performance.now() - started) / 1000;
   mkdirSync(dirname(request.out), { recursive: true });
   tokenizer.save(request.out);
   return { note: chosen?.sentence, out: request.out, tokens: tokenizer.vocabSize, ...read, seconds };
 }
 
-/** The texts, up to `limit` bytes; `read` counts them. */
+/** The texts, up to `limit` bytes; `read` counts them. @throws TrainMoeError `bad-data` when there is not a character */
 async function* textsOf(
   collection: Collection,
+  sources: readonly string[],
   limit = Number.POSITIVE_INFINITY,
   read: { bytes: number; documents: number },
 ): AsyncGenerator<string> {
@@ -72,6 +77,7 @@ async function* textsOf(
     read.documents++;
     if (read.bytes >= limit) return;
   }
+  if (read.bytes === 0) throw noText(sources);
 }
 
 function progressText(progress: TrainProgress): string {

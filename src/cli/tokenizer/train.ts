@@ -15,7 +15,13 @@ export const train = command({
         array: true,
         describe: 'files, folders, globs; none takes real text that is already on the machine',
       })
-      .option('vocab', { type: 'number', default: 32_768, describe: 'tokens in all, special ones included' })
+      .option('vocab-size', {
+        type: 'number',
+        alias: 'vocab',
+        default: 32_768,
+        requiresArg: true,
+        describe: 'tokens in all, special ones included',
+      })
       .option('out', { type: 'string', default: 'tokenizer.json', requiresArg: true, describe: 'the file to write' })
       .option('pattern', { choices: patterns, default: patterns[0], describe: 'how text is cut before merging' })
       .option('special', {
@@ -24,14 +30,22 @@ export const train = command({
         describe: "special tokens, in the order of their ids; by default DeepSeek-V3's names",
       })
       .option('field', { type: 'string', default: 'text', describe: 'the field that holds the text' })
-      .option('min-frequency', { type: 'number', default: 2, describe: 'pairs that occur less often are not merged' })
+      .option('min-frequency', {
+        type: 'number',
+        default: 2,
+        requiresArg: true,
+        describe: 'pairs that occur less often are not merged',
+      })
       .option('bytes', { type: 'number', requiresArg: true, describe: 'stop reading after this much text' })
       .option('memory', { type: 'number', requiresArg: true, describe: 'GiB that counting may hold' })
       .option('threads', { type: 'number', requiresArg: true, describe: 'threads that count' })
       .option('json', jsonOption),
   handler: async (args) => {
-    for (const name of ['vocab', 'minFrequency', 'bytes', 'memory', 'threads'] as const)
-      if (Number.isNaN(args[name])) throw new TrainMoeError('bad-argument', `--${name} takes one number.`);
+    for (const name of ['bytes', 'memory'] as const) {
+      const value = args[name];
+      if (value !== undefined && !(value > 0))
+        throw new TrainMoeError('bad-argument', `--${name} is ${value}; give more than 0.`);
+    }
     const { learnVocabulary } = await import('./learn.js');
     const summary = await learnVocabulary({ ...args, sources: args.sources ?? [] });
     if (args.json) printJson(summary);

@@ -147,3 +147,7 @@ async function* countOut(documents: AsyncIterable<TextDocument>, report: Collect
     yield document;
   }
 }
+
+/** That sources which are there hold no text. */
+export const noText = (sources: readonly string[]): TrainMoeError =>
+  new TrainMoeError('bad-data', `There is no text in ${sources.join(', ')}; name files that hold some.`);

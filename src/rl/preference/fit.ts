@@ -1,3 +1,4 @@
+import { flagOf } from '../../config/flag_name.js';
 import type { Model } from '../../models/family.js';
 import { estimateMemory } from '../../train/estimate.js';
 import { type Choices, halvings } from '../../train/fit.js';
@@ -40,6 +41,6 @@ export function preferenceChoices(
       const tokens = Math.min(Math.max(s.rowsAtOnce, one), batch * one);
       return estimateMemory(model, { dtype: model.dtype, tokens, moments: 'f32', recompute: s.recompute }).total;
     },
-    flag: (name) => `--${name}`,
+    flag: flagOf,
   };
 }

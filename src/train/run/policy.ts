@@ -1,4 +1,4 @@
-import { flagOf } from '../../config/flags.js';
+import { flagOf } from '../../config/flag_name.js';
 import { leaves, type Settings } from '../../config/layers.js';
 import { TrainMoeError } from '../../errors.js';
 

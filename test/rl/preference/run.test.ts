@@ -133,7 +133,7 @@ describe('a reward model', () => {
     try {
       const error = await step('short', 100_000).catch((e: TrainMoeError) => e);
       expect(error).toMatchObject({ code: 'out-of-memory' });
-      const advised = /of activations; held now: .* these would fit: --rowsAtOnce (\d+) \(about /;
+      const advised = /of activations; held now: .* these would fit: --rows-at-once (\d+) \(about /;
       expect((error as TrainMoeError).message).toMatch(advised);
       addon.trimMemory(cpu.index);
       await step('fits', Number(advised.exec((error as TrainMoeError).message)![1]));
