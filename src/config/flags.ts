@@ -20,6 +20,7 @@ export function flagLayers(flags: FlagValues, keys: readonly ConfigKey[] = confi
   const layers: Layer[] = [];
   for (const key of keys) {
     if (key.type === 'open') {
+      if (flags[key.path] !== undefined) layers.push(layer(key.path, last(flags[key.path])));
       for (const [name, value] of Object.entries(flags))
         if (name.startsWith(`${key.path}.`) && value !== undefined) layers.push(layer(name, openValue(last(value))));
     } else if (flags[key.path] !== undefined) {

@@ -3,7 +3,7 @@ import { TrainMoeError } from '../errors.js';
 import { contradictions, faulty, shapeFaults } from './faults.js';
 import { readConfigFile } from './file.js';
 import { configKeys } from './keys.js';
-import { type Layer, leaves, type Merged, mergeLayers, type Settings } from './layers.js';
+import { isSettings, type Layer, leaves, type Merged, mergeLayers, type Settings } from './layers.js';
 import { presets } from './presets.js';
 import { type RunConfig, type RunConfigInput, runConfigSchema } from './schema.js';
 import { suggest } from './suggest.js';
@@ -29,7 +29,9 @@ export interface ResolvedConfig {
  * @throws TrainMoeError `bad-config` with every fault, its path and where it was set.
  */
 export function resolveConfig({ defaults, file, flags = [] }: ConfigParts): ResolvedConfig {
-  const above = [...(defaults ? [defaults] : []), ...(file === undefined ? [] : [readConfigFile(file)]), ...flags];
+  const given = [...(file === undefined ? [] : [readConfigFile(file)]), ...flags];
+  refuseBesideModel(given);
+  const above = [...(defaults ? [defaults] : []), ...given];
   return checkConfig(mergeLayers([presetLayer(mergeLayers(above)), ...above]));
 }
 
@@ -42,10 +44,28 @@ export function resolveConfig({ defaults, file, flags = [] }: ConfigParts): Reso
  */
 export function defineConfig(values: RunConfigInput): RunConfig {
   const layer = { source: 'the object given', values };
+  refuseBesideModel([layer]);
   return checkConfig(mergeLayers([presetLayer(mergeLayers([layer])), layer])).config;
 }
 
+/** A model to go on from has its own shape and vocabulary. @throws TrainMoeError `bad-config` naming what says otherwise */
+function refuseBesideModel(given: readonly Layer[]): void {
+  const from = given.findLast(({ values }) => typeof values.model === 'string');
+  if (!from) return;
+  const others = given.flatMap(({ source, values: { preset, model, tokenizer } }) => {
+    const { vocabSize, trainBytes } = isSettings(tokenizer) ? tokenizer : {};
+    const chosen = { preset, ...(isSettings(model) && { model }), tokenizer: { vocabSize, trainBytes } };
+    return [...leaves(chosen)].filter(([, value]) => value !== undefined).map(([path]) => `${path} (${source})`);
+  });
+  if (others.length === 0) return;
+  throw new TrainMoeError(
+    'bad-config',
+    `model = ${JSON.stringify(from.values.model)} (${from.source}) brings its own shape and vocabulary; leave out ${others.join(', ')}.`,
+  );
+}
+
 function presetLayer(above: Merged): Layer {
+  if (typeof above.values.model === 'string') return { source: 'no preset', values: {} };
   const name = above.values.preset ?? runConfigSchema.shape.preset.def.defaultValue;
   if (typeof name !== 'string') return { source: 'no preset', values: {} }; // the schema says what is wrong with it
   if (!Object.hasOwn(presets, name)) {
@@ -63,7 +83,8 @@ const setBy = (above: Merged): string => (above.sources.has('preset') ? ` (${abo
 function checkConfig(merged: Merged): ResolvedConfig {
   const parsed = runConfigSchema.safeParse(merged.values);
   if (!parsed.success) throw faulty('The configuration', 'has', shapeFaults(parsed.error, merged, configKeys()));
-  const config: RunConfig = { ...parsed.data, out: parsed.data.out ?? join('runs', parsed.data.preset) };
+  const { preset, model, out = join('runs', typeof model === 'string' ? 'pretrain' : preset) } = parsed.data;
+  const config: RunConfig = { ...parsed.data, out };
   const faults = contradictions(config);
   if (faults.length > 0) throw faulty('The configuration', 'has', faults);
   const sources = new Map<string, string>();

@@ -102,14 +102,22 @@ const log = z.strictObject({
 /** The whole configuration of a pre-training run. Unknown keys are errors at every level. */
 export const runConfigSchema = z.strictObject({
   preset: z.string().min(1).default('nano').describe('named settings that everything else overrides'),
-  model: modelSchema.prefault({}).describe("overrides of the preset's model"),
+  model: modelSchema
+    .prefault({})
+    .describe(
+      "a model to go on from, with its tokenizer: a Hugging Face folder, a checkpoint or a run folder; model.NAME overrides the preset's",
+    ),
   data: data.prefault({}),
   tokenizer: tokenizer.prefault({}),
   train: train.prefault({}),
   evaluate: evaluate.prefault({}),
   save: save.prefault({}),
   log: log.prefault({}),
-  out: z.string().min(1).optional().describe('run folder, by default runs/<preset>; a run that it holds goes on'),
+  out: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('run folder, by default runs/<preset>, or runs/pretrain with a model; a run that it holds goes on'),
   device: z
     .enum(['auto', 'cpu', 'cuda', 'emulator'])
     .default('auto')

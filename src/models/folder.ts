@@ -43,6 +43,24 @@ export function loadModel(path: string, options: LoadOptions): LoadedModel {
   });
 }
 
+/**
+ * The family and configuration of a folder's model, without its weights.
+ * @throws TrainMoeError `not-found` or `bad-config`
+ */
+export function configOfFolder(path: string): { readonly family: Family; readonly config: unknown } {
+  const folder = openModelFolder(path);
+  try {
+    if (!folder.config) throw noConfig(path);
+    const family = familyOfHub(folder.config.values);
+    return { family, config: family.fromHub(folder.config.values) };
+  } finally {
+    folder.close();
+  }
+}
+
+const noConfig = (path: string): TrainMoeError =>
+  new TrainMoeError('not-found', `${path} has no config.json; give the folder of a model.`);
+
 /** As loadModel(), of the family that `choose` names; `absent` gives tensors that the folder may lack. */
 export function loadFolder(
   path: string,
@@ -51,7 +69,7 @@ export function loadFolder(
 ): LoadedModel {
   const folder = openModelFolder(path, openMapped);
   try {
-    if (!folder.config) throw new TrainMoeError('not-found', `${path} has no config.json; give the folder of a model.`);
+    if (!folder.config) throw noConfig(path);
     const { family, absent } = choose(folder.config.values);
     const config = family.fromHub(folder.config.values);
     const model = createModel(family, config, {

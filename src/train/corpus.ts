@@ -5,6 +5,7 @@ import { noText } from '../data/collect/index.js';
 import { type Collection, type CollectReport, collect, defaultCorpus, type TokenSet, tokenize } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { loadTokenizer, type Tokenizer, trainBpe } from '../tokenizer/index.js';
+import { modelToGoOnFrom } from './model_config.js';
 
 /** What is told while the corpus is prepared. */
 export interface CorpusEvents {
@@ -72,12 +73,10 @@ function openSources(sources: readonly string[], field: string, events: CorpusEv
   return collect(own, { field });
 }
 
-async function tokenizerFor(
-  { tokenizer: wanted, data, out }: RunConfig,
-  collection: Collection,
-  events: CorpusEvents,
-): Promise<Tokenizer> {
-  if (wanted.path) return loadTokenizer(wanted.path);
+async function tokenizerFor(config: RunConfig, collection: Collection, events: CorpusEvents): Promise<Tokenizer> {
+  const { tokenizer: wanted, data, out } = config;
+  const path = wanted.path ?? modelToGoOnFrom(config);
+  if (path !== undefined) return loadTokenizer(path);
   if (existsSync(tokenizerPath(out))) return learntBefore(tokenizerPath(out), wanted.vocabSize, events);
   const sample = sampleTexts(collection, wanted.trainBytes, () => {
     throw noText(data.sources);

@@ -1,26 +1,46 @@
 import { checkSettings, type RunConfig } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
-import { presetNamed } from '../models/index.js';
+import { configOfFolder } from '../models/folder.js';
+import { type Family, presetNamed } from '../models/index.js';
+import { modelFolder } from './run/model_folder.js';
+
+/** The folder of the model that a run goes on from; undefined where it begins with random weights. */
+export const modelToGoOnFrom = ({ model }: Pick<RunConfig, 'model'>): string | undefined =>
+  typeof model === 'string' ? modelFolder(model) : undefined;
 
 /**
- * The model of a run: the preset's, the run's overrides, and the tokenizer's vocabulary.
+ * The model of a run: that of a folder, or the preset's with the run's overrides and the tokenizer's vocabulary.
  * @throws TrainMoeError `bad-config` with every fault and its path.
  */
-export function modelConfigFor({ preset, model, train }: RunConfig, vocabulary: number): unknown {
+export function modelConfigFor(
+  run: RunConfig,
+  vocabulary: number,
+): { readonly family: Family; readonly config: unknown } {
+  const from = modelToGoOnFrom(run);
+  const { family, config } = from === undefined ? shapeOf(run, vocabulary) : configOfFolder(from);
+  const sizes = config as { readonly vocabulary: number; readonly context: number };
+  const { length } = run.train;
+  if (sizes.vocabulary < vocabulary)
+    throw new TrainMoeError(
+      'bad-config',
+      from === undefined
+        ? `model.vocabulary is smaller than the tokenizer's ${vocabulary} tokens; leave it out to take the tokenizer's.`
+        : `The tokenizer has ${vocabulary} tokens, but the model in ${from} only ${sizes.vocabulary}; leave tokenizer.path out to take the model's.`,
+    );
+  if (sizes.context < length)
+    throw new TrainMoeError(
+      'bad-config',
+      from === undefined
+        ? `model.context = ${sizes.context} is shorter than train.length = ${length}; leave it out, or train on shorter rows.`
+        : `train.length = ${length}, but the context of the model in ${from} is ${sizes.context} positions; train on shorter rows.`,
+    );
+  return { family, config };
+}
+
+function shapeOf({ preset, model, train }: RunConfig, vocabulary: number) {
   const { family, config } = presetNamed(preset);
   const base = config as { readonly context: number };
-  const merged = { ...base, vocabulary, context: Math.max(base.context, train.length), ...model };
-  const sizes = checkSettings(family.schema, merged, 'the model');
-  if ((sizes as { vocabulary: number }).vocabulary < vocabulary)
-    throw new TrainMoeError(
-      'bad-config',
-      `model.vocabulary is smaller than the tokenizer's ${vocabulary} tokens; leave it out to take the tokenizer's.`,
-    );
-  const { context } = sizes as { context: number };
-  if (context < train.length)
-    throw new TrainMoeError(
-      'bad-config',
-      `model.context = ${context} is shorter than train.length = ${train.length}; leave it out, or train on shorter rows.`,
-    );
-  return sizes;
+  const overrides = model as object;
+  const merged = { ...base, vocabulary, context: Math.max(base.context, train.length), ...overrides };
+  return { family, config: checkSettings(family.schema, merged, 'the model') };
 }

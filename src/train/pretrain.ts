@@ -1,18 +1,17 @@
 import { join } from 'node:path';
 import type { RunConfig } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
-import { createModel } from '../models/codec.js';
 import type { Model } from '../models/family.js';
-import { presetNamed } from '../models/index.js';
 import { addon } from '../native.js';
 import { chooseDevice, type Device, memoryOf } from '../tensor/index.js';
+import { beginningOf, computeType, decidedBy, firstModel } from './beginning.js';
 import { type Corpus, prepareCorpus } from './corpus.js';
 import { estimateMemory, flopsPerToken, measurePeak } from './estimate.js';
 import { type Evaluation, evaluate } from './evaluate.js';
 import type { RunEnd, StepRecord, TrainEvent } from './events.js';
 import { advising, type Choices, PRETRAIN_FLAGS, type StepSize, stepChoices } from './fit.js';
 import { RecentLoads, worstImbalance } from './loads.js';
-import { modelConfigFor } from './model_config.js';
+import { modelConfigFor, modelToGoOnFrom } from './model_config.js';
 import { openRecorder } from './recorder.js';
 import { saveReplay } from './replay.js';
 import { findLatest } from './run/checkpoint.js';
@@ -20,7 +19,7 @@ import { lockRun } from './run/lock.js';
 import { breathe, due } from './run/loop.js';
 import { checkpointToGoOn } from './run/resume.js';
 import type { StepResult } from './step.js';
-import { decidedBy, PRETRAINING, Trainer } from './trainer.js';
+import { PRETRAINING, Trainer } from './trainer.js';
 
 /** How a program watches and stops a run. */
 export interface PretrainHooks {
@@ -31,8 +30,9 @@ export interface PretrainHooks {
 }
 
 /**
- * Pre-trains a model as the configuration says: collect, vocabulary, tokens, steps, checkpoints. Run again on the same
- * folder, it goes on where it stopped, bit for bit; `run/policy.ts` says which settings may be others by then.
+ * Pre-trains a model as the configuration says: collect, vocabulary, tokens, steps, checkpoints. With a path as `model` it goes
+ * on from that model's weights, with a new optimizer. Run again on the same folder, it goes on where it stopped, bit for bit;
+ * `run/policy.ts` says which settings may be others by then.
  * @throws TrainMoeError `busy` when another process trains in the folder, `bad-config` when it was begun with other settings,
  *   `not-finite` when a loss or gradient is not a number (a replay bundle is saved), and whatever reading the data and the
  *   folder may bring.
@@ -44,7 +44,8 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
   const lock = lockRun(config.out);
   try {
     const note = (sentence: string) => tell({ kind: 'note', sentence });
-    const checkpoint = checkpointToGoOn(config.out, PRETRAINING, decidedBy(config, computeType(config, device)), note);
+    const checkpoint = checkpointToGoOn(config.out, PRETRAINING, decidedBy(config, device), note);
+    modelToGoOnFrom(config); // a wrong name is told before the text is read
     const corpus = await prepareCorpus(config, {
       note,
       progress: (phase, done, total, unit) => tell({ kind: 'progress', phase, done, total, unit }),
@@ -54,7 +55,8 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
       device,
       () => choicesOf(context),
       async () => {
-        const trainer = new Trainer(newModel(config, corpus, device), corpus, config, device);
+        const beginning = beginningOf(config, corpus, device);
+        const trainer = new Trainer(firstModel(config, corpus, device), corpus, config, device, beginning);
         try {
           if (checkpoint) trainer.restore(checkpoint.path);
           return await run(trainer, context);
@@ -79,26 +81,10 @@ interface Context {
 
 /** What could be changed, should the memory not suffice. */
 function choicesOf({ config, corpus, device }: Context): Choices<StepSize> {
-  const { family } = presetNamed(config.preset);
-  const sizes = modelConfigFor(config, corpus.tokenizer.vocabSize);
-  const model = { family, config: sizes, dtype: computeType(config, device) } as unknown as Model;
+  const shape = modelConfigFor(config, corpus.tokenizer.vocabSize);
+  const model = { ...shape, dtype: computeType(config, device) } as unknown as Model;
   const { optimizer, ...train } = config.train;
   return stepChoices(model, { ...train, moments: optimizer.moments }, PRETRAIN_FLAGS, { master: optimizer.master });
-}
-
-function newModel(config: RunConfig, corpus: Corpus, device: Device): Model {
-  const { family } = presetNamed(config.preset);
-  return createModel(family, modelConfigFor(config, corpus.tokenizer.vocabSize), {
-    device,
-    dtype: computeType(config, device),
-    seed: config.train.seed,
-    train: true,
-  });
-}
-
-/** "auto": bf16 where the device multiplies it faster, else f32. */
-function computeType({ train }: RunConfig, device: Device): 'f32' | 'bf16' {
-  return train.dtype !== 'auto' ? train.dtype : device.fastBf16 ? 'bf16' : 'f32';
 }
 
 /** Steps until the end, a stop, or an error; with evaluations and checkpoints on the way. */
@@ -170,7 +156,7 @@ function oneStep(trainer: Trainer, flops: number, peak: number, config: RunConfi
     const path = saveReplay(join(config.out, `replay-step-${trainer.step + 1}`), trainer, config);
     throw new TrainMoeError(
       'not-finite',
-      `Step ${trainer.step + 1}: ${error.message} The batch is in ${path}; run again to go on from the last checkpoint.`,
+      `Step ${trainer.step + 1}: ${error.message} The batch is in ${path}. To go on from the last checkpoint with a lower --train.optimizer.lr, give it as --model, and another --out.`,
       { cause: error },
     );
   }

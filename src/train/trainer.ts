@@ -4,14 +4,14 @@ import { TrainMoeError } from '../errors.js';
 import { writeModelFolder } from '../hub/folder.js';
 import { disposeModel, parametersOf, trainedParameters } from '../models/codec.js';
 import type { Model } from '../models/family.js';
-import { modelContent } from '../models/folder.js';
+import { type LoadedModel, modelContent } from '../models/folder.js';
 import { AdamW } from '../optim/adamw.js';
 import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
 import { type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
-import { settingsToKeep } from './run/policy.js';
+import type { Beginning } from './run/policy.js';
 import { type Place, type RunState, readRunState, writeRunState } from './run/state.js';
 import { writeTokenizerFiles } from './run/tokenizer_files.js';
 import { StepGraphs, type StepResult, trainStep } from './step.js';
@@ -24,12 +24,6 @@ interface TrainerPlace extends Place {
 
 /** The kind of run, in file names and in sentences. */
 export const PRETRAINING = { name: 'state', title: 'pre-training' } as const;
-
-/** The settings with the type that "auto" means on this device. */
-export const decidedBy = (config: RunConfig, dtype: Model['dtype']): RunConfig => ({
-  ...config,
-  train: { ...config.train, dtype },
-});
 
 /** Values that a family's configuration may carry for training; 0 where it has none. */
 interface FamilyTraining {
@@ -54,6 +48,7 @@ export class Trainer {
     private readonly corpus: Corpus,
     private readonly config: RunConfig,
     private readonly device: Device,
+    private readonly beginning: Beginning,
   ) {
     const { optimizer, ema } = config.train;
     const trained = trainedParameters(model);
@@ -104,14 +99,19 @@ export class Trainer {
       out,
       this.step,
       (folder) => {
+        const base = (this.model as Partial<LoadedModel>).hubConfig;
         const master = (t: Tensor) => this.optimizer.masterOf(t).read();
-        writeModelFolder(folder, modelContent(this.model, { dtype: 'f32', valuesOf: master }));
+        writeModelFolder(folder, modelContent(this.model, { dtype: 'f32', base, valuesOf: master }));
         writeTokenizerFiles(folder, this.corpus.tokenizer);
         if (this.ema) {
           const { ema } = this;
           writeModelFolder(
             { file: (name, fill) => folder.file(`ema/${name}`, fill) },
-            modelContent(this.model, { dtype: 'f32', valuesOf: (t) => ema.of(this.optimizer.masterOf(t)).read() }),
+            modelContent(this.model, {
+              dtype: 'f32',
+              base,
+              valuesOf: (t) => ema.of(this.optimizer.masterOf(t)).read(),
+            }),
           );
         }
         const place: TrainerPlace = {
@@ -147,11 +147,7 @@ export class Trainer {
   private state(): RunState {
     const weights = parametersOf(this.model).map(({ path, tensor }) => [`weight.${path}`, tensor] as const);
     const tensors = [...weights, ...(this.ema?.state() ?? [])];
-    const { config, corpus, optimizer } = this;
-    const beginning = {
-      settings: settingsToKeep(PRETRAINING.name, decidedBy(config, this.model.dtype)),
-      content: { tokenizer: corpus.tokenizer.fingerprint, text: corpus.tokens.split('train').fingerprint },
-    };
+    const { config, optimizer, beginning } = this;
     return { ...PRETRAINING, out: config.out, beginning, optimizer, tensors };
   }
 

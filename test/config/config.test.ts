@@ -145,6 +145,26 @@ describe('faults', () => {
     expect(failure(() => defineConfig(values)).message).toMatch(sentence);
   });
 
+  it('find what contradicts a model to go on from, whichever comes first', () => {
+    const path = file('{"model": {"hidden": 64}, "preset": "mini"}');
+    const flags = flagLayers({ model: 'runs/a', 'model.heads': '2', 'tokenizer.vocabSize': '500' });
+    expect(failure(() => resolveConfig({ file: path, flags })).message).toBe(
+      `model = "runs/a" (--model) brings its own shape and vocabulary; leave out preset (${path}), model.hidden (${path}), model.heads (--model.heads), tokenizer.vocabSize (--tokenizer.vocabSize).`,
+    );
+    expect(failure(() => defineConfig({ model: 'runs/a', preset: 'nano' })).message).toContain(
+      'leave out preset (the object given)',
+    );
+    const { config } = resolveConfig({
+      file: file('{"model": "runs/a"}'),
+      flags: flagLayers({ 'tokenizer.path': 't' }),
+    });
+    expect(config).toMatchObject({
+      model: 'runs/a',
+      out: join('runs', 'pretrain'),
+      train: { optimizer: { lr: 1e-3 } },
+    });
+  });
+
   it('point into an array', () => {
     expect(failure(() => defineConfig({ train: { schedule: { drops: [0.5, 7] } } })).message).toContain(
       'train.schedule.drops.1 = 7 (the object given): too big',

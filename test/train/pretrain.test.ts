@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { defineConfig } from '../../src/config/index.js';
 import { openTokens } from '../../src/data/index.js';
 import { TrainMoeError } from '../../src/errors.js';
 import { openSafetensors } from '../../src/hub/safetensors.js';
@@ -60,7 +61,7 @@ describe('pretrain', () => {
     expect(after.tensors - before.tensors).toBeLessThanOrEqual(1);
     const model = loadModel(end.checkpoint!, { device: device('cpu') });
     expect(parametersOf(model).length).toBeGreaterThan(10);
-    expect(model.config).toEqual(modelConfigFor(tinyRun(out), 300));
+    expect(model.config).toEqual(modelConfigFor(tinyRun(out), 300).config);
     expect(model.config).toMatchObject({ biasSpeed: 0.005 }); // of the preset, not what the family does by default
     disposeModel(model);
     // Nor does a model whose weights turn out to be missing.
@@ -236,6 +237,42 @@ describe('pretrain', () => {
     expect(config(last.checkpoint!)).toEqual(config(first.checkpoint!));
     const [one, other] = [loadTokenizer(first.checkpoint!), loadTokenizer(last.checkpoint!)];
     expect(other.encode('A small text.')).toEqual(one.encode('A small text.'));
+  });
+
+  it('goes on from the model of a folder with a new optimizer: its shape, vocabulary and unknown settings stay', async () => {
+    const base = await pretrain(
+      tinyRun(join(folder, 'base'), {
+        model: { ...(tinyRun('x').model as object), biasSpeed: 0.03, mtpLayers: 1 },
+        train: { steps: 60, rows: 4, length: 24, optimizer: { lr: 1e-2 } },
+      }),
+    );
+    const [start, learnt] = [base.losses[0]![1], base.losses.at(-1)![1]];
+    expect(learnt).toBeLessThan(start - 1);
+    const from = join(folder, 'base-folder');
+    cpSync(base.checkpoint!, from, { recursive: true });
+    const hub = () => JSON.parse(readFileSync(join(from, 'config.json'), 'utf8'));
+    writeFileSync(join(from, 'config.json'), JSON.stringify({ ...hub(), note: 'mine' }));
+    const { data, evaluate, save, log } = tinyRun('x');
+    const train = { steps: 6, rows: 4, length: 24, optimizer: { lr: 1e-3 }, schedule: { warmup: 0 } };
+    const further = (out: string, more: object = {}) =>
+      defineConfig({ model: from, device: 'cpu', data, evaluate, save, log, train, out: join(folder, out), ...more });
+    const whole = await pretrain(further('further'));
+    expect(whole.losses.map(([step]) => step)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(whole.losses[0]![1]).toBeLessThan((start + learnt) / 2);
+    expect(JSON.parse(readFileSync(join(whole.checkpoint!, 'config.json'), 'utf8'))).toEqual(hub());
+    expect(loadTokenizer(whole.checkpoint!).fingerprint).toBe(loadTokenizer(from).fingerprint);
+    let steps = 0;
+    await pretrain(further('further-stopped'), { shouldStop: () => ++steps === 3 });
+    expect(stateOf((await pretrain(further('further-stopped'))).checkpoint!)).toEqual(stateOf(whole.checkpoint!));
+    await expect(
+      pretrain(further('further', { model: join(folder, 'base', 'checkpoints', 'latest') })),
+    ).rejects.toThrow('was begun with another model');
+    await expect(pretrain(further('long', { train: { ...train, length: 2000 } }))).rejects.toThrow(
+      /train\.length = 2000, but the context of the model in .*base-folder is \d+ positions/,
+    );
+    await expect(
+      pretrain(further('nowhere', { model: join(folder, 'nowhere-at-all'), data: { sources: [] } })),
+    ).rejects.toThrow('does not exist; give a model folder');
   });
 
   it('refuses data without text, and keeps no vocabulary of it', async () => {

@@ -13,13 +13,14 @@ import type { FlagSet } from './schema.js';
 
 /**
  * `--config FILE` and one flag per setting of the run configuration, the schema's descriptions as their help. An open
- * section (`model`), whose keys the schema alone judges, is the hidden flag `model.*`.
+ * section (`model`), whose keys the schema alone judges, has the hidden flags `model.*` too.
  */
 export function runFlags(): FlagSet {
   const config: Options = { type: 'string', describe: 'a JSON file of settings; flags override it' };
-  const settings = configKeys().map((key) =>
-    key.type === 'open' ? ([`${key.path}.*`, { hidden: true }] as const) : ([key.path, optionOf(key)] as const),
-  );
+  const settings = configKeys().flatMap((key): (readonly [string, Options])[] => {
+    const own = [key.path, optionOf(key)] as const;
+    return key.type === 'open' ? [own, [`${key.path}.*`, { hidden: true }]] : [own];
+  });
   return { config, ...Object.fromEntries(settings) };
 }
 
@@ -43,7 +44,8 @@ function typeOf(key: ConfigKey): Options {
 
 function valuesOf(key: ConfigKey): string {
   const values = key.values ? `: ${key.values.join(', ')}` : '';
-  const none = key.default === undefined || (Array.isArray(key.default) && key.default.length === 0);
+  const none =
+    key.default === undefined || key.type === 'open' || (Array.isArray(key.default) && key.default.length === 0);
   return values + (none ? '' : `  [default: ${key.default}]`);
 }
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { TrainMoeError } from '../../errors.js';
-import { openModelFolder } from '../../hub/folder.js';
-import { familyOfHub, presetNamed } from '../../models/index.js';
+import { configOfFolder } from '../../models/folder.js';
+import { presetNamed } from '../../models/index.js';
 import { countParameters } from '../../nn/param.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 
@@ -17,7 +17,7 @@ export interface ModelFacts {
 
 /** @throws TrainMoeError when the name is neither a folder with a config.json nor a preset. */
 export function modelFacts(name: string): ModelFacts {
-  const { family, config } = existsSync(name) ? configOfFolder(name) : presetOrNothing(name);
+  const { family, config } = existsSync(name) ? configOfFolder(modelFolder(name)) : presetOrNothing(name);
   const { key, value = [] } = family.cacheShape(config, 'latent');
   const product = (shape: readonly number[]) => (shape.length === 0 ? 0 : shape.reduce((a, b) => a * b, 1));
   const parameters = countParameters(family.specs(config));
@@ -36,16 +36,5 @@ function presetOrNothing(name: string) {
     return presetNamed(name);
   } catch (cause) {
     throw new TrainMoeError('not-found', `There is no folder ${name}. ${(cause as Error).message}`, { cause });
-  }
-}
-
-function configOfFolder(path: string) {
-  const folder = openModelFolder(modelFolder(path));
-  try {
-    if (!folder.config) throw new TrainMoeError('not-found', `${path} has no config.json; give the folder of a model.`);
-    const family = familyOfHub(folder.config.values);
-    return { family, config: family.fromHub(folder.config.values) };
-  } finally {
-    folder.close();
   }
 }

@@ -55,7 +55,7 @@ const curation: Policy = { extent: [], files: ['model', 'tokenizer'], free: ['ba
 const POLICIES: Readonly<Record<RunKind, Policy>> = {
   state: {
     extent: ['train.steps'],
-    files: ['data.sources', 'data.field', 'data.cache', 'tokenizer.path'],
+    files: ['model', 'data.sources', 'data.field', 'data.cache', 'tokenizer.path'],
     free: ['train.accumulate', 'train.recompute', 'tokenizer.trainBytes', 'evaluate', 'save', 'log'],
   },
   sft: {
@@ -80,9 +80,12 @@ export interface Beginning {
 /** The settings to keep: all but those that may change without a word. */
 export function settingsToKeep(kind: RunKind, config: Settings): Settings {
   const { files, free = [] } = POLICIES[kind];
-  const left = [...FREE, ...files, ...free];
+  const left = [...FREE, ...free];
   const kept = [...leaves(config)].filter(
-    ([path, value]) => value !== undefined && !left.some((name) => path === name || path.startsWith(`${name}.`)),
+    ([path, value]) =>
+      value !== undefined &&
+      !files.includes(path) &&
+      !left.some((name) => path === name || path.startsWith(`${name}.`)),
   );
   return JSON.parse(JSON.stringify(Object.fromEntries(kept))) as Settings;
 }

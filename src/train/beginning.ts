@@ -1,0 +1,48 @@
+import type { RunConfig, Settings } from '../config/index.js';
+import { createModel } from '../models/codec.js';
+import type { Model } from '../models/family.js';
+import { modelFingerprint } from '../models/fingerprint.js';
+import { loadModel } from '../models/folder.js';
+import type { Device } from '../tensor/index.js';
+import type { Corpus } from './corpus.js';
+import { modelConfigFor, modelToGoOnFrom } from './model_config.js';
+import { type Beginning, settingsToKeep } from './run/policy.js';
+import { PRETRAINING } from './trainer.js';
+
+/** The model of a folder, or one of random weights. */
+export function firstModel(config: RunConfig, corpus: Corpus, device: Device): Model {
+  const options = { device, dtype: computeType(config, device), train: true };
+  const { family, config: sizes } = modelConfigFor(config, corpus.tokenizer.vocabSize);
+  const from = modelToGoOnFrom(config);
+  return from === undefined
+    ? createModel(family, sizes, { ...options, seed: config.train.seed })
+    : loadModel(from, options);
+}
+
+/** The settings with the type that "auto" means on this device, and without a preset where none decides. */
+export function decidedBy(run: RunConfig, device: Device): Settings {
+  const { preset, ...config } = run;
+  return {
+    ...config,
+    ...(typeof config.model !== 'string' && { preset }),
+    train: { ...config.train, dtype: computeType(run, device) },
+  };
+}
+
+/** What a run is begun with: a checkpoint of it goes on with nothing else. */
+export function beginningOf(config: RunConfig, { tokenizer, tokens }: Corpus, device: Device): Beginning {
+  const from = modelToGoOnFrom(config);
+  return {
+    settings: settingsToKeep(PRETRAINING.name, decidedBy(config, device)),
+    content: {
+      ...(from !== undefined && { model: modelFingerprint(from) }),
+      tokenizer: tokenizer.fingerprint,
+      text: tokens.split('train').fingerprint,
+    },
+  };
+}
+
+/** "auto": bf16 where the device multiplies it faster, else f32. */
+export function computeType({ train }: RunConfig, device: Device): 'f32' | 'bf16' {
+  return train.dtype !== 'auto' ? train.dtype : device.fastBf16 ? 'bf16' : 'f32';
+}
