@@ -1,7 +1,9 @@
 import { TrainMoeError } from '../errors.js';
-import { type InitOptions, initialize, namedParams, type Param, trainedOf } from '../nn/param.js';
+import { type InitOptions, initialize, namedParams, type Param, type Specs, trainedOf } from '../nn/param.js';
 import type { Trained } from '../optim/adamw.js';
-import { namedTensors, sizeOf, type Tensor } from '../tensor/index.js';
+import { bytesOf, namedTensors, sizeOf, type Tensor } from '../tensor/index.js';
+import { roomOf, roomWithSwap } from '../tensor/room.js';
+import { formatBytes } from '../terminal/format.js';
 import type { Family, Model } from './family.js';
 
 /** Values of one tensor on disk as floats; undefined when there is none of that name. */
@@ -17,9 +19,23 @@ export interface NamedValues {
   readonly f32: boolean;
 }
 
-/** A model of that configuration with new random weights. */
+/**
+ * A model of that configuration with new random weights.
+ * @throws TrainMoeError `out-of-memory` when there is not so much memory for the weights alone
+ */
 export function createModel<C, W>(family: Family<C, W>, config: C, options: InitOptions): Model<C, W> {
+  refuseTooLarge(family.specs(config), options);
   return { family, config, weights: initialize(family.specs(config), options) as W, dtype: options.dtype };
+}
+
+function refuseTooLarge(specs: Specs, { device, dtype }: InitOptions): void {
+  const bytes = namedParams(specs).reduce((sum, [, p]) => sum + sizeOf(p.shape) * bytesOf(p.f32 ? 'f32' : dtype), 0);
+  if (bytes <= roomWithSwap(device)) return;
+  const narrower = dtype === 'f32' ? ', the type bf16' : '';
+  throw new TrainMoeError(
+    'out-of-memory',
+    `The weights take ${formatBytes(bytes)} in ${dtype}, but ${device.name} has ${formatBytes(roomOf(device))}; take a smaller model${narrower} or a larger device.`,
+  );
 }
 
 /**

@@ -1,7 +1,8 @@
 import { flagOf } from '../config/flag_name.js';
 import type { CacheForm, Model } from '../models/family.js';
+import { countParameters } from '../nn/param.js';
 import { bytesOf, type Device, sizeOf } from '../tensor/index.js';
-import { estimateMemory } from '../train/estimate.js';
+import { estimateMemory, leastMemory } from '../train/estimate.js';
 import { type Choices, halvings } from '../train/fit.js';
 import type { GrpoConfig } from './config.js';
 import { engineOptions, policyCacheForm } from './rollout.js';
@@ -39,6 +40,10 @@ export function grpoChoices(
       ...halvings(maxTokens).map((n) => ({ maxTokens: n, ...least, ...pool })),
     ],
     bytes: (s) => bytesOfRun(model, { ...config, ...s }, policyCacheForm(model, device, config)),
+    least: ({ kl }) => {
+      const reference = kl > 0 ? countParameters(model.family.specs(model.config)) * bytesOf(model.dtype) : 0;
+      return leastMemory(model, { dtype: model.dtype, tokens: 0, moments: 'f32', recompute }) + reference;
+    },
     flag: flagOf,
   };
 }

@@ -2,7 +2,7 @@ import type { Model } from '../models/family.js';
 import * as native from '../native.gen.js';
 import { namedParams } from '../nn/param.js';
 import type { AdamWConfig } from '../optim/adamw.js';
-import { type Device, empty, scope, synchronize, tagged } from '../tensor/index.js';
+import { type Device, empty, scope, sizeOf, synchronize, tagged } from '../tensor/index.js';
 
 /** FLOPs that one trained token costs: 6 per active parameter, and causal attention over half the window three times. */
 export function flopsPerToken({ family, config }: Model, length: number): number {
@@ -24,21 +24,39 @@ export interface MemoryEstimate {
 /** Bytes of one moment of a parameter; in 8 bits with its part of the scale. */
 const MOMENT_BYTES = { f32: 4, bf16: 2, u8: 1 + 4 / 256 } as const;
 
-/** Bytes that training will take, before anything is allocated. */
-export function estimateMemory(
-  { family, config }: Pick<Model, 'family' | 'config'>,
-  o: {
-    readonly dtype: 'f32' | 'bf16';
-    readonly tokens: number;
-    readonly moments: AdamWConfig['moments'];
-    readonly master?: boolean;
-    readonly recompute: boolean;
-    /** Share of the parameters that are trained, 1 by default; adapters are few beside the weights that they adapt. */
-    readonly trained?: number;
-  },
-): MemoryEstimate {
+/** What decides the memory of a step. */
+export interface StepNeeds {
+  readonly dtype: 'f32' | 'bf16';
+  readonly tokens: number;
+  readonly moments: AdamWConfig['moments'];
+  readonly master?: boolean;
+  readonly recompute: boolean;
+  /** Share of the parameters that are trained, 1 by default; adapters are few beside the weights that they adapt. */
+  readonly trained?: number;
+}
+
+type Shape = Pick<Model, 'family' | 'config'>;
+
+/**
+ * Bytes that a step holds at once whatever else it does: weights, gradients, masters, moments, and what each block but the first
+ * was given. Modules that predict further tokens may be left untrained, and count as weights only. Less than what is taken.
+ */
+export function leastMemory({ family, config }: Shape, o: StepNeeds): number {
+  const narrow = o.dtype === 'bf16' ? 2 : 4;
+  const kept = 4 + 2 * MOMENT_BYTES[o.moments] + (o.dtype === 'bf16' && o.master !== false ? 4 : 0);
+  const share = o.trained ?? 1;
+  const parameters = namedParams(family.specs(config)).reduce((sum, [path, p]) => {
+    const trained = p.buffer || path.startsWith('next.') ? 0 : share * kept;
+    return sum + sizeOf(p.shape) * ((p.f32 ? 4 : narrow) + trained);
+  }, 0);
+  const { hidden } = config as { readonly hidden: number };
+  return parameters + o.tokens * hidden * narrow * (family.layers(config) - 1);
+}
+
+/** Bytes that training will take, before anything is allocated: roughly. */
+export function estimateMemory({ family, config }: Shape, o: StepNeeds): MemoryEstimate {
   const params = namedParams(family.specs(config)).map(([, p]) => ({
-    size: p.shape.reduce((a, b) => a * b, 1),
+    size: sizeOf(p.shape),
     f32: p.f32,
   }));
   const parameters = params.reduce((n, p) => n + p.size, 0);

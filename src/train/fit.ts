@@ -1,10 +1,10 @@
-import { totalmem } from 'node:os';
 import { TrainMoeError } from '../errors.js';
 import type { Model } from '../models/family.js';
 import type { AdamWConfig } from '../optim/adamw.js';
-import { type Device, memoryOf } from '../tensor/index.js';
+import type { Device } from '../tensor/index.js';
+import { roomOf, roomWithSwap } from '../tensor/room.js';
 import { formatBytes } from '../terminal/format.js';
-import { estimateMemory } from './estimate.js';
+import { estimateMemory, leastMemory, type StepNeeds } from './estimate.js';
 
 /** What a run may change so that it needs less memory. */
 export interface Choices<S> {
@@ -14,6 +14,8 @@ export interface Choices<S> {
   readonly candidates: readonly Partial<S>[];
   /** Bytes that a run with these settings takes, roughly. */
   bytes(settings: S): number;
+  /** Bytes that it holds at once, certainly. */
+  least(settings: S): number;
   /** A setting as it is written on the command line, without its value. */
   flag(name: keyof S & string): string;
 }
@@ -51,8 +53,7 @@ const HOPELESS = 16;
 
 /**
  * Runs `body`; when the memory of the device does not suffice, the error says which settings would fit.
- * @throws TrainMoeError `out-of-memory` before `body` when the settings are out of all proportion, for a system that lends memory
- *   it does not have would end the process instead
+ * @throws TrainMoeError as refuseHopeless(), before `body`
  */
 export function advising<T, S extends object>(device: Device, choices: () => Choices<S>, body: () => T): T {
   refuseHopeless(choices(), device);
@@ -69,16 +70,17 @@ export function advising<T, S extends object>(device: Device, choices: () => Cho
   }
 }
 
-function refuseHopeless<S extends object>(choices: Choices<S>, device: Device): void {
-  const bytes = choices.bytes(choices.now);
-  if (bytes <= HOPELESS * roomOf(device)) return;
-  const error = new TrainMoeError('out-of-memory', `These settings take about ${formatBytes(bytes)}.`);
-  throw withAdvice(error, choices, device);
+/**
+ * A system that lends memory it does not have would end the process, so what cannot fit is not begun.
+ * @throws TrainMoeError `out-of-memory` when the settings are out of all proportion, or certainly take more than there is
+ */
+export function refuseHopeless<S extends object>(choices: Choices<S>, device: Device): void {
+  const { now } = choices;
+  const [bytes, least] = [choices.bytes(now), choices.least(now)];
+  if (bytes <= HOPELESS * roomOf(device) && least <= roomWithSwap(device)) return;
+  const amount = least > roomWithSwap(device) ? `at least ${formatBytes(least)}` : `about ${formatBytes(bytes)}`;
+  throw withAdvice(new TrainMoeError('out-of-memory', `These settings take ${amount}.`), choices, device);
 }
-
-/** Bytes that the device has in all. */
-const roomOf = (device: Device): number =>
-  memoryOf(device).ceiling || Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
 
 function withAdvice<S extends object>(error: TrainMoeError, choices: Choices<S>, device: Device): TrainMoeError {
   const room = roomOf(device);
@@ -124,6 +126,8 @@ export interface StepMemory {
   /** Share of the parameters that are trained; adapters are few. */
   readonly trained?: number;
   readonly master?: boolean;
+  /** Every step has all of its rows, and they are full: those of pre-training. */
+  readonly full?: boolean;
   /** The smallest type of moments that the command offers. */
   readonly narrowest?: StepSize['moments'];
 }
@@ -133,31 +137,32 @@ export function stepChoices(
   model: Pick<Model, 'family' | 'config' | 'dtype'>,
   now: StepSize,
   flags: StepFlags,
-  { trained, master, narrowest = 'u8' }: StepMemory = {},
+  { trained, master, full = false, narrowest = 'u8' }: StepMemory = {},
 ): Choices<StepSize> {
   const narrower = MOMENTS[MOMENTS.indexOf(now.moments) + 1];
   const offered = narrower && MOMENTS.indexOf(narrower) <= MOMENTS.indexOf(narrowest) ? [narrower] : [];
+  const needs = ({ rows, accumulate, length, moments, recompute }: StepSize): StepNeeds => ({
+    dtype: model.dtype,
+    tokens: Math.ceil(rows / accumulate) * length,
+    moments,
+    recompute,
+    ...(master !== undefined && { master }),
+    ...(trained !== undefined && { trained }),
+  });
   return {
     now,
     candidates: stepCandidates(now, offered),
-    bytes: ({ rows, accumulate, length, moments, recompute }) =>
-      estimateMemory(model, {
-        dtype: model.dtype,
-        tokens: Math.ceil(rows / accumulate) * length,
-        moments,
-        recompute,
-        ...(master !== undefined && { master }),
-        ...(trained !== undefined && { trained }),
-      }).total,
+    bytes: (settings) => estimateMemory(model, needs(settings)).total,
+    least: (settings) => leastMemory(model, { ...needs(settings), ...(!full && { tokens: 0 }) }),
     flag: (name) => flags[name],
   };
 }
 
 /** Changes that keep the result come first, then those that round the moments, then smaller batches and windows. */
 function stepCandidates(s: StepSize, narrower: readonly StepSize['moments'][]): Partial<StepSize>[] {
-  const parts = halvings(s.rows)
-    .map((rows) => Math.ceil(s.rows / rows))
-    .filter((n) => n > s.accumulate);
+  const parts = [...new Set(halvings(s.rows).map((rows) => partsOf(s.rows, s.rows / rows)))].filter(
+    (n) => n > s.accumulate,
+  );
   const most = parts.at(-1);
   const recompute = s.recompute ? [] : [{ recompute: true }];
   const narrow = narrower.map((moments) => ({ moments }));
@@ -168,10 +173,18 @@ function stepCandidates(s: StepSize, narrower: readonly StepSize['moments'][]): 
     ...(most ? recompute.map((r) => ({ ...r, accumulate: most })) : []),
     ...narrow,
     ...narrow.map((n) => ({ ...n, ...all })),
-    ...halvings(s.rows).map((rows) => ({ rows, accumulate: Math.min(s.accumulate, rows) })),
+    ...halvings(s.rows).map((rows) => ({ rows, accumulate: partsOf(rows, Math.min(s.accumulate, rows)) })),
     ...halvings(s.length).map((length) => ({ length })),
     ...halvings(s.length).map((length) => ({ length, ...all, ...narrow[0] })),
   ];
+}
+
+/** The least number that divides the rows, so that all parts are as large, and is no less than `least`, which is at most `rows`. */
+function partsOf(rows: number, least: number): number {
+  let found = rows;
+  for (let d = 1; d * d <= rows; d++)
+    if (rows % d === 0) for (const divisor of [d, rows / d]) if (divisor >= least && divisor < found) found = divisor;
+  return found;
 }
 
 /** n/2, n/4, ... 1 */

@@ -84,7 +84,10 @@ function choicesOf({ config, corpus, device }: Context): Choices<StepSize> {
   const shape = modelConfigFor(config, corpus.tokenizer.vocabSize);
   const model = { ...shape, dtype: computeType(config, device) } as unknown as Model;
   const { optimizer, ...train } = config.train;
-  return stepChoices(model, { ...train, moments: optimizer.moments }, PRETRAIN_FLAGS, { master: optimizer.master });
+  return stepChoices(model, { ...train, moments: optimizer.moments }, PRETRAIN_FLAGS, {
+    master: optimizer.master,
+    full: true,
+  });
 }
 
 /** Steps until the end, a stop, or an error; with evaluations and checkpoints on the way. */

@@ -1,6 +1,6 @@
 import { flagOf } from '../../config/flag_name.js';
 import type { Model } from '../../models/family.js';
-import { estimateMemory } from '../../train/estimate.js';
+import { estimateMemory, leastMemory } from '../../train/estimate.js';
 import { type Choices, halvings } from '../../train/fit.js';
 import type { PreferenceConfig } from './config.js';
 
@@ -41,6 +41,7 @@ export function preferenceChoices(
       const tokens = Math.min(Math.max(s.rowsAtOnce, one), batch * one);
       return estimateMemory(model, { dtype: model.dtype, tokens, moments: 'f32', recompute: s.recompute }).total;
     },
+    least: () => leastMemory(model, { dtype: model.dtype, tokens: 0, moments: 'f32', recompute }),
     flag: flagOf,
   };
 }
