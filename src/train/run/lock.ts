@@ -115,6 +115,11 @@ function mayTake(path: string, runDir: string, system: LockSystem): boolean {
   const state = stateOf(holder, system);
   if (state === 'gone') return true;
   const who = `process ${holder.pid} on ${holder.host} has trained in it since ${holder.since}`;
+  if (state === 'alive' && holder.pid === process.pid)
+    throw new TrainMoeError(
+      'busy',
+      `The run folder ${runDir} is in use: this process has trained in it since ${holder.since}. Await that run, or choose another folder.`,
+    );
   const advice =
     state === 'alive'
       ? `Wait for it, stop it with "kill ${holder.pid}", or choose another folder.`

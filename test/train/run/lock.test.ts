@@ -29,7 +29,7 @@ describe('the lock of a run folder', () => {
     const lock = lockRun(run);
     const error = thrown(() => lockRun(run));
     expect(error.code).toBe('busy');
-    for (const part of [run, `process ${process.pid} on ${hostname()}`, lock.holder.since, 'kill']) {
+    for (const part of [run, 'this process has trained in it', lock.holder.since, 'Await that run']) {
       expect(error.message).toContain(part);
     }
     lock.release();
