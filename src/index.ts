@@ -33,6 +33,7 @@ export { type LoadedModel, type LoadOptions, loadModel, modelContent } from './m
 export { type ForwardInputs, type ForwardResult, forward } from './models/forward.js';
 export { type Family, families, familyOfHub, type Model, presetNamed } from './models/index.js';
 export { mergeAdapter, writeAdapter } from './models/peft.js';
+export { saveModel } from './models/save.js';
 export { loadScoring, type ScoreKind, type ScoringModel, scoring } from './models/scoring.js';
 export * as native from './native.gen.js';
 export type { GraphFacts, MemoryUse, TagUse } from './native.js';
@@ -83,6 +84,7 @@ export type { CommonEnd, CommonFacts, RunEnd, RunEvent, RunFacts, StepRecord, Tr
 export { pretrainInWorker } from './train/in_worker.js';
 export type { StepOptions } from './train/passes.js';
 export { type PretrainHooks, pretrain } from './train/pretrain.js';
+export { modelFolder } from './train/run/model_folder.js';
 export { resolveSft, type SftConfig, type SftInput } from './train/sft/config.js';
 export type { SftCounts } from './train/sft/data.js';
 export type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from './train/sft/events.js';

@@ -94,7 +94,8 @@ export function loadFolder(
 export function modelContent(
   model: Model,
   options: {
-    readonly dtype: 'f32' | 'bf16' /** The config.json it came with: keys we do not know are kept. */;
+    readonly dtype: 'f32' | 'bf16';
+    /** The config.json it came with: keys we do not know are kept. */
     readonly base?: Config;
     readonly valuesOf?: (tensor: Tensor) => Float32Array;
   },

@@ -1,11 +1,8 @@
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { copyFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TrainMoeError } from '../../errors.js';
-import { folderSink } from '../../hub/byte_sink.js';
-import { withValues } from '../../hub/config_json.js';
-import { writeModelFolder } from '../../hub/folder.js';
-import { modelContent } from '../../models/folder.js';
 import { mergeAdapter } from '../../models/peft.js';
+import { saveModel } from '../../models/save.js';
 import { countParameters } from '../../nn/param.js';
 import { formatCount } from '../../terminal/format.js';
 import { modelFolder } from '../../train/run/model_folder.js';
@@ -37,9 +34,7 @@ export function rewriteModel({
   if (dtype !== 'f32' && dtype !== 'bf16')
     throw new TrainMoeError('bad-argument', `--dtype is "${dtype}"; it must be f32 or bf16.`);
   if (adapter !== undefined) mergeAdapter(model, adapter, device);
-  mkdirSync(out, { recursive: true });
-  const base = withValues(model.hubConfig, { quantization_config: undefined }); // the weights are plain now
-  writeModelFolder(folderSink(out), modelContent(model, { dtype, base }));
+  saveModel(out, model, { dtype });
   for (const name of COMPANIONS) {
     const source = join(modelFolder(from), name);
     if (existsSync(source)) copyFileSync(source, join(out, name));
