@@ -1,9 +1,11 @@
-// Makes prebuilds/linux-x64 for a release: the addon, and the CUDA library with code for every architecture where nvcc is. Then
-// checks what a user will get (native/check_prebuilds.mjs). Needs `npm run build:ts` before; uses no network.
+// Makes prebuilds/linux-x64 for a release: the addon by prebuildify, and the CUDA library with code for every architecture where
+// nvcc is. Then checks what a user will get (native/check_prebuilds.mjs). Needs `npm run build:ts` before; uses no network where
+// Node came with its headers. node-gyp, which prebuildify starts, empties build/.
 //
-//   node native/prebuild.mjs [-DNAME=VALUE ...]      definitions for cmake, e.g. -DTRAIN_MOE_CUDA_ARCHS=90a-real
+//   node native/prebuild.mjs [-DNAME=VALUE ...]      definitions of the CUDA library, e.g. -DTRAIN_MOE_CUDA_ARCHS=90a-real
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { checkPrebuilds } from './check_prebuilds.mjs';
@@ -15,14 +17,21 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const definitions = process.argv.slice(2).filter((a) => a.startsWith('-D')); // later ones win over ours
 const target = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
 
-function run(command, words) {
+function run(command, words, environment = {}) {
   const start = performance.now();
-  const { status, error } = spawnSync(command, words, { cwd: root, stdio: 'inherit' });
+  const env = { ...process.env, ...environment };
+  const { status, error } = spawnSync(command, words, { cwd: root, stdio: 'inherit', env });
   if (status !== 0) {
     console.error(`train-moe: ${command} ${words.join(' ')} failed${error ? ` (${error.message})` : ''}.`);
     process.exit(1);
   }
   return ((performance.now() - start) / 60_000).toFixed(1);
+}
+
+/** Where the running Node has its headers, so that node-gyp does not fetch them. */
+function headers() {
+  const prefix = dirname(dirname(realpathSync(process.execPath)));
+  return existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? { npm_config_nodedir: prefix } : {};
 }
 
 function install(from, name) {
@@ -39,16 +48,9 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`;
 rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });
 const nvcc = spawnSync('nvcc', ['--version']).status === 0;
-const all = '-DTRAIN_MOE_CPU=portable;avx2;avx512;avx512bf16';
-const minutes = run(process.execPath, [
-  'native/build.mjs',
-  '--out',
-  join(root, 'build', 'prebuild'),
-  all,
-  ...definitions,
-]);
+const prebuildify = createRequire(import.meta.url).resolve('prebuildify/bin.js');
+const minutes = run(process.execPath, [prebuildify, '--napi', '--strip', '--tag-libc'], headers());
 console.log(`the addon: ${minutes} minutes`);
-install(join(root, 'build', 'Release', 'train_moe.node'), 'train-moe.glibc.node');
 if (nvcc) {
   const ours = [
     '-DTRAIN_MOE_CUDA=ON',

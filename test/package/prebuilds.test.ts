@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { ABI } from '../../src/abi.js';
 import { builtAddon, installPackage, root } from './installed.js';
 
 interface Checks {
@@ -35,6 +36,21 @@ describe.skipIf(!builtAddon || !objdump)(
       if (existsSync(cuda))
         expect(lines.find((l) => l.includes('cuda.so'))).toMatch(/works as cuda|NVIDIA driver|no GPU/);
       expect(lines.at(-1)).toMatch(/^the package: [\d.]+ MB packed$/);
+    });
+
+    it('has the addon as prebuildify names it, where node-gyp-build looks', () => {
+      rmSync(folder, { recursive: true, force: true });
+      const release = join(home, 'build', 'Release');
+      mkdirSync(release, { recursive: true });
+      copyFileSync(builtAddon!, join(release, 'train_moe.node'));
+      const words = [join(root, 'node_modules', 'prebuildify', 'bin.js'), '--napi', '--strip', '--tag-libc'];
+      const env = { ...process.env, PREBUILD_NODE_GYP: 'true' }; // what node-gyp would build is there
+      expect(spawnSync(process.execPath, words, { cwd: home, env }).status).toBe(0);
+      expect(readdirSync(folder)).toEqual(['train-moe.glibc.node']);
+      rmSync(join(home, 'build'), { recursive: true });
+      const load = "const load = require('node-gyp-build'); console.log(load.path('.'), load('.').abi)";
+      const found = spawnSync(process.execPath, ['-e', load], { cwd: home, encoding: 'utf8' });
+      expect(found.stdout).toBe(`${join(folder, 'train-moe.glibc.node')} ${ABI}\n`);
     });
 
     it('finds a package that is too large, and a binary that does not load', async () => {
