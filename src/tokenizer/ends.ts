@@ -1,7 +1,7 @@
 /** A growing list of piece ends: byte offsets, ascending. */
 export class Ends {
   /** Only the first `length` entries count. */
-  at = new Int32Array(1024);
+  at: Int32Array = new Int32Array(1024);
   length = 0;
 
   push(end: number): void {

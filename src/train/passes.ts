@@ -152,8 +152,18 @@ function moveBiases<C, W>(model: Model<C, W>, loads: Loads | undefined, optimize
   );
 }
 
+/** What a step found, on the host. */
+interface Read {
+  readonly loss: number;
+  readonly mtp: number;
+  readonly balance: number;
+  readonly norm: number;
+  /** Tokens per expert, by layer. */
+  readonly loads: ReadonlyMap<number, Float64Array>;
+}
+
 /** What allPasses() left, on the host: all copies are begun, then one wait ends them. */
-export function readAll({ losses, main, mtp, norm, loads }: Passed) {
+export function readAll({ losses, main, mtp, norm, loads }: Passed): Read {
   const [values, length, tokens] = [readLater(losses), readLater(norm), loads && readLater(loads.all)];
   const read = values() as Float64Array;
   const sum = (from: number, to?: number) => read.subarray(from, to).reduce((total, value) => total + value, 0);

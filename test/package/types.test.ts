@@ -139,6 +139,20 @@ describe('the public types', () => {
     expect(faults).toEqual([]);
   }, 120_000);
 
+  it('are of a kind that compilers before 5.7 read, which know no parameters of typed arrays', () => {
+    const seen = new Set<string>();
+    const visit = (file: string) => {
+      if (seen.has(file)) return;
+      seen.add(file);
+      const text = readFileSync(file, 'utf8');
+      for (const [, next] of text.matchAll(/(?:from|import\()\s*['"](\..*?)\.js['"]/g))
+        visit(join(dirname(file), `${next}.d.ts`));
+    };
+    visit(join(folder, 'node_modules', 'train-moe', 'dist', 'index.d.ts'));
+    expect(seen.size).toBeGreaterThan(80);
+    expect([...seen].filter((file) => /Array<ArrayBuffer/.test(readFileSync(file, 'utf8')))).toEqual([]);
+  });
+
   it('say what they are where an editor shows it', () => {
     expect(exported.length).toBeGreaterThan(300);
     expect(exported.filter((name) => !commentOn(name)).map(({ path }) => path)).toEqual([]);
