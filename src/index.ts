@@ -31,7 +31,23 @@ export { createModel, disposeModel, loadWeights, parametersOf, type ReadTensor }
 export type { CacheForm, CacheShape, HubPiece } from './models/family.js';
 export { type LoadedModel, type LoadOptions, loadModel, modelContent } from './models/folder.js';
 export { type ForwardInputs, type ForwardResult, forward } from './models/forward.js';
-export { type Family, families, familyOfHub, type Model, presetNamed } from './models/index.js';
+export {
+  type DeepseekBlock,
+  type DeepseekMoeConfig,
+  type DeepseekV2Config,
+  type DeepseekV3Config,
+  deepseekMoe,
+  deepseekV2,
+  deepseekV3,
+  type Family,
+  families,
+  familyOfHub,
+  type LlamaConfig,
+  llama,
+  type Model,
+  type NextWeights,
+  presetNamed,
+} from './models/index.js';
 export { mergeAdapter, writeAdapter } from './models/peft.js';
 export { saveModel } from './models/save.js';
 export { loadScoring, type ScoreKind, type ScoringModel, scoring } from './models/scoring.js';

@@ -20,7 +20,10 @@ export interface NamedValues {
 }
 
 /**
- * A model of that configuration with new random weights.
+ * A model of that configuration with new random weights; without a seed they are left to be loaded.
+ *
+ *     createModel(deepseekV3, { ...deepseekV3.presets.micro!, vocabulary: 8192 }, { device, dtype: 'f32', seed: 1 });
+ *
  * @throws TrainMoeError `out-of-memory` when there is not so much memory for the weights alone
  */
 export function createModel<C, W>(family: Family<C, W>, config: C, options: InitOptions): Model<C, W> {

@@ -42,6 +42,7 @@ export const deepseekFields = {
 
 const shared = z.strictObject(deepseekFields);
 export type DeepseekConfig = z.infer<typeof shared>;
+/** Weights of a block with latent attention. */
 export type DeepseekBlock = BlockWeights<LatentWeights, FeedWeights | ExpertsWeights>;
 
 /** How the two generations route; everything else of a block is the same. */

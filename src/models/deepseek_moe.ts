@@ -43,6 +43,7 @@ export const deepseekMoeSchema = z.strictObject({
   deviation: z.number().positive(),
 });
 
+/** What a DeepSeekMoE model is made of. */
 export type DeepseekMoeConfig = z.infer<typeof deepseekMoeSchema>;
 type Block = BlockWeights<AttendWeights, FeedWeights | ExpertsWeights>;
 type Weights = DecoderWeights<Block>;
@@ -121,6 +122,7 @@ const specs = (c: DeepseekMoeConfig) =>
     Array.from({ length: c.layers }, (_, i) => blockSpec(c, i < c.denseLayers)),
   );
 
+/** Attention by heads, and experts. DeepSeekMoE, arXiv:2401.06066. */
 export const deepseekMoe: Family<DeepseekMoeConfig, Weights> = {
   name: 'deepseek-moe',
   modelTypes: ['deepseek'],

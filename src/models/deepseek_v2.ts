@@ -24,6 +24,7 @@ export const deepseekV2Schema = z.strictObject({
   communicationBalance: z.number().nonnegative().describe('alpha 3'),
 });
 
+/** What a DeepSeek-V2 model is made of. */
 export type DeepseekV2Config = z.infer<typeof deepseekV2Schema>;
 type Weights = DecoderWeights<DeepseekBlock>;
 
@@ -104,6 +105,7 @@ const specs = (c: DeepseekV2Config) =>
     Array.from({ length: c.layers }, (_, i) => blockSpec(c, gateOf(c), i < c.denseLayers)),
   );
 
+/** Latent attention, and experts behind a softmax. DeepSeek-V2, arXiv:2405.04434. */
 export const deepseekV2: Family<DeepseekV2Config, Weights> = {
   name: 'deepseek-v2',
   modelTypes: ['deepseek_v2'],

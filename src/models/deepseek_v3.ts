@@ -31,10 +31,12 @@ export const deepseekV3Schema = z.strictObject({
   biasSpeed: z.number().nonnegative().describe('gamma: how far a router bias moves per step'),
 });
 
+/** What a DeepSeek-V3 model is made of. */
 export type DeepseekV3Config = z.infer<typeof deepseekV3Schema>;
 
 /** The module that predicts one token further: two norms, a projection of [embedding | hidden], a block, a norm. */
-interface NextWeights {
+/** Weights of a multi-token prediction module. */
+export interface NextWeights {
   readonly embedNorm: Tensor; // [C]
   readonly hiddenNorm: Tensor; // [C]
   readonly project: Tensor; // [C, 2C], embedding half first (as in checkpoints; the paper's equation has them swapped)
@@ -160,6 +162,7 @@ const specs = (c: DeepseekV3Config) => ({
   next: c.mtpLayers ? Array.from({ length: c.mtpLayers }, () => nextSpec(c)) : undefined,
 });
 
+/** Latent attention, experts behind sigmoids that a bias balances, multi-token prediction. DeepSeek-V3, arXiv:2412.19437. */
 export const deepseekV3: Family<DeepseekV3Config, Weights> = {
   name: 'deepseek-v3',
   modelTypes: ['deepseek_v3'],

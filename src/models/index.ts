@@ -27,4 +27,9 @@ export function presetNamed(name: string): { family: Family; config: unknown } {
   throw new TrainMoeError('bad-argument', `There is no preset "${name}"; known are ${known}.`);
 }
 
+export type { DeepseekBlock } from './deepseek.js';
+export { type DeepseekMoeConfig, deepseekMoe } from './deepseek_moe.js';
+export { type DeepseekV2Config, deepseekV2 } from './deepseek_v2.js';
+export { type DeepseekV3Config, deepseekV3, type NextWeights } from './deepseek_v3.js';
 export type { Family, HubPiece, Model } from './family.js';
+export { type LlamaConfig, llama } from './llama.js';

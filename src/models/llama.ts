@@ -34,6 +34,7 @@ export const llamaSchema = z.strictObject({
   deviation: z.number().positive().describe('of the initial weights'),
 });
 
+/** What a dense model is made of: DeepSeek LLM, Llama. */
 export type LlamaConfig = z.infer<typeof llamaSchema>;
 type LlamaBlock = BlockWeights<AttendWeights, FeedWeights>;
 type LlamaWeights = DecoderWeights<LlamaBlock>;
@@ -77,6 +78,7 @@ const specs = (c: LlamaConfig) =>
     Array.from({ length: c.layers }, () => blockSpec(c)),
   );
 
+/** Dense models with attention of grouped keys. DeepSeek LLM, arXiv:2401.02954; Llama 2, arXiv:2307.09288. */
 export const llama: Family<LlamaConfig, LlamaWeights> = {
   name: 'llama',
   modelTypes: ['llama'],

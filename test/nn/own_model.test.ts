@@ -2,8 +2,12 @@ import { describe, expect, it } from 'vitest';
 import {
   AdamW,
   checkpoint,
+  createModel,
+  deepseekV3,
   device,
   differentiate,
+  disposeModel,
+  forward,
   from,
   grad,
   gradientOf,
@@ -106,6 +110,28 @@ describe('a model of one’s own', () => {
       ['m.0', true, [2, 4]],
     ]);
     for (const tensor of tensorsIn(weights)) tensor.dispose();
+  });
+});
+
+describe('a model of a known family', () => {
+  it('takes a typed configuration of one’s own, and trains', () => {
+    const config = { ...deepseekV3.presets.micro!, vocabulary: 40, layers: 2, context: 32 };
+    // @ts-expect-error a size that there is not
+    const none = () => createModel(deepseekV3, { ...config, hiden: 8 }, { device: cpu, dtype: 'f32' });
+    expect(none).toBeTypeOf('function');
+    const model = createModel(deepseekV3, config, { device: cpu, dtype: 'f32', seed: 1, train: true });
+    const optimizer = new AdamW(nn.trainedOf(deepseekV3.specs(config), model.weights));
+    const inputIds = Int32Array.from({ length: 16 }, (_, i) => (7 * i) % 40);
+    const inputs = { shape: [1, 16], inputIds, labels: inputIds } as const;
+    const losses = [0, 1, 2, 3].map(() => {
+      const { loss } = forward(model, inputs, cpu, true);
+      optimizer.step(1e-2);
+      return loss!;
+    });
+    expect(losses[0]).toBeCloseTo(Math.log(40), 0);
+    expect(losses[3]).toBeLessThan(losses[0]! / 2);
+    optimizer.dispose();
+    disposeModel(model);
   });
 });
 
