@@ -73,6 +73,7 @@ describe('the package', () => {
       /^(dist|native|kernels|prebuilds)\/|^(LICENSE|README\.md|package\.json|CMakeLists\.txt|binding\.gyp)$/;
     expect(files.filter((path) => !known.test(path))).toEqual([]);
     expect(files.filter((path) => /\.(map|tsbuildinfo|o|log)$/.test(path))).toEqual([]);
+    expect(files.filter((path) => /^dist\/(bench|cli)\/.*\.d\.ts$/.test(path))).toEqual([]); // nobody can import them
   });
 
   it('has no script that npm would run before or after another of ours', () => {
