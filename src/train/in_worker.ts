@@ -6,7 +6,7 @@ import type { TrainWorkerData, TrainWorkerMessage } from './worker.js';
 
 /**
  * pretrain() in a worker thread; its events arrive in this one. Aborted, the run saves after the current step and ends.
- * Rejects with what ended it.
+ * Rejects with what ended it, be it thrown by `onEvent`.
  */
 export async function pretrainInWorker(
   config: RunConfig,
@@ -17,24 +17,31 @@ export async function pretrainInWorker(
   const data: TrainWorkerData = { config, stop };
   const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
   let end: RunEnd | undefined;
-  let failure: Error | undefined;
-  worker.on('message', (message: TrainWorkerMessage) => {
-    if ('failed' in message) {
-      failure = revived(message.failed);
-      return;
-    }
-    if (message.event.kind === 'end') end = message.event.end;
-    onEvent(message.event);
-  });
+  let failure: { readonly thrown: unknown } | undefined;
   const onAbort = () => {
     Atomics.store(stop, 0, 1);
   };
+  worker.on('message', (message: TrainWorkerMessage) => {
+    if (failure) return;
+    if ('failed' in message) {
+      failure = { thrown: revived(message.failed) };
+      return;
+    }
+    if (message.event.kind === 'end') end = message.event.end;
+    try {
+      onEvent(message.event);
+    } catch (thrown) {
+      failure = { thrown }; // nobody is left to listen: the run saves and ends, and what was thrown is what comes of it
+      onAbort();
+    }
+  });
   if (signal?.aborted) onAbort();
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
     const code = await new Promise<number>((resolve, reject) => worker.on('error', reject).on('exit', resolve));
-    if (end && !failure) return end;
-    throw failure ?? new TrainMoeError('internal', `The training thread ended with code ${code} and no result.`);
+    if (failure) throw failure.thrown;
+    if (end) return end;
+    throw new TrainMoeError('internal', `The training thread ended with code ${code} and no result.`);
   } finally {
     signal?.removeEventListener('abort', onAbort);
   }
