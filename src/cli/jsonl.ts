@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { type Chunk, readChunks, splitLines } from '../data/collect/bytes.js';
 import { TrainMoeError } from '../errors.js';
+import { ioError } from '../hub/io_error.js';
 
 /** One object of a JSON Lines file and where it stands: "file:line". */
 export interface JsonLine {
@@ -72,7 +73,7 @@ export async function withLines<T>(path: string | undefined, body: (write: Write
   } catch (error) {
     stream.destroy();
     rmSync(part, { force: true });
-    throw error;
+    throw failure ? ioError('write', path, failure) : error;
   }
 }
 

@@ -21,16 +21,26 @@ export interface DataRecord {
  *   `bad-argument` when it is a folder
  */
 export async function* readRecords(file: string, onBad?: OnBad): AsyncGenerator<DataRecord> {
+  refuseMissing([file]);
   const name = file.toLowerCase().replace(/\.gz$/, '');
-  if (statSync(file, { throwIfNoEntry: false })?.isDirectory())
-    throw new TrainMoeError('bad-argument', `${file} is a folder; give a data file in it (.jsonl, .json or .parquet).`);
-  try {
-    if (name.endsWith('.parquet')) yield* readParquetRows(file);
-    else if (name.endsWith('.json')) yield* readList(file, onBad);
-    else yield* readLines(file, onBad);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new TrainMoeError('not-found', `The data file ${file} does not exist.`, { cause: error });
+  if (name.endsWith('.parquet')) yield* readParquetRows(file);
+  else if (name.endsWith('.json')) yield* readList(file, onBad);
+  else yield* readLines(file, onBad);
+}
+
+/**
+ * Looks whether data files are there, before what takes longer.
+ * @throws TrainMoeError `not-found` for one that does not exist, `bad-argument` for a folder
+ */
+export function refuseMissing(files: readonly string[]): void {
+  for (const file of files) {
+    const found = statSync(file, { throwIfNoEntry: false });
+    if (!found) throw new TrainMoeError('not-found', `The data file ${file} does not exist.`);
+    if (found.isDirectory())
+      throw new TrainMoeError(
+        'bad-argument',
+        `${file} is a folder; give a data file in it (.jsonl, .json or .parquet).`,
+      );
   }
 }
 

@@ -10,12 +10,12 @@ import { chooseDevice, type Device } from '../tensor/index.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/index.js';
 import { advising } from '../train/fit.js';
 import { openRecorder, type Recorder } from '../train/recorder.js';
-import { type Checkpoint, findLatest } from '../train/run/checkpoint.js';
+import { findLatest } from '../train/run/checkpoint.js';
 import { lockRun } from '../train/run/lock.js';
 import { due } from '../train/run/loop.js';
 import { modelFolder } from '../train/run/model_folder.js';
 import { type Beginning, settingsToKeep } from '../train/run/policy.js';
-import { checkpointToGoOn } from '../train/run/resume.js';
+import { checkpointToGoOn, type GoingOn } from '../train/run/resume.js';
 import { shownSamples, writeCompletions } from './completions.js';
 import type { GrpoConfig } from './config.js';
 import { evaluateTask, type TaskScore } from './evaluate.js';
@@ -60,18 +60,19 @@ export async function grpo(
   const tell = hooks.onEvent ?? (() => {});
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
+  const from = modelFolder(config.model);
   const lock = lockRun(config.out);
   try {
     const settings = decidedBy(config);
     const checkpoint = checkpointToGoOn(config.out, GRPO, settings, (sentence) => tell({ kind: 'note', sentence }));
-    const tokenizer = loadTokenizer(config.tokenizer ?? modelFolder(config.model));
+    const tokenizer = loadTokenizer(config.tokenizer ?? from);
     const judged = await open(config, tokenizer);
     try {
       const beginning = {
         settings: settingsToKeep(GRPO.name, settings),
-        content: { model: modelFingerprint(modelFolder(config.model)), tokenizer: tokenizer.fingerprint },
+        content: { model: modelFingerprint(from), tokenizer: tokenizer.fingerprint },
       };
-      const session = openSession(config, device, tokenizer, judged, { checkpoint, beginning });
+      const session = openSession(config, device, tokenizer, judged, { checkpoint, beginning, tell });
       try {
         tell({ kind: 'start', run: factsOf(session, reason) });
         const { model } = session.parts;
@@ -105,7 +106,15 @@ function openSession(
   device: Device,
   tokenizer: Tokenizer,
   { source, grader }: Judged,
-  { checkpoint, beginning }: { readonly checkpoint: Checkpoint | undefined; readonly beginning: Beginning },
+  {
+    checkpoint,
+    beginning,
+    tell,
+  }: {
+    readonly checkpoint: GoingOn | undefined;
+    readonly beginning: Beginning;
+    readonly tell: (event: GrpoEvent) => void;
+  },
 ): Session {
   const model = loadModel(modelFolder(config.model), { device, dtype: config.dtype, train: true });
   const adamw = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: config.decay, moments: 'f32' } as const;
@@ -130,6 +139,7 @@ function openSession(
   try {
     const start = restoreGrpo(parts, checkpoint.path);
     grader.restore?.(start.grader);
+    tell({ kind: 'note', sentence: checkpoint.sentence });
     return { parts, start };
   } catch (error) {
     closeParts(parts);

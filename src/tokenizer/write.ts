@@ -1,5 +1,6 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { ioError } from '../hub/io_error.js';
 import type { AddedToken } from './added.js';
 import { lettersOf } from './letters.js';
 import type { TokenizerParts } from './parts.js';
@@ -93,8 +94,13 @@ export function configOf({ config, roles, added }: TokenizerParts): Record<strin
 }
 
 function writeWhole(path: string, content: string): void {
-  mkdirSync(dirname(path), { recursive: true });
   const draft = `${path}.${process.pid}.part`;
-  writeFileSync(draft, content);
-  renameSync(draft, path);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(draft, content);
+    renameSync(draft, path);
+  } catch (cause) {
+    if (existsSync(draft)) rmSync(draft);
+    throw ioError('write', path, cause);
+  }
 }

@@ -23,8 +23,8 @@ export function firstModel(config: RunConfig, corpus: Corpus, device: Device): M
 export function decidedBy(run: RunConfig, device: Device): Settings {
   const { preset, ...config } = run;
   return {
+    ...(typeof config.model !== 'string' && { preset }), // first, for it is what is told first
     ...config,
-    ...(typeof config.model !== 'string' && { preset }),
     train: { ...config.train, dtype: computeType(run, device) },
   };
 }

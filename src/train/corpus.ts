@@ -41,12 +41,17 @@ export const tokenizerPath = (out: string) => join(out, 'tokenizer.json');
 
 /**
  * Reads the sources, learns or loads the vocabulary, and tokenises into the cache; each part is skipped when it is done.
+ * @param goingOn the run has a checkpoint, whose settings are these: its vocabulary is what they gave
  * @throws TrainMoeError `bad-data` when there is nothing to train on
  */
-export async function prepareCorpus(config: RunConfig, events: CorpusEvents): Promise<Corpus> {
+export async function prepareCorpus(
+  config: RunConfig,
+  events: CorpusEvents,
+  { goingOn = false }: { readonly goingOn?: boolean } = {},
+): Promise<Corpus> {
   const { data } = config;
   const collection = openSources(data.sources, data.field, events);
-  const tokenizer = await tokenizerFor(config, collection, events);
+  const tokenizer = await tokenizerFor(config, collection, events, goingOn);
   const tokens = await tokenize(collection, tokenizer, {
     cacheDir: data.cache ?? join(config.out, 'cache'),
     fractions: { validation: data.validation, test: data.test },
@@ -73,11 +78,17 @@ function openSources(sources: readonly string[], field: string, events: CorpusEv
   return collect(own, { field });
 }
 
-async function tokenizerFor(config: RunConfig, collection: Collection, events: CorpusEvents): Promise<Tokenizer> {
+async function tokenizerFor(
+  config: RunConfig,
+  collection: Collection,
+  events: CorpusEvents,
+  goingOn: boolean,
+): Promise<Tokenizer> {
   const { tokenizer: wanted, data, out } = config;
   const path = wanted.path ?? modelToGoOnFrom(config);
   if (path !== undefined) return loadTokenizer(path);
-  if (existsSync(tokenizerPath(out))) return learntBefore(tokenizerPath(out), wanted.vocabSize, events);
+  const own = tokenizerPath(out);
+  if (existsSync(own)) return goingOn ? loadTokenizer(own) : learntBefore(own, wanted.vocabSize, events);
   const sample = sampleTexts(collection, wanted.trainBytes, () => {
     throw noText(data.sources);
   });
@@ -90,8 +101,11 @@ async function tokenizerFor(config: RunConfig, collection: Collection, events: C
         ? events.progress('vocabulary: counting', p.bytes, undefined, 'B')
         : events.progress('vocabulary: merging', p.merges, p.of, 'merges'),
   });
-  tokenizer.save(tokenizerPath(out));
-  events.note(`Learnt a vocabulary of ${tokenizer.vocabSize} tokens.`);
+  tokenizer.save(own);
+  const { vocabSize } = tokenizer;
+  const fewer =
+    vocabSize < wanted.vocabSize ? `; the text has no pairs for the other ${wanted.vocabSize - vocabSize}` : '';
+  events.note(`Learnt a vocabulary of ${vocabSize} tokens${fewer}.`);
   return tokenizer;
 }
 

@@ -5,7 +5,7 @@ import type { Model } from '../models/family.js';
 import { addon } from '../native.js';
 import { chooseDevice, type Device, memoryOf } from '../tensor/index.js';
 import { beginningOf, computeType, decidedBy, firstModel } from './beginning.js';
-import { type Corpus, prepareCorpus } from './corpus.js';
+import { type Corpus, type CorpusEvents, prepareCorpus } from './corpus.js';
 import { estimateMemory, flopsPerToken, measurePeak } from './estimate.js';
 import { type Evaluation, evaluate } from './evaluate.js';
 import type { RunEnd, StepRecord, TrainEvent } from './events.js';
@@ -41,15 +41,14 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
   const tell = hooks.onEvent ?? (() => {});
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
+  modelToGoOnFrom(config); // a wrong name is told before anything is made
   const lock = lockRun(config.out);
   try {
     const note = (sentence: string) => tell({ kind: 'note', sentence });
     const checkpoint = checkpointToGoOn(config.out, PRETRAINING, decidedBy(config, device), note);
-    modelToGoOnFrom(config); // a wrong name is told before the text is read
-    const corpus = await prepareCorpus(config, {
-      note,
-      progress: (phase, done, total, unit) => tell({ kind: 'progress', phase, done, total, unit }),
-    });
+    const progress: CorpusEvents['progress'] = (phase, done, total, unit) =>
+      tell({ kind: 'progress', phase, done, total, unit });
+    const corpus = await prepareCorpus(config, { note, progress }, { goingOn: checkpoint !== undefined });
     const context = { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false) };
     return await advising(
       device,
@@ -58,7 +57,10 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
         const beginning = beginningOf(config, corpus, device);
         const trainer = new Trainer(firstModel(config, corpus, device), corpus, config, device, beginning);
         try {
-          if (checkpoint) trainer.restore(checkpoint.path);
+          if (checkpoint) {
+            trainer.restore(checkpoint.path);
+            note(checkpoint.sentence);
+          }
           return await run(trainer, context);
         } finally {
           trainer.dispose();

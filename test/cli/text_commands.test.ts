@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -129,6 +129,14 @@ describe('train-moe tokenizer', () => {
     expect(existsSync('nowhere')).toBe(false);
   });
 
+  it('names the file that cannot be written, and leaves no part of it', async () => {
+    const out = join(folder, 'taken.json');
+    mkdirSync(join(out, 'something'), { recursive: true });
+    const { code, err } = await commandLine(['tokenizer', 'train', file('some.txt', 'a cat'), '--out', out]);
+    expect([code, err]).toEqual([exitCodes.failure, expect.stringContaining(`train-moe: Cannot write ${out}: `)]);
+    expect(readdirSync(folder).filter((name) => name.endsWith('.part'))).toEqual([]);
+  });
+
   it('refuses text of no characters, and leaves nothing', async () => {
     const out = join(folder, 'empty-made', 'tokenizer.json');
     const empty = file('empty.txt', '');
@@ -215,7 +223,7 @@ describe('train-moe data check', () => {
     ]);
     const some = await check('some.jsonl', `${good}\nnot JSON\n`);
     expect(some.code).toBe(exitCodes.badData);
-    expect(some.out).toMatch(/1 bad record passed over; the first:\n {2}.*some\.jsonl:2: this is not JSON.*\n$/);
+    expect(some.out).toMatch(/1 bad record was passed over; the first:\n {2}.*some\.jsonl:2: this is not JSON.*\n$/);
     const none = await check('none.jsonl', '\n');
     expect([none.code, none.out]).toEqual([
       exitCodes.badData,

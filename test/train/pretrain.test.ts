@@ -292,6 +292,15 @@ describe('pretrain', () => {
     const out = join(folder, 'sized');
     await pretrain(tinyRun(out));
     expect(await notesOf(tinyRun(out))).not.toContain('vocabulary');
+    const few = tinyRun(join(folder, 'few-pairs'), {
+      data: { sources: [join(folder, 'abc.txt')] },
+      tokenizer: { vocabSize: 900 },
+    });
+    writeFileSync(few.data.sources[0]!, 'the cat sat on the mat\n'.repeat(40));
+    expect(await notesOf(few)).toMatch(
+      /Learnt a vocabulary of (\d+) tokens; the text has no pairs for the other \d+\./,
+    );
+    expect(await notesOf(few)).not.toContain('vocabulary'); // it is what these settings gave
     const other = tinyRun(out, { tokenizer: { vocabSize: 400 } });
     await expect(pretrain(other)).rejects.toThrow('was begun with --tokenizer.vocabSize 300 (now 400)');
     rmSync(join(out, 'checkpoints'), { recursive: true });

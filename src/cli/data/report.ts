@@ -27,7 +27,10 @@ export function checkLines(c: DataCheck, template: ChatTemplate | undefined, out
   const style = styleFor(output);
   const lines = c.conversations > 0 ? figureLines(c, template, style, output) : [];
   if (c.bad > 0)
-    lines.push(style.red(`${formatAmount(c.bad, 'bad record')} passed over; the first:`), `  ${c.firstBad}`);
+    lines.push(
+      style.red(`${formatAmount(c.bad, 'bad record')} ${c.bad === 1 ? 'was' : 'were'} passed over; the first:`),
+      `  ${c.firstBad}`,
+    );
   if (c.conversations === 0) lines.push(style.red(`There is no conversation in ${c.file}.`));
   else if (c.bad === 0) lines.push('No bad record.');
   return lines;

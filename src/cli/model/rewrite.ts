@@ -1,6 +1,7 @@
-import { copyFileSync, existsSync } from 'node:fs';
+import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { TrainMoeError } from '../../errors.js';
+import { ioError } from '../../hub/io_error.js';
 import { mergeAdapter } from '../../models/peft.js';
 import { saveModel } from '../../models/save.js';
 import { countParameters } from '../../nn/param.js';
@@ -17,7 +18,7 @@ const COMPANIONS = [
   'chat_template.jinja',
 ];
 
-/** Loads a model and writes it as a Hugging Face folder; returns a sentence that says what was written. */
+/** Loads a model and writes it as a Hugging Face folder, which appears whole or not at all; returns a sentence that says what was written. */
 export function rewriteModel({
   model: from,
   out,
@@ -34,10 +35,17 @@ export function rewriteModel({
   if (dtype !== 'f32' && dtype !== 'bf16')
     throw new TrainMoeError('bad-argument', `--dtype is "${dtype}"; it must be f32 or bf16.`);
   if (adapter !== undefined) mergeAdapter(model, adapter, device);
-  saveModel(out, model, { dtype });
-  for (const name of COMPANIONS) {
-    const source = join(modelFolder(from), name);
-    if (existsSync(source)) copyFileSync(source, join(out, name));
+  const part = `${out}.${process.pid}.part`;
+  try {
+    saveModel(part, model, { dtype });
+    for (const name of COMPANIONS) {
+      const source = join(modelFolder(from), name);
+      if (existsSync(source)) copyFileSync(source, join(part, name));
+    }
+    renameSync(part, out);
+  } catch (cause) {
+    if (existsSync(part)) rmSync(part, { recursive: true });
+    throw ioError('write', out, cause);
   }
   return `Wrote ${out}: ${model.family.name}, ${formatCount(countParameters(model.family.specs(model.config)))} parameters in ${dtype}.`;
 }

@@ -75,7 +75,7 @@ function scoreText(
 ): string {
   const rule = unit === 'pairs' ? 'the longer answer' : 'the more frequent label';
   return (
-    `${count} held-out ${unit}: right ${formatPercent(accuracy)} (95% interval ${formatPercent(low)} to ${formatPercent(high)}; ` +
+    `${formatAmount(count, `held-out ${unit.replace(/s$/, '')}`)}: right ${formatPercent(accuracy)} (95% interval ${formatPercent(low)} to ${formatPercent(high)}; ` +
     `${rule} ${formatPercent(baseline)})  margin ${formatNumber(margin, 3)}  loss ${loss.toFixed(4)}`
   );
 }

@@ -23,7 +23,7 @@ export function sftView(output: Output): { show(event: SftEvent): void; done(): 
         case 'note':
           return status.log(event.sentence);
         case 'reading':
-          return status.update(-1, `reading: ${formatCount(event.conversations)} conversations`);
+          return status.update(-1, `reading: ${formatAmount(event.conversations, 'conversation')}`);
         case 'start':
           firstStep = event.run.firstStep;
           started = performance.now();
@@ -54,7 +54,7 @@ function factLines(f: SftFacts): string[] {
   return [
     ...(f.deviceReason ? [f.deviceReason] : []),
     `${f.device}, ${formatAmount(f.threads, 'thread')}, ${f.dtype}, ${formatCount(f.parameters)} parameters${part}; run folder ${f.out}`,
-    `${formatCount(f.examples)} conversations to train on and ${formatCount(f.heldOut)} held out; ${formatCount(counts.tokens)} tokens, ${formatPercent(counts.trained / Math.max(counts.tokens, 1))} of them trained`,
+    `${formatAmount(f.examples, 'conversation')} to train on and ${formatCount(f.heldOut)} held out; ${formatCount(counts.tokens)} tokens, ${formatPercent(counts.trained / Math.max(counts.tokens, 1))} of them trained`,
     `chat template: ${f.template}`,
   ];
 }
@@ -74,7 +74,7 @@ export function stepText(r: SftRecord, secondsLeft: number | undefined): string 
 }
 
 const scoreText = ({ loss, tokens, examples }: SftScore): string =>
-  `held out: loss ${loss.toFixed(3)} on ${formatCount(tokens)} tokens of ${examples} conversations`;
+  `held out: loss ${loss.toFixed(3)} on ${formatCount(tokens)} tokens of ${formatAmount(examples, 'conversation')}`;
 
 function closing(end: SftEnd, columns: number, bold: (text: string) => string): string[] {
   const curve = { title: 'Loss', points: end.losses };

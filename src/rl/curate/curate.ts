@@ -108,9 +108,9 @@ export async function curate<C extends CurateConfig>(
 ): Promise<CurateEnd> {
   const began = performance.now();
   if (config.threads) addon.setThreads(config.threads);
+  const folder = modelFolder(config.model);
   const lock = lockRun(config.out);
   try {
-    const folder = modelFolder(config.model);
     const tokenizer = loadTokenizer(config.tokenizer ?? folder);
     const curation = await open(config, tokenizer);
     try {

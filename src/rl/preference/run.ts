@@ -1,5 +1,6 @@
 import type { Settings } from '../../config/layers.js';
 import { permutation } from '../../data/index.js';
+import { refuseMissing } from '../../data/records.js';
 import { TrainMoeError } from '../../errors.js';
 import { disposeModel, trainedParameters } from '../../models/codec.js';
 import { contextOf } from '../../models/family.js';
@@ -12,12 +13,12 @@ import { chooseDevice, type Device } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
 import { advising } from '../../train/fit.js';
 import { openRecorder, type Recorder } from '../../train/recorder.js';
-import { type Checkpoint, findLatest } from '../../train/run/checkpoint.js';
+import { findLatest } from '../../train/run/checkpoint.js';
 import { lockRun } from '../../train/run/lock.js';
 import { breathe, due } from '../../train/run/loop.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 import { type Beginning, settingsToKeep } from '../../train/run/policy.js';
-import { checkpointToGoOn } from '../../train/run/resume.js';
+import { checkpointToGoOn, type GoingOn } from '../../train/run/resume.js';
 import { restoreTrained, saveTrained, type Trained } from '../saved.js';
 import type { PreferenceConfig } from './config.js';
 import { fingerprintOf } from './encode.js';
@@ -58,10 +59,11 @@ export async function learnPreferences<E, C extends PreferenceConfig>(
 ): Promise<PreferenceEnd> {
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
+  const from = modelFolder(config.model);
+  refuseMissing(config.data);
   const lock = lockRun(config.out);
   try {
     const checkpoint = checkpointToGoOn(config.out, subject, config, (sentence) => tell({ kind: 'note', sentence }));
-    const from = modelFolder(config.model);
     const tokenizer = loadTokenizer(config.tokenizer ?? from);
     const template = await openChatTemplate(tokenizer, { template: config.chatTemplate });
     const model = subject.load(from, { device, dtype: config.dtype, train: true });
@@ -86,7 +88,7 @@ async function learnWith<E, C extends PreferenceConfig>(
     readonly reason: string | undefined;
     readonly tell: Tell;
     readonly shouldStop: () => boolean;
-    readonly checkpoint: Checkpoint | undefined;
+    readonly checkpoint: GoingOn | undefined;
     readonly begun: { readonly settings: Settings; readonly model: string };
   },
 ): Promise<PreferenceEnd> {
@@ -132,8 +134,12 @@ function optimizerFor(model: LoadedModel, { decay }: PreferenceConfig, device: D
 }
 
 /** The step to start from: that of the checkpoint, or 0 with the lesson prepared. */
-async function begin<E>(session: Session<E>, checkpoint: Checkpoint | undefined, tell: Tell): Promise<number> {
-  if (checkpoint) return restoreTrained(trainedOf(session), checkpoint.path).step;
+async function begin<E>(session: Session<E>, checkpoint: GoingOn | undefined, tell: Tell): Promise<number> {
+  if (checkpoint) {
+    const { step } = restoreTrained(trainedOf(session), checkpoint.path);
+    tell({ kind: 'note', sentence: checkpoint.sentence });
+    return step;
+  }
   await session.lesson.prepare?.(progressOf('reference', tell));
   return 0;
 }

@@ -3,9 +3,15 @@ import { type Checkpoint, findLatest } from './checkpoint.js';
 import { type Beginning, type RunKind, refuseOthers, settingsToKeep } from './policy.js';
 import { readPlace } from './state.js';
 
+/** A checkpoint that fits the settings. */
+export interface GoingOn extends Checkpoint {
+  /** To be told once it is restored: where the run goes on, and of an end that is another than before. */
+  readonly sentence: string;
+}
+
 /**
- * The checkpoint that a run goes on from; undefined where it begins. `note` is told of newer ones that are damaged, and of an
- * end that is another than before. Asked before anything is read or computed.
+ * The checkpoint that a run goes on from; undefined where it begins. Asked before anything is read or computed; `note` is told
+ * of newer ones that are damaged.
  * @throws TrainMoeError as refuseOthers(), and `bad-data` when the folder's checkpoint is of another kind of run
  */
 export function checkpointToGoOn(
@@ -13,12 +19,12 @@ export function checkpointToGoOn(
   { name, title }: { readonly name: RunKind; readonly title: string },
   config: Settings,
   note: (sentence: string) => void,
-): Checkpoint | undefined {
+): GoingOn | undefined {
   const { checkpoint, damaged } = findLatest(out);
   for (const { message } of damaged) note(`A checkpoint was passed over: ${message}`);
   if (!checkpoint) return undefined;
   const held = readPlace<Partial<Beginning>>({ name, title }, checkpoint.path);
   const further = refuseOthers(out, name, held, { settings: settingsToKeep(name, config) });
-  note(`Going on from step ${checkpoint.step} (${checkpoint.path}).${further ? ` ${further}` : ''}`);
-  return checkpoint;
+  const sentence = `Going on from step ${checkpoint.step} (${checkpoint.path}).${further ? ` ${further}` : ''}`;
+  return { ...checkpoint, sentence };
 }

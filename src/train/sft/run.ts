@@ -1,3 +1,4 @@
+import { refuseMissing } from '../../data/records.js';
 import { TrainMoeError } from '../../errors.js';
 import { contextOf } from '../../models/family.js';
 import { modelFingerprint } from '../../models/fingerprint.js';
@@ -8,12 +9,12 @@ import { chooseDevice, type Device } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
 import { advising, type Choices, SFT_FLAGS, type StepSize, stepChoices } from '../fit.js';
 import { openRecorder, type Recorder } from '../recorder.js';
-import { type Checkpoint, findLatest } from '../run/checkpoint.js';
+import { findLatest } from '../run/checkpoint.js';
 import { lockRun } from '../run/lock.js';
 import { breathe, due } from '../run/loop.js';
 import { modelFolder } from '../run/model_folder.js';
 import { settingsToKeep } from '../run/policy.js';
-import { checkpointToGoOn } from '../run/resume.js';
+import { checkpointToGoOn, type GoingOn } from '../run/resume.js';
 import { fitLength, type SftConfig, type SftSettings } from './config.js';
 import { loadSftData, type SftData } from './data.js';
 import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from './events.js';
@@ -39,11 +40,12 @@ export interface SftHooks {
 export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftEnd> {
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
+  const from = modelFolder(config.model);
+  refuseMissing([...config.data, ...config.validationData]);
   const lock = lockRun(config.out);
   try {
     const note = (sentence: string) => hooks.onEvent?.({ kind: 'note', sentence });
     const checkpoint = checkpointToGoOn(config.out, SFT, config, note);
-    const from = modelFolder(config.model);
     const tokenizer = loadTokenizer(config.tokenizer ?? from);
     const template = await openChatTemplate(tokenizer, {
       ...(config.tokenizer === undefined && { folder: from }),
@@ -62,7 +64,7 @@ interface About {
   readonly device: Device;
   readonly reason: string | undefined;
   readonly hooks: SftHooks;
-  readonly checkpoint: Checkpoint | undefined;
+  readonly checkpoint: GoingOn | undefined;
   /** The folder of the model that the run starts from. */
   readonly from: string;
 }
@@ -84,7 +86,10 @@ async function trainOn(trainee: Trainee, template: ChatTemplate, { device, reaso
       () => choicesOf(trainee, config),
       async () => {
         trainer = new SftTrainer(trainee, data, template, config, device, beginning);
-        if (about.checkpoint) trainer.restore(about.checkpoint.path);
+        if (about.checkpoint) {
+          trainer.restore(about.checkpoint.path);
+          tell({ kind: 'note', sentence: about.checkpoint.sentence });
+        }
         tell({ kind: 'start', run: factsOf(trainer, { config, device, reason, data, template }) });
         return await run(trainer, config, tell, shouldStop);
       },

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -152,7 +152,10 @@ describe('a run of supervised fine-tuning', { timeout: 240_000 }, () => {
     const last = await run('lora-stopped');
     expect(stateOf(last.checkpoint!)).toEqual(stateOf(whole.checkpoint!));
     const exported = join(folder, 'exported');
+    const inFile = () => rewriteModel({ model: withExperts, out: join(data, 'x'), dtype: 'f32' });
+    expect(inFile).toThrow(/^Cannot write .*x: a part of the path is a file/);
     rewriteModel({ model: withExperts, out: exported, dtype: 'f32', adapter: join(whole.checkpoint!, 'adapter') });
+    expect(readdirSync(folder).filter((name) => name.endsWith('.part'))).toEqual([]);
     const [base, merged, copy] = [withExperts, whole.checkpoint!, exported].map((path) =>
       loadModel(path, { device: cpu }),
     ) as [LoadedModel, LoadedModel, LoadedModel];
@@ -190,6 +193,16 @@ describe('a run of supervised fine-tuning', { timeout: 240_000 }, () => {
     writeFileSync(moved, readFileSync(data, 'utf8').split('\n').slice(1).join('\n'));
     await expect(sft(settings('other', { data: [moved] }))).rejects.toThrow(`${begun} another data set`);
     await expect(sft(settings('other', { model: withExperts }))).rejects.toThrow(`${begun} another model`);
+  });
+
+  it('says that model or data do not exist before it makes anything', async () => {
+    const missing = join(folder, 'missing');
+    for (const more of [{ model: missing }, { data: [data, missing] }, { validationData: [missing] }])
+      await expect(sft(settings('unmade', more))).rejects.toThrow(`${missing} does not exist`);
+    await expect(sft(settings('unmade', { data: [folder] }))).rejects.toThrow(
+      `${folder} is a folder; give a data file`,
+    );
+    expect(existsSync(join(folder, 'unmade'))).toBe(false);
   });
 
   it('says what was too long, and stops where nothing is left', async () => {
