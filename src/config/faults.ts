@@ -28,7 +28,7 @@ export function faulty(what: string, have: 'has' | 'have', faults: readonly stri
   return new TrainMoeError(
     'bad-config',
     faults.length === 1
-      ? `${what} ${have} a fault: ${only}${only!.endsWith('?') ? '' : '.'}`
+      ? `${what} ${have} a fault: ${only}${only?.endsWith('?') ? '' : '.'}`
       : `${what} ${have} ${faults.length} faults:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
   );
 }

@@ -1,19 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { TrainMoeError } from '../errors.js';
+import { ioError } from '../hub/io_error.js';
 import { isSettings, type Layer } from './layers.js';
 
 /**
  * Reads a configuration file: JSON, with // and block comments and trailing commas allowed.
- * @throws TrainMoeError `not-found` when there is none, `bad-config` with line and column when it does not parse.
+ * @throws TrainMoeError `not-found` when there is none, `io` when it cannot be read, `bad-config` with line and column when it does not parse.
  */
 export function readConfigFile(path: string): Layer {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new TrainMoeError('not-found', `The configuration ${path} cannot be read: ${(cause as Error).message}.`, {
-      cause,
-    });
+    throw ioError('read the configuration', path, cause);
   }
   return { source: path, values: parseConfigText(text, path) };
 }

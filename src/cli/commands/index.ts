@@ -28,7 +28,7 @@ export const commands: readonly CommandModule[] = [
   ),
   lazy(
     'pretrain',
-    'train a model from text; run again on the same --out, it goes on where it stopped',
+    'train a model from text, or a given one further; run again on the same --out, it goes on',
     async () => (await import('./pretrain.js')).pretrain,
   ),
   lazy(
