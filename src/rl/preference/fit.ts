@@ -3,6 +3,7 @@ import type { Model } from '../../models/family.js';
 import { estimateMemory, leastMemory } from '../../train/estimate.js';
 import { type Choices, halvings } from '../../train/fit.js';
 import type { PreferenceConfig } from './config.js';
+import type { Examples, Subject } from './lesson.js';
 
 /** The settings that decide the memory of a run on preferences. */
 export type PreferenceSize = Pick<PreferenceConfig, 'rowsAtOnce' | 'recompute' | 'maxLength'>;
@@ -11,6 +12,21 @@ export type PreferenceSize = Pick<PreferenceConfig, 'rowsAtOnce' | 'recompute' |
 export interface LongestExample {
   readonly texts: number;
   readonly tokens: number;
+}
+
+/** The longest of all examples, those to test on too. */
+export function longestOf<E, C extends PreferenceConfig>(
+  subject: Subject<E, C>,
+  { train, test }: Examples<E>,
+): LongestExample {
+  return [...train, ...test].reduce(
+    (longest, example) => {
+      const texts = subject.textsOf(example);
+      const tokens = texts.reduce((n, { ids }) => n + ids.length, 0);
+      return tokens > longest.tokens ? { texts: texts.length, tokens } : longest;
+    },
+    { texts: 1, tokens: 0 },
+  );
 }
 
 /**

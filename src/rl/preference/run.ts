@@ -19,14 +19,15 @@ import { breathe, due } from '../../train/run/loop.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 import { type Beginning, settingsToKeep } from '../../train/run/policy.js';
 import { checkpointToGoOn, type GoingOn } from '../../train/run/resume.js';
+import type { Place } from '../../train/run/state.js';
 import { restoreTrained, saveTrained, type Trained } from '../saved.js';
 import type { PreferenceConfig } from './config.js';
 import { fingerprintOf } from './encode.js';
 import type { PreferenceEnd, PreferenceEvent, PreferenceFacts } from './events.js';
 import type { PreferenceScore } from './figures.js';
-import { type LongestExample, preferenceChoices } from './fit.js';
+import { longestOf, preferenceChoices } from './fit.js';
 import type { Examples, Progress, Subject } from './lesson.js';
-import { type Learner, preferenceStep } from './step.js';
+import { examplesOf, type Learner, preferenceStep } from './step.js';
 
 /** How a program watches and stops a run. */
 export interface PreferenceHooks {
@@ -44,6 +45,11 @@ interface Session<E> extends Learner<E> {
   readonly template: ChatTemplate;
   readonly device: Device;
   readonly beginning: Beginning;
+}
+
+/** Where a run is: a run that goes on further than it was to goes on behind its last example, though its last batch was small. */
+interface PreferencePlace extends Place {
+  readonly seen: number; // examples
 }
 
 /**
@@ -99,15 +105,16 @@ async function learnWith<E, C extends PreferenceConfig>(
   const lesson = subject.begin({ model, examples, device, config });
   const data = fingerprintOf([...examples.train, ...examples.test].flatMap((e) => subject.textsOf(e)));
   const beginning = { settings: begun.settings, content: { model: begun.model, 'data set': data } };
-  const steps = Math.ceil((config.epochs * examples.train.length) / config.batch);
   const choices = () => preferenceChoices(model, config, longestOf(subject, examples));
   const optimizer = advising(device, choices, () => optimizerFor(model, config, device));
-  const session = { subject, config, model, optimizer, template, device, examples, lesson, beginning, steps };
+  const session = { subject, config, model, optimizer, template, device, examples, lesson, beginning };
   try {
     return await advising(device, choices, async () => {
       const start = await begin(session, checkpoint, tell);
-      tell({ kind: 'start', run: factsOf(session, start, reason) });
-      return run(session, start, tell, shouldStop);
+      const steps = start.step + Math.ceil(Math.max(0, examplesOf(session) - start.seen) / config.batch);
+      const learner = { ...session, steps };
+      tell({ kind: 'start', run: factsOf(learner, start.step, reason) });
+      return run(learner, start, tell, shouldStop);
     });
   } finally {
     lesson.dispose?.();
@@ -115,36 +122,24 @@ async function learnWith<E, C extends PreferenceConfig>(
   }
 }
 
-function longestOf<E, C extends PreferenceConfig>(
-  subject: Subject<E, C>,
-  { train, test }: Examples<E>,
-): LongestExample {
-  return [...train, ...test].reduce(
-    (longest, example) => {
-      const texts = subject.textsOf(example);
-      const tokens = texts.reduce((n, { ids }) => n + ids.length, 0);
-      return tokens > longest.tokens ? { texts: texts.length, tokens } : longest;
-    },
-    { texts: 1, tokens: 0 },
-  );
-}
-
 function optimizerFor(model: LoadedModel, { decay }: PreferenceConfig, device: Device): AdamW {
   return new AdamW(trainedParameters(model), { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments: 'f32' }, device);
 }
 
-/** The step to start from: that of the checkpoint, or 0 with the lesson prepared. */
-async function begin<E>(session: Session<E>, checkpoint: GoingOn | undefined, tell: Tell): Promise<number> {
+type Unplanned<E> = Omit<Session<E>, 'steps'>;
+
+/** The place to start from: that of the checkpoint, or the first with the lesson prepared. */
+async function begin<E>(session: Unplanned<E>, checkpoint: GoingOn | undefined, tell: Tell): Promise<PreferencePlace> {
   if (checkpoint) {
-    const { step } = restoreTrained(trainedOf(session), checkpoint.path);
+    const { step, seen } = restoreTrained<PreferencePlace>(trainedOf(session), checkpoint.path);
     tell({ kind: 'note', sentence: checkpoint.sentence });
-    return step;
+    return { step, seen };
   }
   await session.lesson.prepare?.(progressOf('reference', tell));
-  return 0;
+  return { step: 0, seen: 0 };
 }
 
-const trainedOf = <E>({ subject, config, beginning, model, optimizer, template, lesson }: Session<E>): Trained => ({
+const trainedOf = <E>({ subject, config, beginning, model, optimizer, template, lesson }: Unplanned<E>): Trained => ({
   name: subject.name,
   title: subject.title,
   out: config.out,
@@ -160,23 +155,24 @@ const trainedOf = <E>({ subject, config, beginning, model, optimizer, template, 
 /** Steps until the end, a stop or an error; with evaluations and checkpoints on the way. */
 async function run<E>(
   session: Session<E>,
-  start: number,
+  start: PreferencePlace,
   tell: Tell,
   shouldStop: () => boolean,
 ): Promise<PreferenceEnd> {
   const { config, steps } = session;
   const began = performance.now();
-  const recorder = openRecorder(config.out, start, config.tensorboard);
+  const recorder = openRecorder(config.out, start.step, config.tensorboard);
   const losses: [number, number][] = [];
-  let step = start;
+  let { step, seen } = start;
   let saved: string | undefined;
   let stopped = false;
   try {
     const before = step === 0 ? await evaluateNow(session, step, recorder, tell) : undefined;
     let after: PreferenceScore | undefined;
     while (step < steps && !stopped) {
-      const metrics = preferenceStep(session, step);
+      const { metrics, examples } = preferenceStep(session, step, seen);
       step++;
+      seen += examples;
       recorder.write(step, metrics);
       losses.push([step, metrics['train/loss']!]);
       tell({ kind: 'step', record: { step, steps, metrics } });
@@ -186,7 +182,7 @@ async function run<E>(
       if (last || due(config.evaluateEvery, step)) after = await evaluateNow(session, step, recorder, tell);
       if (last || stopped || due(config.saveEvery, step)) {
         recorder.sync();
-        saved = saveTrained(trainedOf(session), config.keep, { step }).path;
+        saved = saveTrained(trainedOf(session), config.keep, { step, seen } as PreferencePlace).path;
         tell({ kind: 'saved', at: step, path: saved });
       }
     }

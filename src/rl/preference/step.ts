@@ -19,16 +19,23 @@ export interface Learner<E> {
   readonly steps: number;
 }
 
+/** How many examples a run of those epochs goes through. */
+export const examplesOf = <E>({ config, examples }: Pick<Learner<E>, 'config' | 'examples'>): number =>
+  Math.ceil(config.epochs * examples.train.length);
+
 /**
  * One update, in as many forward and backward passes as memory asks for; its figures.
+ * @param seen examples that earlier steps had
  * @throws TrainMoeError `not-finite` before an update that would spoil the weights
  */
 export function preferenceStep<E>(
-  { subject, config: c, lesson, optimizer, examples, steps }: Learner<E>,
+  learner: Learner<E>,
   step: number,
-): Readonly<Record<string, number>> {
+  seen: number,
+): { readonly metrics: Readonly<Record<string, number>>; readonly examples: number } {
+  const { subject, config: c, lesson, optimizer, examples, steps } = learner;
   const began = performance.now();
-  const batch = batchAt(examples.train, c, step);
+  const batch = batchFrom(examples.train, c, seen, Math.min(seen + c.batch, examplesOf(learner)));
   const tokensOf = (example: E) => subject.textsOf(example).reduce((n, { ids }) => n + ids.length, 0);
   const lr = c.lr * scheduleFactor({ kind: c.schedule, warmup: c.warmup, floor: c.floor } as Schedule, step, steps);
   optimizer.prepare(lr);
@@ -46,22 +53,22 @@ export function preferenceStep<E>(
   const seconds = (performance.now() - began) / 1000;
   const names = Object.keys(figures[0]!);
   const meanOf = (name: string) => figures.reduce((sum, sums) => sum + sums[name]!, 0) / batch.length;
-  return {
+  const metrics = {
     'train/loss': loss,
     ...Object.fromEntries(names.map((name) => [name, meanOf(name)])),
     'train/grad_norm': gradNorm,
     'train/lr': lr,
-    'train/epoch': ((step + 1) * c.batch) / examples.train.length,
+    'train/epoch': (seen + batch.length) / examples.train.length,
     'speed/tokens_per_second': batch.reduce((n, example) => n + tokensOf(example), 0) / seconds,
     'speed/step_seconds': seconds,
   };
+  return { metrics, examples: batch.length };
 }
 
-/** The examples of a step: a permutation of all in each epoch; the last batch may be smaller. */
-function batchAt<E>(all: readonly E[], c: Pick<PreferenceConfig, 'batch' | 'epochs' | 'seed'>, step: number): E[] {
+/** The examples of a step: a permutation of all in each epoch; the last batch of a run may be smaller. */
+function batchFrom<E>(all: readonly E[], { seed }: Pick<PreferenceConfig, 'seed'>, from: number, to: number): E[] {
   const n = all.length;
-  const end = Math.min((step + 1) * c.batch, Math.ceil(c.epochs * n));
   const batch: E[] = [];
-  for (let i = step * c.batch; i < end; i++) batch.push(all[permutation(n, c.seed, Math.floor(i / n))(i % n)]!);
+  for (let i = from; i < to; i++) batch.push(all[permutation(n, seed, Math.floor(i / n))(i % n)]!);
   return batch;
 }

@@ -156,6 +156,13 @@ describe('a reward model', () => {
     expect(withoutTimes('stopped')).toEqual(withoutTimes('whole'));
   });
 
+  it('goes on for more epochs behind its last example, though its last batch was small', async () => {
+    const settings = { evaluatePairs: 0, batch: 64, maxPairs: 40, heldOut: 0 };
+    expect((await rewardModel('further', settings)).step).toBe(1);
+    expect((await rewardModel('further', { ...settings, epochs: 3 })).step).toBe(3);
+    expect(metricsOf('further').map((m) => m['train/epoch'])).toEqual([1, 2.6, 3]); // 40, 64 and 16 pairs
+  });
+
   it('gives the same update however it is cut into passes', async () => {
     const steps = { epochs: 0.2, evaluatePairs: 0, center: 0.01 };
     await rewardModel('at-once', steps);
