@@ -26,7 +26,7 @@ import { fingerprintOf } from './encode.js';
 import type { PreferenceEnd, PreferenceEvent, PreferenceFacts } from './events.js';
 import type { PreferenceScore } from './figures.js';
 import { longestOf, preferenceChoices } from './fit.js';
-import type { Examples, Progress, Subject } from './lesson.js';
+import type { Progress, Subject } from './lesson.js';
 import { examplesOf, type Learner, preferenceStep } from './step.js';
 
 /** How a program watches and stops a run. */
