@@ -1,4 +1,4 @@
-import type { RunConfigInput } from './schema.js';
+import type { RunConfigInput } from './inputs.gen.js';
 
 /** Sequences of 4096 tokens; DeepSeek's optimizer settings are the schema's defaults. */
 const LENGTH = 4096;

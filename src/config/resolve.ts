@@ -2,10 +2,11 @@ import { join } from 'node:path';
 import { TrainMoeError } from '../errors.js';
 import { contradictions, faulty, shapeFaults } from './faults.js';
 import { readConfigFile } from './file.js';
+import type { RunConfigInput } from './inputs.gen.js';
 import { configKeys } from './keys.js';
 import { isSettings, type Layer, leaves, type Merged, mergeLayers, type Settings } from './layers.js';
 import { presets } from './presets.js';
-import { type RunConfig, type RunConfigInput, runConfigSchema } from './schema.js';
+import { type RunConfig, runConfigSchema } from './schema.js';
 import { suggest } from './suggest.js';
 
 /** Where the parts of a configuration come from, from the weakest to the strongest: preset, defaults, file, flags. */
@@ -43,7 +44,7 @@ export function resolveConfig({ defaults, file, flags = [] }: ConfigParts): Reso
  * @throws TrainMoeError `bad-config` with every fault and its path
  */
 export function defineConfig(values: RunConfigInput): RunConfig {
-  const layer = { source: 'the object given', values };
+  const layer = { source: 'the object given', values: { ...values } };
   refuseBesideModel([layer]);
   return checkConfig(mergeLayers([presetLayer(mergeLayers([layer])), layer])).config;
 }

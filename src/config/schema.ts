@@ -133,6 +133,3 @@ type Frozen<T> = T extends readonly (infer E)[]
 
 /** A checked configuration with every default filled in. */
 export type RunConfig = Frozen<z.output<typeof runConfigSchema>> & { readonly out: string };
-
-/** What a person writes: any part of it. */
-export type RunConfigInput = Frozen<z.input<typeof runConfigSchema>>;

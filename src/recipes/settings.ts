@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { RunConfigInput } from '../config/index.js';
+import type { R1Input } from '../config/inputs.gen.js';
 import { checkSettings } from '../config/settings.js';
 import { TrainMoeError } from '../errors.js';
 import { algorithms, type GrpoInput } from '../rl/config.js';
@@ -8,6 +9,8 @@ import type { RewardModelInput } from '../rl/preference/config.js';
 import type { SftInput } from '../train/sft/config.js';
 import type { Mixture } from './corpus.js';
 import type { MeasureOptions } from './measure.js';
+
+export type { R1Input } from '../config/inputs.gen.js';
 
 /** Where a recipe runs and what it makes; nothing here changes what a stage computes but `seed`, the data and the task. */
 export const r1Schema = z.strictObject({
@@ -41,9 +44,6 @@ export const r1Schema = z.strictObject({
   device: z.enum(['auto', 'cpu', 'cuda', 'emulator']).default('auto').describe('where to compute'),
   threads: z.int().min(1).max(256).optional().describe('threads of the CPU backend'),
 });
-
-/** What a person writes. */
-export type R1Input = Readonly<z.input<typeof r1Schema>>;
 
 /** What was asked for, with every default filled in. */
 export type R1Options = Readonly<z.output<typeof r1Schema>> & { readonly out: string };

@@ -1,6 +1,9 @@
 import { z } from 'zod';
+import type { GrpoInput } from '../config/inputs.gen.js';
 import { checkSettings } from '../config/settings.js';
 import { TrainMoeError } from '../errors.js';
+
+export type { GrpoInput } from '../config/inputs.gen.js';
 
 const count = z.int().min(1);
 const maybe = z.int().min(0);
@@ -113,9 +116,6 @@ export const grpoSchema = z.strictObject({
 
 /** A checked configuration with every default filled in. */
 export type GrpoConfig = Readonly<z.output<typeof grpoSchema>>;
-
-/** What a person writes. */
-export type GrpoInput = Readonly<z.input<typeof grpoSchema>>;
 
 /** The published variants, as settings that everything else overrides. */
 export const algorithms = {

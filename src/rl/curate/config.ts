@@ -1,7 +1,10 @@
 import { z } from 'zod';
+import type { RejectInput, SynthesizeInput } from '../../config/inputs.gen.js';
 import { checkSettings } from '../../config/settings.js';
 import { TrainMoeError } from '../../errors.js';
 import { grpoSchema } from '../config.js';
+
+export type { RejectInput, SynthesizeInput } from '../../config/inputs.gen.js';
 
 const count = z.int().min(1);
 const maybe = z.int().min(0);
@@ -71,12 +74,8 @@ export const synthesizeSchema = z.strictObject({
 
 /** Checked settings of rejection sampling, every default filled in. */
 export type RejectConfig = Readonly<z.output<typeof rejectSchema>>;
-/** What a person writes of them. */
-export type RejectInput = Readonly<z.input<typeof rejectSchema>>;
 /** Checked settings of synthesis, every default filled in. */
 export type SynthesizeConfig = Readonly<z.output<typeof synthesizeSchema>>;
-/** What a person writes of them. */
-export type SynthesizeInput = Readonly<z.input<typeof synthesizeSchema>>;
 export type CurateConfig = Pick<RejectConfig, keyof typeof common | 'samples' | 'out'>;
 
 /** Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown ones included */

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { checkSettings } from '../../config/settings.js';
 
+export type { DpoInput, RewardModelInput } from '../../config/inputs.gen.js';
+
 const count = z.int().min(1);
 const maybe = z.int().min(0);
 const path = z.string().min(1);
@@ -72,11 +74,6 @@ export const dpoSchema = z.strictObject({
 export type RewardModelConfig = Readonly<z.output<typeof rewardModelSchema>>;
 export type DpoConfig = Readonly<z.output<typeof dpoSchema>>;
 export type PreferenceConfig = Readonly<Omit<RewardModelConfig, 'kind' | 'center'>>;
-
-/** What a person writes. */
-export type RewardModelInput = Readonly<z.input<typeof rewardModelSchema>>;
-/** What a person writes of them. */
-export type DpoInput = Readonly<z.input<typeof dpoSchema>>;
 
 /** Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown settings included */
 export function resolvePreference<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {

@@ -1,6 +1,9 @@
 import { z } from 'zod';
+import type { SftInput } from '../../config/inputs.gen.js';
 import { checkSettings } from '../../config/settings.js';
 import { TrainMoeError } from '../../errors.js';
+
+export type { SftInput } from '../../config/inputs.gen.js';
 
 const count = z.int().min(1);
 const maybe = z.int().min(0);
@@ -78,9 +81,6 @@ export function fitLength(config: SftConfig, context: number): SftSettings {
     `length = ${length}, but the context of ${config.model} is ${context} positions; set length to at most that.`,
   );
 }
-
-/** What a person writes. */
-export type SftInput = Readonly<z.input<typeof sftSchema>>;
 
 /**
  * Fills in the defaults. @throws TrainMoeError `bad-config` with every fault and its setting, unknown settings included.
