@@ -17,19 +17,27 @@ export interface Acc {
 
 /** Live and peak bytes of one tag. */
 export interface TagUse {
+  /** Bytes */
   readonly live: number;
+  /** Bytes */
   readonly peak: number;
+  /** Allocations */
   readonly blocks: number;
 }
 
 /** Memory of one backend, in bytes; `tensors` counts handles, views included. */
 export interface MemoryUse {
+  /** Bytes that tensors hold. */
   readonly live: number;
+  /** Most bytes that tensors held since the peak was reset. */
   readonly peak: number;
+  /** Bytes that are free but kept for the next tensors. */
   readonly cached: number;
   /** The limit that was set, else what the device has; 0 when it is the host's own memory. */
   readonly ceiling: number;
+  /** Handles, views included. */
   readonly tensors: number;
+  /** Uses by their names: weights, gradients, optimizer, activations, .. */
   readonly tags: Readonly<Record<string, TagUse>>;
 }
 

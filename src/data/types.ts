@@ -84,7 +84,9 @@ export type Packing = 'stream' | 'documents';
 
 /** `rows` windows of `length` positions, row-major. */
 export interface Batch {
+  /** B, windows. */
   readonly rows: number;
+  /** T, positions of a window. */
   readonly length: number;
   /** [rows * length] input ids. */
   readonly ids: Int32Array;

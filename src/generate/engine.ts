@@ -42,6 +42,7 @@ export interface TokenEvent {
 
 /** A finished completion. */
 export interface Completion {
+  /** Its tokens, with the one that ended it. */
   readonly ids: readonly number[];
   /** log softmax(logits / temperature) of each id, before any truncation. */
   readonly logprobs: readonly number[];
@@ -180,7 +181,10 @@ export class Engine {
     return events;
   }
 
-  /** Runs the prompts to their end; result[i] holds the completions of prompts[i]. */
+  /**
+   * Runs the prompts to their end; result[i] holds the completions of prompts[i]. The event loop stands still meanwhile:
+   * streamText() lets it turn.
+   */
   generate(prompts: readonly (readonly number[])[], options: GenerateOptions = {}): Completion[][] {
     const results = new Map<number, { ids: number[]; logprobs: number[]; finish: FinishReason }[]>();
     const requests = prompts.map((prompt) => this.submit(prompt, options));
@@ -202,6 +206,7 @@ export class Engine {
     return requests.map((r) => results.get(r)!);
   }
 
+  /** Gives the cache back. The model stays. */
   dispose(): void {
     this.graphs?.dispose();
     this.pool.dispose();

@@ -63,9 +63,13 @@ export interface Family<C = unknown, W = unknown> {
 
 /** A model: a family, its configuration and weights. */
 export interface Model<C = unknown, W = unknown> {
+  /** What it is. */
   readonly family: Family<C, W>;
+  /** Its sizes. */
   readonly config: C;
+  /** Its tensors, nested as `family.specs(config)` is. */
   readonly weights: W;
+  /** Type of the matrices. */
   readonly dtype: 'f32' | 'bf16';
 }
 

@@ -11,7 +11,9 @@ import { openMapped } from './mapped_file.js';
 
 /** Where and how a model is loaded. */
 export interface LoadOptions {
+  /** Where its weights will lie and it computes. */
   readonly device: Device;
+  /** Type of the weights; default 'f32'. What a model needs in f32 (norms, routers) stays so. */
   readonly dtype?: 'f32' | 'bf16';
   /** Gradients will be taken. */
   readonly train?: boolean;
@@ -19,6 +21,7 @@ export interface LoadOptions {
 
 /** A model with the config.json it came with, whose unknown keys are kept for writing it back. */
 export interface LoadedModel extends Model {
+  /** Its config.json. */
   readonly hubConfig: Config;
 }
 

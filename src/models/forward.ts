@@ -19,10 +19,15 @@ import type { Model } from './family.js';
 
 /** Arguments of a causal model as transformers takes them; [B,T] row-major, labels not shifted, -100 ignored. */
 export interface ForwardInputs {
+  /** [B,T] */
   readonly shape: readonly [number, number];
+  /** [B,T] */
   readonly inputIds: Int32Array;
+  /** [B,T] 1 on tokens, 0 on padding; absent: no padding. */
   readonly attentionMask?: Int32Array;
+  /** [B,T] absent: counted from the first token. */
   readonly positionIds?: Int32Array;
+  /** [B,T] absent: no loss. */
   readonly labels?: Int32Array;
   /** Weight of the multi-token-prediction loss in `loss`; absent: the module is left out. */
   readonly mtpWeight?: number;

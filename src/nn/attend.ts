@@ -9,9 +9,13 @@ import type { Run } from './run.js';
 
 /** Multi-head attention with grouped keys. Vaswani et al., arXiv:1706.03762; GQA: Ainslie et al., arXiv:2305.13245. */
 export interface AttendConfig {
+  /** C, width of the stream. */
   readonly hidden: number;
+  /** H, of the queries. */
   readonly heads: number;
+  /** G, of keys and values; divides H. */
   readonly keyHeads: number;
+  /** D, channels of a head. */
   readonly headSize: number;
   /** Of the scores, usually headSize^-1/2. */
   readonly scale: number;

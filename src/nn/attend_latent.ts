@@ -12,7 +12,9 @@ import type { Run } from './run.js';
 
 /** Multi-head latent attention. DeepSeek-V2, arXiv:2405.04434, section 2.1; V3, arXiv:2412.19437, section 2.1.1. */
 export interface LatentConfig {
+  /** C, width of the stream. */
   readonly hidden: number;
+  /** H */
   readonly heads: number;
   /** Rank of the compressed query; null: not compressed (V2-Lite). */
   readonly queryRank: number | null;

@@ -11,9 +11,11 @@ import type { Run } from './run.js';
 
 /** A routed feed-forward layer. DeepSeekMoE, arXiv:2401.06066; V2, arXiv:2405.04434; V3, arXiv:2412.19437 section 2.1.2. */
 export interface ExpertsConfig {
+  /** C, width of the stream. */
   readonly hidden: number;
   /** Width of one routed expert. */
   readonly inner: number;
+  /** E, routed experts. */
   readonly experts: number;
   /** Experts per token. */
   readonly active: number;

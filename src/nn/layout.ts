@@ -6,7 +6,9 @@ import { type Device, from, keep, type Tensor } from '../tensor/index.js';
  * documents and padding.
  */
 export interface Layout {
+  /** Sequences */
   readonly rows: number;
+  /** Tokens of a sequence, padding included. */
   readonly length: number;
   /** [T] i32, for rotary and learned positions. */
   readonly positions: Tensor;
@@ -20,8 +22,11 @@ export interface Layout {
 
 /** What a layout is made from. */
 export interface LayoutOptions {
+  /** Sequences */
   readonly rows: number;
+  /** Tokens of a sequence, padding included. */
   readonly length: number;
+  /** Tokens see no later ones. */
   readonly causal: boolean;
   /** [T] index in its sequence of the first token of each token's document; absent: one document a sequence. */
   readonly documentStart?: Int32Array;

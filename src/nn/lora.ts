@@ -6,10 +6,13 @@ import { initialize, matrix, type Param } from './param.js';
 
 /** Which weights get adapters, and how large. Hu et al., arXiv:2106.09685. */
 export interface LoraConfig {
+  /** r, columns of B and rows of A. */
   readonly rank: number;
   /** The update is multiplied by alpha / rank. */
   readonly alpha: number;
+  /** Share of the inputs of A that are set to 0 in training. */
   readonly dropout: number;
+  /** Matrices that get adapters. */
   readonly targets: 'attention' | 'feed' | 'all';
 }
 

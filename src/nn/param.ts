@@ -102,6 +102,7 @@ export function trainedOf(specs: Specs, weights: unknown): Trained[] {
 
 /** How parameters are made. */
 export interface InitOptions {
+  /** Where the tensors lie. */
   readonly device: Device;
   /** Type of the compute copy; parameters marked f32 stay f32. */
   readonly dtype: 'f32' | 'bf16';

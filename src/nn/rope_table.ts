@@ -2,7 +2,9 @@ import { type Device, from, permanent, type Tensor } from '../tensor/index.js';
 
 /** Rotary positions; see models/rope_config.ts for the file format. */
 export interface Rope {
+  /** Base of the angles: theta^(-2i/D) per position. */
   readonly theta: number;
+  /** Stretched to more positions; null: as trained. Peng et al., arXiv:2309.00071. */
   readonly yarn: {
     /** s */
     readonly factor: number;

@@ -16,9 +16,13 @@ import {
 
 /** Settings of AdamW. Decay is decoupled and goes to the parameters that ask for it. */
 export interface AdamWConfig {
+  /** Decay of the first moment; default 0.9. */
   readonly beta1: number;
+  /** Decay of the second moment; default 0.95. */
   readonly beta2: number;
+  /** Added to the root of the second moment; default 1e-8. */
   readonly eps: number;
+  /** Weight decay; default 0.1. */
   readonly decay: number;
   /** How the moments are kept. DeepSeek-V3 stores both in bf16; u8: 8 bits and a scale to each 256. */
   readonly moments: 'f32' | 'bf16' | 'u8';
@@ -31,8 +35,10 @@ const DEFAULTS: AdamWConfig = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, 
 
 /** A parameter to be trained; `decay` false leaves weight decay out (gains, biases). */
 export interface Trained {
+  /** Under which its state is saved. */
   readonly name: string;
   readonly tensor: Tensor;
+  /** Weight decay goes to it. */
   readonly decay: boolean;
 }
 
@@ -176,6 +182,7 @@ export class AdamW {
     for (const { tensor, master } of this.slots) if (master !== tensor) native.copy(master, tensor);
   }
 
+  /** Gives masters and moments back. The parameters stay. */
   dispose(): void {
     for (const { tensor, master, moments } of this.slots) {
       if (master !== tensor) master.dispose();

@@ -9,12 +9,15 @@ export interface TaskScore {
   readonly questions: number;
   /** Per question. */
   readonly samples: number;
+  /** Share of completions that the first reward calls right. */
   readonly accuracy: number;
   /** The chance that one of k completions is right, for k = 1, 2, 4, .. up to `samples`. */
   readonly passAt: readonly (readonly [k: number, share: number])[];
+  /** Mean of all rewards together. */
   readonly reward: number;
   /** Mean tokens. */
   readonly length: number;
+  /** Share of completions that were cut at maxTokens. */
   readonly truncated: number;
 }
 

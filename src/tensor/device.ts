@@ -5,6 +5,7 @@ import { addon, type MemoryUse, packageRoot } from '../native.js';
 
 /** Where tensors live and ops run. One object per backend; compare by identity. */
 export interface Device {
+  /** Its number in native calls. */
   readonly index: number;
   /** "cpu-avx2", "cuda", "emulator", ... */
   readonly name: string;

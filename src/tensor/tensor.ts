@@ -35,6 +35,7 @@ export class Tensor {
     adopt(this);
   }
 
+  /** Elements */
   get size(): number {
     return sizeOf(this.shape);
   }
@@ -44,6 +45,7 @@ export class Tensor {
     return this.gradient !== undefined;
   }
 
+  /** True when the elements lie side by side, as native functions that take no windows need it. */
   get contiguous(): boolean {
     let expected = 1;
     for (let i = this.shape.length - 1; i >= 0; i--) {
@@ -75,6 +77,7 @@ export class Tensor {
     }
   }
 
+  /** The values of an i32 tensor on the host. Waits for the device. */
   readInts(): Int32Array {
     this.expect('i32');
     const out = new Int32Array(this.size);
@@ -82,6 +85,7 @@ export class Tensor {
     return out;
   }
 
+  /** The values of an f64 tensor on the host. Waits for the device. */
   readDoubles(): Float64Array {
     this.expect('f64');
     const out = new Float64Array(this.size);

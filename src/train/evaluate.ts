@@ -10,16 +10,21 @@ export interface Evaluation {
   readonly loss: number;
   /** log2 of the likelihood per byte of text, which compares across vocabularies; undefined when bytes are not known. */
   readonly bitsPerByte: number | undefined;
+  /** Targets that were counted. */
   readonly tokens: number;
 }
 
 /** How much text is read, and how. */
 export interface EvaluateOptions {
+  /** That of the model. */
   readonly device: Device;
+  /** Windows of a pass. */
   readonly rows: number;
+  /** Tokens of a window. */
   readonly length: number;
   /** At most. */
   readonly windows: number;
+  /** Whether attention crosses documents: as in training. */
   readonly packing: 'stream' | 'documents';
 }
 

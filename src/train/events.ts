@@ -12,13 +12,18 @@ export type RunEvent<Facts, Record, Score, End> =
 
 /** Where and how far a run goes: known before the first step. */
 export interface CommonFacts {
+  /** The run folder. */
   readonly out: string;
+  /** Name of the device. */
   readonly device: string;
+  /** Why it is this device, where that was not said. */
   readonly deviceReason: string | undefined;
   readonly threads: number;
+  /** Arithmetic */
   readonly dtype: 'f32' | 'bf16';
   /** 0, or where a resumed run goes on. */
   readonly firstStep: number;
+  /** Of the whole run. */
   readonly steps: number;
 }
 
@@ -27,7 +32,9 @@ export interface CommonEnd<Score> {
   readonly step: number;
   /** By a signal, before the last step. */
   readonly stopped: boolean;
+  /** Folder of the last checkpoint; undefined where none was written. */
   readonly checkpoint: string | undefined;
+  /** Of this process. */
   readonly seconds: number;
   readonly before: Score | undefined;
   readonly after: Score | undefined;
@@ -63,11 +70,15 @@ export interface RunFacts extends CommonFacts {
 export interface StepRecord {
   /** Steps done. */
   readonly step: number;
+  /** Steps of the whole run. */
   readonly steps: number;
+  /** Mean next-token loss, nats. */
   readonly loss: number;
   readonly mtpLoss: number | undefined;
   readonly balanceLoss: number | undefined;
+  /** Before clipping. */
   readonly gradNorm: number;
+  /** Learning rate */
   readonly lr: number;
   /** In all. */
   readonly tokens: number;
@@ -85,9 +96,12 @@ export interface RunEnd {
   readonly step: number;
   /** By a signal, before the last step. */
   readonly stopped: boolean;
+  /** Folder of the last checkpoint; undefined where none was written. */
   readonly checkpoint: string | undefined;
   readonly evaluation: Evaluation | undefined;
+  /** Of this process. */
   readonly seconds: number;
+  /** By step, nats. */
   readonly losses: readonly (readonly [step: number, loss: number])[];
   /** Share of tokens of each expert over the last steps, per routed layer. */
   readonly loads: readonly (readonly [layer: number, shares: readonly number[]])[];

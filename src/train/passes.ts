@@ -20,13 +20,19 @@ import { cutBatch, type LossInputs, type LossOptions, lossOf } from './loss.js';
 
 /** What a step does with a batch. */
 export interface StepOptions {
+  /** That of the model. */
   readonly device: Device;
+  /** Learning rate of this step. */
   readonly lr: number;
+  /** Largest norm of the gradient; 0: not clipped. */
   readonly clip: number;
   /** Micro-batches; more than the rows is the number of rows. */
   readonly accumulate: number;
+  /** Weight of the multi-token-prediction loss; 0: none. */
   readonly mtpWeight: number;
+  /** With the balance losses of the configuration. */
   readonly balance: boolean;
+  /** Blocks are recomputed on the way back instead of remembered: less memory, more time. */
   readonly recompute: boolean;
   /** V3: how far router biases move. */
   readonly biasSpeed: number;

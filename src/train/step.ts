@@ -9,9 +9,12 @@ import { allPasses, cutStep, type Part, type Passed, readAll, type StepOptions }
 /** What a step did. Losses are means over trained tokens, in nats. */
 export interface StepResult {
   readonly loss: number;
+  /** Before its weight. */
   readonly mtpLoss: number | undefined;
   readonly balanceLoss: number | undefined;
+  /** Before clipping. */
   readonly gradNorm: number;
+  /** Targets that have a loss. */
   readonly trainedTokens: number;
   /** Tokens per expert of each routed layer, by layer. */
   readonly loads: ReadonlyMap<number, Float64Array>;

@@ -1,6 +1,8 @@
 /** One completion to be judged. */
 export interface Sample {
+  /** What the model was given. */
   readonly prompt: string;
+  /** What it wrote. */
   readonly completion: string;
   /** The reference answer, where the task has one. */
   readonly answer?: string;
@@ -18,7 +20,9 @@ export type RewardResult =
 
 /** A rule that judges one sample at a time. It must depend on nothing but the sample. */
 export interface Reward {
+  /** Its name in metrics and logs. */
   readonly name: string;
+  /** The judgement of one sample. */
   score(sample: Sample): RewardResult | Promise<RewardResult>;
   /** Why this problem cannot be graded (an unreadable reference, no tests), or undefined. Called once, at load. */
   check?(problem: Omit<Sample, 'completion'>): string | undefined;
@@ -45,6 +49,7 @@ export interface BatchOptions {
 export interface RewardSpec {
   /** A built-in name, or the path of a JavaScript module (with a slash or an ending). */
   readonly name: string;
+  /** Given to the built-in reward, or to the module's function beside each sample. */
   readonly options?: Readonly<Record<string, unknown>>;
 }
 

@@ -2,10 +2,13 @@ import type { RewardSpec } from '../rewards/types.js';
 
 /** One problem to be put to the model. */
 export interface Problem {
+  /** The question. */
   readonly prompt: string;
   /** The reference answer; tasks whose rewards need none may leave it out. */
   readonly answer?: string;
+  /** Names or specs of the rewards that grade it. */
   readonly rewards: readonly (string | RewardSpec)[];
+  /** What else the rewards need. */
   readonly meta?: Readonly<Record<string, unknown>>;
 }
 
