@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { TrainMoeError } from '../../errors.js';
-import { folderSink, writeText } from '../../hub/byte_sink.js';
+import { folderSink, writeAll, writeText } from '../../hub/byte_sink.js';
 import { ioError } from '../../hub/io_error.js';
 import { type DiskOps, NODE_DISK_OPS } from './disk.js';
 
@@ -162,13 +162,30 @@ function release(folder: string, taken: number, holder: LockHolder, ops: DiskOps
     const text = readFileSync(path, 'utf8');
     // After a deletion by hand the number may be someone else's by now.
     if (text !== JSON.stringify(holder)) return;
-    const draft = `released-${randomUUID()}`;
-    writeText(folderSink(folder, ops), draft, JSON.stringify({ ...holder, released: true }));
-    ops.renameSync(join(folder, draft), path);
+    markReleased(folder, path, holder, ops);
   } catch (cause) {
     // The folder was removed while the run held it: there is nothing left to unlock.
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
     throw ioError('unlock', path, cause);
+  }
+}
+
+/** The mark comes by a rename, or, where a full disk has no room for another file, over the first bytes of the text itself. */
+function markReleased(folder: string, path: string, holder: LockHolder, ops: DiskOps): void {
+  const draft = join(folder, `released-${randomUUID()}`);
+  try {
+    writeText(folderSink(folder, ops), basename(draft), JSON.stringify({ ...holder, released: true }));
+    ops.renameSync(draft, path);
+  } catch (cause) {
+    ops.rmSync(draft, { force: true });
+    if ((cause as { cause?: NodeJS.ErrnoException }).cause?.code !== 'ENOSPC') throw cause;
+    const text = Buffer.from(JSON.stringify({ released: true }).padEnd(JSON.stringify(holder).length));
+    const descriptor = ops.openSync(path, 'r+');
+    try {
+      writeAll(descriptor, text, ops);
+    } finally {
+      ops.closeSync(descriptor);
+    }
   }
 }
 

@@ -113,6 +113,26 @@ describe('the lock of a run folder', () => {
     expect(lockFiles(run)).toEqual(['00000003.json']);
   });
 
+  it('is released on a full disk too, which has no room for another file', () => {
+    const run = temporaryFolder();
+    let full = false;
+    const ops = {
+      ...NODE_DISK_OPS,
+      openSync: (path: string, flags: string, mode?: number) => {
+        if (full && flags === 'w') throw Object.assign(new Error('no space'), { code: 'ENOSPC', syscall: 'open' });
+        return NODE_DISK_OPS.openSync(path, flags, mode);
+      },
+    } as typeof NODE_DISK_OPS;
+    const [first, second] = [201, 202].map((pid) => holderOf({ pid }));
+    const lock = lockRun(run, machine(first!, [], ops));
+    full = true;
+    lock.release();
+    expect(lockFiles(run)).toEqual(['00000001.json']);
+    expect(lockRun(run, machine(second!, [first!])).holder.pid).toBe(202);
+    const error = thrown(() => lockRun(run, machine(first!, [second!])));
+    expect(error.code).toBe('busy');
+  });
+
   it('whose folder was removed meanwhile is released without complaint', () => {
     const run = join(temporaryFolder(), 'run');
     const lock = lockRun(run);
