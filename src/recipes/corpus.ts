@@ -3,6 +3,7 @@ import { createWriteStream, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { collect, defaultCorpus } from '../data/index.js';
+import { ioError } from '../hub/io_error.js';
 import type { Task } from '../rl/tasks/types.js';
 import { trainBpe } from '../tokenizer/index.js';
 import type { Input } from './stages.js';
@@ -87,10 +88,13 @@ export async function makeCorpus(
     const { prompt, completion } = transcript(task, habits, seed + TRANSCRIPT_SEED, i);
     return prompt + completion;
   };
-  const out = createWriteStream(join(folder, CORPUS.transcripts));
+  const path = join(folder, CORPUS.transcripts);
+  const out = createWriteStream(path);
   for (let i = 0; i < transcripts; i++) out.write(`${JSON.stringify({ text: at(i) })}\n`);
   out.end();
-  await finished(out);
+  await finished(out).catch((cause) => {
+    throw ioError('write', path, cause);
+  });
   function* sources() {
     for (const file of text) yield readFileSync(file, 'utf8');
     for (let i = 0; i < Math.min(transcripts, VOCABULARY_TRANSCRIPTS); i++) yield at(i);

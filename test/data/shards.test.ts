@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { collect, openTokens, tokenize } from '../../src/data/index.js';
+import { writeWhole } from '../../src/data/shards/format.js';
 import type { TextStage } from '../../src/data/types.js';
 import { BOS, byteTokenizer, EOS, tempFolder } from './helpers.js';
 
@@ -240,4 +241,12 @@ test('a document is delivered before the rest of its file is read', async () => 
     expect(text).toBe('first');
     break;
   }
+});
+
+test('a file that cannot be written is named, and leaves no part', () => {
+  const folder = tempFolder();
+  const file = path.join(folder, 'taken');
+  mkdirSync(path.join(file, 'inside'), { recursive: true });
+  expect(() => writeWhole(file, Buffer.from('text'))).toThrow(`Cannot write ${file}: `);
+  expect(readdirSync(folder)).toEqual(['taken']);
 });

@@ -1,7 +1,8 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { TrainMoeError } from '../../errors.js';
+import { ioError } from '../../hub/io_error.js';
 import type { CollectReport } from '../types.js';
 
 /**
@@ -71,18 +72,24 @@ export function readManifest(folder: string): Manifest | undefined {
 /**
  * Writes a file so that it is there whole or not at all, also after a power cut. The temporary name holds the process
  * id: two processes that make the same folder write equal bytes and do not disturb each other.
+ * @throws TrainMoeError naming the file and the reason, a full disk for one
  */
 export function writeWhole(file: string, bytes: Uint8Array): void {
   const temporary = `${file}.${process.pid}.tmp`;
-  const handle = openSync(temporary, 'w');
   try {
-    for (let at = 0; at < bytes.length; ) at += writeSync(handle, bytes, at);
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
+    const handle = openSync(temporary, 'w');
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(handle, bytes, at);
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+    }
+    renameSync(temporary, file);
+    syncFolder(path.dirname(file));
+  } catch (cause) {
+    if (existsSync(temporary)) rmSync(temporary);
+    throw ioError('write', file, cause);
   }
-  renameSync(temporary, file);
-  syncFolder(path.dirname(file));
 }
 
 function syncFolder(folder: string): void {
