@@ -112,7 +112,7 @@ describe('faults', () => {
     );
     // @ts-expect-error what the compiler says too
     expect(failure(() => resolveSft({ model: 'm' })).message).toBe(
-      'The settings of SFT have a fault: data: it is missing; give an array.',
+      'The settings of SFT have a fault: data: it is missing; give files of conversations: .jsonl .json (also .gz) .parquet.',
     );
     const { message } = failure(() => defineConfig({ train: { ema: 1, optimizer: { beta1: 1, beta2: 1 } } }));
     expect(message).toContain('has 3 faults');
