@@ -47,6 +47,12 @@ export function keysOf(schema: z.ZodType): readonly ConfigKey[] {
   return keys;
 }
 
+/** What every setting is that nobody sets, by its dotted path. */
+export const defaultsOf = (schema: z.ZodType): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(
+    keysOf(schema).flatMap(({ path, default: value }) => (value === undefined ? [] : [[path, value]])),
+  );
+
 function keyOf(node: Node, path: string): ConfigKey {
   const about = {
     path,

@@ -17,7 +17,7 @@ import { modelFolder } from '../train/run/model_folder.js';
 import { type Beginning, settingsToKeep } from '../train/run/policy.js';
 import { checkpointToGoOn, type GoingOn } from '../train/run/resume.js';
 import { shownSamples, writeCompletions } from './completions.js';
-import type { GrpoConfig } from './config.js';
+import { type GrpoConfig, grpoSchema } from './config.js';
 import { evaluateTask, type TaskScore } from './evaluate.js';
 import type { GrpoEnd, GrpoEvent, GrpoFacts, GrpoRecord } from './events.js';
 import { grpoChoices } from './fit.js';
@@ -64,7 +64,8 @@ export async function grpo(
   const lock = lockRun(config.out);
   try {
     const settings = decidedBy(config);
-    const checkpoint = checkpointToGoOn(config.out, GRPO, settings, (sentence) => tell({ kind: 'note', sentence }));
+    const note = (sentence: string) => tell({ kind: 'note', sentence });
+    const checkpoint = checkpointToGoOn(config.out, GRPO, settings, grpoSchema, note);
     const tokenizer = loadTokenizer(config.tokenizer ?? from);
     const judged = await open(config, tokenizer);
     try {

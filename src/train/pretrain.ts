@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { RunConfig } from '../config/index.js';
+import { type RunConfig, runConfigSchema } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
 import type { Model } from '../models/family.js';
 import { addon } from '../native.js';
@@ -45,7 +45,7 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
   const lock = lockRun(config.out);
   try {
     const note = (sentence: string) => tell({ kind: 'note', sentence });
-    const checkpoint = checkpointToGoOn(config.out, PRETRAINING, decidedBy(config, device), note);
+    const checkpoint = checkpointToGoOn(config.out, PRETRAINING, decidedBy(config, device), runConfigSchema, note);
     const progress: CorpusEvents['progress'] = (phase, done, total, unit) =>
       tell({ kind: 'progress', phase, done, total, unit });
     const corpus = await prepareCorpus(config, { note, progress }, { goingOn: checkpoint !== undefined });

@@ -1,3 +1,4 @@
+import { defaultsOf } from '../../config/keys.js';
 import { Engine, endIds } from '../../generate/index.js';
 import { disposeModel } from '../../models/codec.js';
 import { modelFingerprint } from '../../models/fingerprint.js';
@@ -13,7 +14,7 @@ import { namedByContent } from '../preference/reward.js';
 import type { RewardResult } from '../rewards/types.js';
 import { engineOptions, longestPrompt, rollout } from '../rollout.js';
 import type { Question, Sample } from '../sample.js';
-import type { CurateConfig } from './config.js';
+import { type CurateConfig, rejectSchema, synthesizeSchema } from './config.js';
 import { type Reason, SeenTexts, textFilter } from './filters.js';
 import { type Panel, reasonAgainst } from './panel.js';
 import { addCounts, type Counts, dataPath, NO_COUNTS, openStore, type Store } from './store.js';
@@ -114,10 +115,12 @@ export async function curate<C extends CurateConfig>(
     const tokenizer = loadTokenizer(config.tokenizer ?? folder);
     const curation = await open(config, tokenizer);
     try {
-      const store = openStore(config.out, curation.kind, {
+      const beginning = {
         settings: settingsToKeep(curation.kind, { ...config, reward: config.reward.map(namedByContent) }),
         content: { model: modelFingerprint(folder), tokenizer: tokenizer.fingerprint, ...curation.content },
-      });
+      };
+      const schema = curation.kind === 'reject' ? rejectSchema : synthesizeSchema;
+      const store = openStore(config.out, curation.kind, beginning, defaultsOf(schema));
       try {
         const stopped = store.next < curation.total && (await run(config, folder, tokenizer, curation, store, hooks));
         const seconds = (performance.now() - began) / 1000;

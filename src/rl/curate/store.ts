@@ -1,5 +1,6 @@
 import { closeSync, existsSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Settings } from '../../config/layers.js';
 import { TrainMoeError } from '../../errors.js';
 import { writeAll } from '../../hub/byte_sink.js';
 import { ioError } from '../../hub/io_error.js';
@@ -68,13 +69,13 @@ export interface Store {
  * state is cut off, so that the batch is done again to the same bytes.
  * @throws TrainMoeError as refuseOthers() where the data was made otherwise, `bad-data` where it is not as the state says
  */
-export function openStore(out: string, kind: RunKind, beginning: Beginning): Store {
+export function openStore(out: string, kind: RunKind, beginning: Beginning, defaults: Settings): Store {
   const [data, state] = [dataPath(out), statePath(out)];
   try {
     mkdirSync(out, { recursive: true });
     const found = existsSync(state) ? wholeLines(state) : { lines: [], bytes: 0 };
     const places = found.lines.slice(1).map((line) => JSON.parse(line) as Place);
-    if (found.lines.length > 0) refuseOthers(out, kind, JSON.parse(found.lines[0]!) as Beginning, beginning);
+    if (found.lines.length > 0) refuseOthers(out, kind, JSON.parse(found.lines[0]!) as Beginning, beginning, defaults);
     const place = places.at(-1) ?? { next: 0, bytes: 0, counts: NO_COUNTS };
     const size = existsSync(data) ? statSync(data).size : 0;
     if (size < place.bytes)

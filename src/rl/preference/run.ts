@@ -21,7 +21,7 @@ import { type Beginning, settingsToKeep } from '../../train/run/policy.js';
 import { checkpointToGoOn, type GoingOn } from '../../train/run/resume.js';
 import type { Place } from '../../train/run/state.js';
 import { restoreTrained, saveTrained, type Trained } from '../saved.js';
-import type { PreferenceConfig } from './config.js';
+import { dpoSchema, type PreferenceConfig, rewardModelSchema } from './config.js';
 import { fingerprintOf } from './encode.js';
 import type { PreferenceEnd, PreferenceEvent, PreferenceFacts } from './events.js';
 import type { PreferenceScore } from './figures.js';
@@ -69,7 +69,9 @@ export async function learnPreferences<E, C extends PreferenceConfig>(
   refuseMissing(config.data);
   const lock = lockRun(config.out);
   try {
-    const checkpoint = checkpointToGoOn(config.out, subject, config, (sentence) => tell({ kind: 'note', sentence }));
+    const schema = subject.name === 'dpo' ? dpoSchema : rewardModelSchema;
+    const note = (sentence: string) => tell({ kind: 'note', sentence });
+    const checkpoint = checkpointToGoOn(config.out, subject, config, schema, note);
     const tokenizer = loadTokenizer(config.tokenizer ?? from);
     const template = await openChatTemplate(tokenizer, { template: config.chatTemplate });
     const model = subject.load(from, { device, dtype: config.dtype, train: true });

@@ -12,7 +12,8 @@ import { TrainMoeError } from '../../errors.js';
  *     it is refused.
  *   - Files may lie elsewhere by now, but must hold the same: models, tokenizers and data are known by their content.
  *
- * A setting that no table names is of the third kind.
+ * A setting that no table names is of the third kind. One that a run was begun without, for it did not exist then, counts as what
+ * it is when nobody sets it.
  */
 
 /** Commands that go on, by the name that their state has in a folder. */
@@ -92,6 +93,7 @@ export function settingsToKeep(kind: RunKind, config: Settings): Settings {
 
 /**
  * Compares a run with what it was begun with, as far as that is known.
+ * @param defaults what settings are that nobody sets
  * @returns a sentence about how far it goes now, where that is another
  * @throws TrainMoeError `bad-config` naming the settings that decide the run and are others, `bad-data` for other content
  */
@@ -100,8 +102,11 @@ export function refuseOthers(
   kind: RunKind,
   held: Partial<Beginning>,
   now: Partial<Beginning>,
+  defaults: Settings = {},
 ): string | undefined {
-  const changed = differences(held.settings, now.settings);
+  const unset = Object.entries(settingsToKeep(kind, defaults)).filter(([path]) => now.settings?.[path] !== undefined);
+  const before = held.settings && { ...Object.fromEntries(unset), ...held.settings };
+  const changed = differences(before, now.settings);
   const { extent } = POLICIES[kind];
   const spell = (path: string) => (kind === 'state' ? `--${path}` : flagOf(path));
   const decisive = changed.filter(({ path }) => !extent.includes(path));

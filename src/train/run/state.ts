@@ -58,8 +58,13 @@ export function readPlace<P>({ name, title }: Pick<RunState, 'name' | 'title'>, 
  */
 export function readRunState<P extends Place>(state: RunState, path: string): P {
   const { name, out, optimizer, tensors, beginning } = state;
-  const { updates, settings, content, ...place } = readPlace<P & Beginning & { readonly updates: number }>(state, path);
-  refuseOthers(out, name, { settings, content }, beginning);
+  const {
+    updates,
+    settings: _,
+    content,
+    ...place
+  } = readPlace<P & Beginning & { readonly updates: number }>(state, path);
+  refuseOthers(out, name, { content }, { content: beginning.content });
   const file = openSafetensors(join(path, tensorFile(name)));
   const read = (key: string, into: Tensor): boolean => {
     const stored = file.tensors.get(key);

@@ -15,7 +15,7 @@ import { breathe, due } from '../run/loop.js';
 import { modelFolder } from '../run/model_folder.js';
 import { settingsToKeep } from '../run/policy.js';
 import { checkpointToGoOn, type GoingOn } from '../run/resume.js';
-import { fitLength, type SftConfig, type SftSettings } from './config.js';
+import { fitLength, type SftConfig, type SftSettings, sftSchema } from './config.js';
 import { loadSftData, type SftData } from './data.js';
 import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from './events.js';
 import { adapters, type Trainee, wholeModel } from './trainee.js';
@@ -45,7 +45,7 @@ export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftE
   const lock = lockRun(config.out);
   try {
     const note = (sentence: string) => hooks.onEvent?.({ kind: 'note', sentence });
-    const checkpoint = checkpointToGoOn(config.out, SFT, config, note);
+    const checkpoint = checkpointToGoOn(config.out, SFT, config, sftSchema, note);
     const tokenizer = loadTokenizer(config.tokenizer ?? from);
     const template = await openChatTemplate(tokenizer, {
       ...(config.tokenizer === undefined && { folder: from }),

@@ -51,6 +51,15 @@ describe('going on under other settings', () => {
     expect(() => between(kind, before, now)).toThrow(`The run in runs/x was begun with ${sentence}`);
   });
 
+  it('takes a setting that did not exist then for what it is when nobody sets it', () => {
+    const held = { settings: { rows: 1 } };
+    const compare = (now: object) =>
+      refuseOthers('runs/x', 'sft', held, { settings: { rows: 1, ...now } }, { rows: 8, newer: 3, saveEvery: 5 });
+    expect(compare({ newer: 3 })).toBeUndefined();
+    expect(() => compare({ newer: 4 })).toThrow('was begun with --newer 3 (now 4)');
+    expect(() => compare({ newer: 3, rows: 8 })).toThrow('was begun with --rows 1 (now 8)');
+  });
+
   it('names six and counts the others', () => {
     const all = (value: number) => Object.fromEntries([...'abcdefgh'].map((name) => [name, value]));
     expect(() => between('sft', all(1), all(2))).toThrow('--f 1 (now 2) and 2 others, which decide what');
