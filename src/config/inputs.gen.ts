@@ -3,8 +3,11 @@
 export interface RunConfigInput {
   /** Named settings that everything else overrides. Default "nano". */
   readonly preset?: string | undefined;
-  /** Overrides of the preset's model. */
-  readonly model?: Readonly<Record<string, unknown>> | undefined;
+  /**
+   * A model to go on from, with its tokenizer: a Hugging Face folder, a checkpoint or a run folder; model.NAME
+   * overrides the preset's.
+   */
+  readonly model?: string | Readonly<Record<string, unknown>> | undefined;
   readonly data?: {
     /** Files, folders and globs to read; none takes real text that is already on the machine. */
     readonly sources?: readonly string[] | undefined;
@@ -62,8 +65,8 @@ export interface RunConfigInput {
       /** How the two moments are stored; "u8": 8 bits and a scale to each 256, arXiv:2110.02861. Default "f32". */
       readonly moments?: 'f32' | 'bf16' | 'u8' | undefined;
       /**
-       * Keep f32 values of bf16 weights; without them weights are rounded at random, which is right on
-       * average. Default true.
+       * Keep f32 values of bf16 weights; without them stochastic rounding keeps them right on average. Default
+       * true.
        */
       readonly master?: boolean | undefined;
     } | undefined;
@@ -114,7 +117,7 @@ export interface RunConfigInput {
     /** Write TensorBoard event files beside the JSONL metrics. Default true. */
     readonly tensorboard?: boolean | undefined;
   } | undefined;
-  /** Run folder; by default runs/<preset>. */
+  /** Run folder, by default runs/<preset>, or runs/pretrain with a model; a run that it holds goes on. */
   readonly out?: string | undefined;
   /** "auto" takes the GPU where one works and says why where none does. Default "auto". */
   readonly device?: 'auto' | 'cpu' | 'cuda' | 'emulator' | undefined;
@@ -145,7 +148,7 @@ export interface SftInput {
   readonly stopTokens?: readonly string[] | undefined;
   /** Answers of a conversation that are trained. Default "all". */
   readonly turns?: 'all' | 'last' | undefined;
-  /** Run folder. Default "runs/sft". */
+  /** Run folder; a run that it holds goes on. Default "runs/sft". */
   readonly out?: string | undefined;
   /** Where to compute. Default "auto". */
   readonly device?: 'auto' | 'cpu' | 'cuda' | 'emulator' | undefined;
@@ -231,7 +234,7 @@ export interface GrpoInput {
   readonly reward?: readonly string[] | undefined;
   /** Weights of the rewards; by default 1 each. */
   readonly rewardWeights?: readonly number[] | undefined;
-  /** Run folder. Default "runs/grpo". */
+  /** Run folder; a run that it holds goes on. Default "runs/grpo". */
   readonly out?: string | undefined;
   /** Where to compute. Default "auto". */
   readonly device?: 'auto' | 'cpu' | 'cuda' | 'emulator' | undefined;
@@ -387,7 +390,7 @@ export interface RewardModelInput {
   readonly keep?: number | undefined;
   /** Write TensorBoard event files beside the JSONL metrics. Default true. */
   readonly tensorboard?: boolean | undefined;
-  /** Run folder. Default "runs/reward-model". */
+  /** Run folder; a run that it holds goes on. Default "runs/reward-model". */
   readonly out?: string | undefined;
   /**
    * "pairwise" learns which of two answers is better, "safety" the probability that one answer is fine.
@@ -457,7 +460,7 @@ export interface DpoInput {
   readonly keep?: number | undefined;
   /** Write TensorBoard event files beside the JSONL metrics. Default true. */
   readonly tensorboard?: boolean | undefined;
-  /** Run folder. Default "runs/dpo". */
+  /** Run folder; a run that it holds goes on. Default "runs/dpo". */
   readonly out?: string | undefined;
   /** Pairs of an update. Default 64. */
   readonly batch?: number | undefined;

@@ -25,6 +25,7 @@ interface Setting {
   readonly description?: string;
   readonly default?: unknown;
   readonly items?: Setting;
+  readonly anyOf?: readonly Setting[];
   readonly properties?: Readonly<Record<string, Setting>>;
   readonly required?: readonly string[];
 }
@@ -39,7 +40,8 @@ export function inputTypes(): string {
   return [head, ...interfaces].join('\n');
 }
 
-function typeOf({ type, enum: values, items, properties, required }: Setting, indent: string): string {
+function typeOf({ type, enum: values, items, anyOf, properties, required }: Setting, indent: string): string {
+  if (anyOf) return anyOf.map((each) => typeOf(each, indent)).join(' | ');
   if (values) return values.map((value) => `'${value}'`).join(' | ');
   if (type === 'array') return `readonly ${items?.enum ? `(${typeOf(items, indent)})` : typeOf(items!, indent)}[]`;
   if (properties) {
