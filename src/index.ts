@@ -1,6 +1,15 @@
 /**
  * train-moe: train DeepSeek-style language models from Node. Everything public is re-exported here; importing it loads the
  * native addon.
+ *
+ * - runs, each a folder that goes on where it stopped: pretrain(), sft(), trainRewardModel(), trainDpo(), trainGrpo(), reject(),
+ *   synthesize(), r1(); their settings are plain objects (defineConfig(), resolveSft(), ..), their events arrive in `onEvent`
+ * - text: collect(), trainBpe(), loadTokenizer(), tokenize(), batches()
+ * - models: loadModel(), saveModel(), createModel(), forward(), evaluate(), trainStep(), Engine, streamText()
+ * - beneath: tensors and their tape (differentiate(), scope()), `ops`, `nn`, AdamW, `native`
+ * - reasoning: `tasks`, `rewards`
+ *
+ * What goes wrong is a TrainMoeError with a `code`.
  */
 export {
   type ConfigParts,

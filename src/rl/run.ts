@@ -34,7 +34,7 @@ import { bestFolder, GRPO, type GrpoPlace, restoreGrpo, saveBest, saveGrpo } fro
 export interface GrpoHooks {
   /** Told everything that happens. */
   readonly onEvent?: (event: GrpoEvent) => void;
-  /** Asked after every step; true saves and ends the run. */
+  /** Asked after every step; true saves and ends the run. `() => signal.aborted` heeds an AbortSignal. */
   readonly shouldStop?: () => boolean;
 }
 

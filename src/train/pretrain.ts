@@ -25,7 +25,7 @@ import { PRETRAINING, Trainer } from './trainer.js';
 export interface PretrainHooks {
   /** Told everything that happens. */
   readonly onEvent?: (event: TrainEvent) => void;
-  /** Asked after every step; true saves and ends the run. */
+  /** Asked after every step; true saves and ends the run. `() => signal.aborted` heeds an AbortSignal. */
   readonly shouldStop?: () => boolean;
 }
 

@@ -91,7 +91,7 @@ export interface CurateEnd extends Counts {
 /** How a program watches and stops a run. */
 export interface CurateHooks {
   readonly onEvent?: (event: CurateEvent) => void;
-  /** Asked after every batch; true ends the run, which can be gone on with. */
+  /** Asked after every batch; true ends the run, to be gone on with. `() => signal.aborted` heeds an AbortSignal. */
   readonly shouldStop?: () => boolean;
 }
 

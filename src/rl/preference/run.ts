@@ -33,7 +33,7 @@ import { examplesOf, type Learner, preferenceStep } from './step.js';
 export interface PreferenceHooks {
   /** Told everything that happens. */
   readonly onEvent?: (event: PreferenceEvent) => void;
-  /** Asked after every step; true saves and ends the run. */
+  /** Asked after every step; true saves and ends the run. `() => signal.aborted` heeds an AbortSignal. */
   readonly shouldStop?: () => boolean;
 }
 

@@ -25,7 +25,7 @@ import { SFT, SftTrainer } from './trainer.js';
 export interface SftHooks {
   /** Told everything that happens. */
   readonly onEvent?: (event: SftEvent) => void;
-  /** Asked after every step; true saves and ends the run. */
+  /** Asked after every step; true saves and ends the run. `() => signal.aborted` heeds an AbortSignal. */
   readonly shouldStop?: () => boolean;
 }
 
