@@ -13,17 +13,18 @@ export interface TextPiece {
 const shown = { skipSpecial: true, skipUnknown: true } as const;
 
 /**
- * Generates text piece by piece. Pieces end at UTF-8 boundaries, and text that may be the start of a stop string is held
+ * Generates text piece by piece, from a prompt in text or ids. Pieces end at UTF-8 boundaries, and text that may be the start of a stop string is held
  * back until it is clear. Leaving the loop early cancels the request and frees its cache. Streams of one engine may run side by
  * side: they then share its batches.
  */
 export async function* streamText(
   engine: Engine,
   tokenizer: Tokenizer,
-  prompt: readonly number[],
+  prompt: string | readonly number[],
   { stop: stops = [], ...options }: TextOptions = {},
 ): AsyncGenerator<TextPiece> {
-  const request = engine.submit(prompt, { ...options, count: 1, stopIds: options.stopIds ?? endIds(tokenizer) });
+  const ids = typeof prompt === 'string' ? promptIds(tokenizer, prompt) : prompt;
+  const request = engine.submit(ids, { ...options, count: 1, stopIds: options.stopIds ?? endIds(tokenizer) });
   const take = engine.follow(request);
   const decoder = tokenizer.stream(shown);
   let held = '';
@@ -60,6 +61,12 @@ export function decodeCompletion(tokenizer: Tokenizer, ids: readonly number[], s
   const text = tokenizer.decode(ids, shown);
   const cut = firstStop(text, stops);
   return cut < 0 ? text : text.slice(0, cut);
+}
+
+/** Ids of a prompt. An empty one is the start token, else the one that ends texts, else the first of all. */
+export function promptIds(tokenizer: Tokenizer, text: string): number[] {
+  const ids = [...tokenizer.encode(text)];
+  return ids.length > 0 ? ids : [tokenizer.bosId ?? tokenizer.eosId ?? 0];
 }
 
 /** Ids that end a text in this vocabulary. */

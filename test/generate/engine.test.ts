@@ -167,7 +167,7 @@ describe('text', () => {
     });
     const engine = new Engine(models[0]![1], { cacheTokens: 1024 });
     const options = { temperature: 1, maxTokens: 24, seed: 5, stopIds: [] };
-    const read = async (prompt: number[], onPiece = () => {}) => {
+    const read = async (prompt: string | number[], onPiece = () => {}) => {
       let [text, finish] = ['', ''];
       for await (const piece of streamText(engine, tokenizer, prompt, options)) {
         text += piece.text;
@@ -177,6 +177,7 @@ describe('text', () => {
       return [text, finish];
     };
     const alone = [await read([1, 2]), await read([3]), engine.generate([[4, 5]], options)] as const;
+    expect(await read(tokenizer.decode([70, 71, 260]))).toEqual(await read([70, 71, 260])); // a prompt in text
     let batch: unknown;
     const together = await Promise.all([
       read([1, 2], () => {

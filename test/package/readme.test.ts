@@ -17,7 +17,7 @@ const SMALLER: readonly (readonly [string, string])[] = [
   ['lora: { rank: 8 }', 'lora: { rank: 2 }, length: 128, rows: 2, epochs: 1'],
   ['steps: 200,', 'steps: 1, prompts: 2, group: 2, maxTokens: 4, evaluateQuestions: 2, graderWorkers: 1,'],
   ['maxTokens: 100', 'maxTokens: 4'],
-  ['prompt.slice(0, 1)])', 'prompt.slice(0, 1)], { maxTokens: 4 })'],
+  ['maxTokens: 50', 'maxTokens: 4'],
 ];
 
 describe.skipIf(!builtAddon)('the programs of the README', () => {

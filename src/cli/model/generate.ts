@@ -1,4 +1,4 @@
-import { decodeCompletion, Engine, endIds, streamText, type TextOptions } from '../../generate/index.js';
+import { decodeCompletion, Engine, endIds, promptIds, streamText, type TextOptions } from '../../generate/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
 import type { OpenedModel } from './open.js';
 
@@ -8,14 +8,6 @@ export interface Generated {
   readonly finish: string;
   readonly tokens: number;
   readonly tokensPerSecond: number;
-}
-
-/** Ids of a prompt: its text after the start token, where the tokenizer has one. */
-export function promptIds(tokenizer: Tokenizer, text: string): number[] {
-  const ids = [...tokenizer.encode(text)];
-  if (ids.length > 0) return ids;
-  const start = tokenizer.bosId ?? tokenizer.eosId;
-  return start === undefined ? [0] : [start];
 }
 
 /** `count` completions of a prompt, all at once. */
