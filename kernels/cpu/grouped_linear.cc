@@ -115,7 +115,7 @@ void grouped_linear_swiglu(Out y, Out gate_up, In x, In weight, In offsets, Mayb
   const PackedWeight packed({&weight, experts.count, 2 * cols, inner, weight.stride[0], weight.stride[1]}, x.dtype);
   const Cut cut = gemm::cutGated(experts.average(), cols, inner, experts.busy());
   experts.blocks(cut, cols, 0, [&](int64_t e, int64_t task, const Cut& cut, int worker) {
-    const gemm::Gated gated{forwardOf(experts, e, gate_up, x, packed, rows), at(y, experts.offsets[e]), y.stride[0]};
+    const gemm::Gated gated{forwardOf(experts, e, gate_up, x, packed, rows), at(y, experts.offsets[e])};
     compute(gated, cut.block(task, experts.rows(e), cols), worker);
   });
   experts.clearRest(gate_up);

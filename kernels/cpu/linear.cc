@@ -64,7 +64,7 @@ void linear_swiglu(Out y, Out gate_up, In x, In weight) {
                            .b = packed[0],
                            .c = {gate_up.data, gate_up.dtype, gate_up.stride[0]},
                            .m = rows, .n = cols, .k = depth};
-  compute(gemm::Gated{product, y.data, y.stride[0]});
+  compute(gemm::Gated{product, y.data});
 }
 
 void linear_backward(Acc dx, Acc dweight, Acc dbias, In dy, In x, In weight) {

@@ -1,15 +1,11 @@
 import { TrainMoeError } from '../errors.js';
 import { type CacheForm, contextOf, type Model } from '../models/family.js';
-import type { KvCache } from '../nn/cache.js';
-import type { Layout } from '../nn/layout.js';
-import { embedding } from '../ops/embedding.js';
-import { linear } from '../ops/linear.js';
-import { sample } from '../ops/sample.js';
-import { type Device, from, graphsPay, readLater, scope, type Tensor, tensorsIn } from '../tensor/index.js';
+import { type Device, graphsPay, scope, tensorsIn } from '../tensor/index.js';
+import { forwardBatch, launchBatch } from './batch.js';
 import { DecodeGraphs } from './decode.js';
 import { check, type GenerateOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { PagePool } from './pool.js';
-import { type FinishReason, fork, lengthOf, pagesNeeded, type Sequence, slotsFor, tokenAt } from './sequence.js';
+import { type FinishReason, fork, pagesNeeded, type Sequence } from './sequence.js';
 
 /** Sizes of an engine; the defaults fit a small model on a CPU. */
 export interface EngineOptions {
@@ -163,7 +159,10 @@ export class Engine {
     const batch = [...this.running];
     const first = batch.filter((s) => s.cached < s.prompt.length);
     const plain = first.length === 0 && !batch.some((s) => s.options.repetitionPenalty !== 1);
-    const { ids, logprobs } = plain && this.graphs ? this.launch(this.graphs, batch) : scope(() => this.forward(batch));
+    const { ids, logprobs } =
+      plain && this.graphs
+        ? launchBatch(this.graphs, batch, this.pool)
+        : scope(() => forwardBatch(this.model, batch, this.pool));
     const events: TokenEvent[] = [];
     let at = 0;
     for (const s of batch) {
@@ -251,107 +250,10 @@ export class Engine {
     return Math.max(Math.ceil((s.prompt.length + s.options.maxTokens) / this.pool.pageSize) - s.pages.length, 0);
   }
 
-  /** The same as forward() for sequences of which each has one uncached token, and whose penalties are off. */
-  private launch(graphs: DecodeGraphs, batch: readonly Sequence[]) {
-    const slots = batch.map((s) => slotsFor(s, 1, this.pool)[0]!);
-    const positions = batch.map((s) => s.cached);
-    for (const s of batch) s.cached = lengthOf(s);
-    return graphs.run({
-      tokens: batch.map((s, i) => tokenAt(s, positions[i]!)),
-      positions,
-      slots,
-      pages: batch.map((s) => s.pages),
-      ...settingsOf(batch.map((s) => ({ s, copy: s.index }))),
-    });
-  }
-
-  /** One forward pass over all uncached tokens, and one sampled token per completion. */
-  private forward(batch: readonly Sequence[]): { ids: Int32Array; logprobs: Float32Array } {
-    const tokens: number[] = [];
-    const positions: number[] = [];
-    const slots: number[] = [];
-    const sequence: number[] = [];
-    const picks: Pick[] = [];
-    batch.forEach((s, b) => {
-      const length = lengthOf(s);
-      const isFirst = s.cached < s.prompt.length;
-      for (const slot of slotsFor(s, length - s.cached, this.pool)) slots.push(slot); // a long prompt overflows a spread
-      for (let i = s.cached; i < length; i++) {
-        tokens.push(tokenAt(s, i));
-        positions.push(i);
-        sequence.push(b);
-      }
-      s.cached = length;
-      for (let copy = 0; copy < (isFirst ? s.options.count : 1); copy++)
-        picks.push({ s, row: tokens.length - 1, copy: s.index + copy });
-    });
-    const ints = (values: readonly number[], shape?: number[]): Tensor =>
-      from(new Int32Array(values), shape, { device: this.device });
-    const width = Math.max(...batch.map((s) => s.pages.length));
-    const cache: KvCache = {
-      layer: this.pool.layer,
-      slots: ints(slots),
-      pages: ints(
-        batch.flatMap((s) => [...s.pages, ...new Array<number>(width - s.pages.length).fill(0)]),
-        [batch.length, width],
-      ),
-      sequence: ints(sequence),
-      lengths: ints(positions.map((p) => p + 1)),
-    };
-    const layout: Layout = {
-      rows: 1,
-      length: tokens.length,
-      positions: ints(positions),
-      ranges: undefined,
-      active: undefined,
-      segments: undefined,
-    };
-    const { family, config, weights } = this.model;
-    const hidden = family.forward(weights, config, ints(tokens), { layout, losses: [], cache }); // [T,C]
-    const every = tokens.length === picks.length && picks.every(({ row }, i) => row === i);
-    const last = every ? hidden : embedding(hidden, ints(picks.map((p) => p.row)));
-    const logits = linear(last, family.head(weights), undefined, 'f32'); // [picks, V]
-    return sampleTokens(logits, picks);
-  }
-
   private retire(): void {
     for (const s of this.running) if (s.finish) for (const page of s.pages) this.pool.drop(page);
     this.running = this.running.filter((s) => !s.finish);
   }
-}
-
-interface Pick {
-  readonly s: Sequence;
-  readonly row: number;
-  readonly copy: number;
-}
-
-function sampleTokens(logits: Tensor, picks: readonly Pick[]): { ids: Int32Array; logprobs: Float32Array } {
-  const penalised = picks.some(({ s }) => s.options.repetitionPenalty !== 1);
-  const chosen = sample(logits, { ...settingsOf(picks), ...(penalised && { history: histories(picks) }) });
-  const [ids, logprobs] = [readLater(chosen.ids), readLater(chosen.logprobs)];
-  return { ids: ids() as Int32Array, logprobs: logprobs() as Float32Array };
-}
-
-/** How each pick is sampled. */
-function settingsOf(picks: readonly Omit<Pick, 'row'>[]) {
-  return {
-    settings: Float32Array.from(
-      picks.flatMap(({ s: { options: o } }) => [o.temperature, o.topP, o.minP, o.repetitionPenalty]),
-    ),
-    topK: Int32Array.from(picks, ({ s }) => s.options.topK),
-    seeds: Int32Array.from(picks.flatMap(({ s, copy }) => [s.options.seed + copy, lengthOf(s)])),
-  };
-}
-
-/** Ids seen so far, one row per pick, padded with -1. */
-function histories(picks: readonly Pick[]): { ids: Int32Array; width: number } {
-  const width = Math.max(...picks.map(({ s }) => lengthOf(s)));
-  const ids = new Int32Array(picks.length * width).fill(-1);
-  picks.forEach(({ s }, r) => {
-    for (let i = 0; i < lengthOf(s); i++) ids[r * width + i] = tokenAt(s, i);
-  });
-  return { ids, width };
 }
 
 /** Appends a token and sees whether the completion ends with it. */

@@ -26,7 +26,7 @@ void compute(const Gated& g, const Block& block, int worker) {
     const Target& c = g.product.c;
     for (int64_t row = block.row; row < block.row + block.rows; row++) {
       const T* gate = static_cast<const T*>(c.data) + row * c.stride + block.col;
-      swiglu(static_cast<T*>(g.y) + row * g.stride + block.col, block.cols, gate, gate + cols);
+      swiglu(static_cast<T*>(g.y) + row * cols + block.col, block.cols, gate, gate + cols);
     }
   });
 }

@@ -7,12 +7,12 @@ namespace moe::MOE_ISA::gemm {
 
 struct Gated {
   Product product;  ///< c: [m, 2*cols], gate and then up, of y's dtype
-  void* y;          ///< [m, cols]
-  int64_t stride;   ///< elements between y's rows
+  void* y;          ///< [m, cols], its rows side by side
   int64_t cols() const { return product.n / 2; }
 };
 
-/// How y is cut into blocks, as cut() cuts a product; a column of y stands for two of c. Blocks that share no panel of b.
+/// How y is cut into blocks, as cut() cuts a product; a column of y stands for two of c. A block's gate and its up both begin where a
+/// panel of b does.
 Cut cutGated(int64_t m, int64_t cols, int64_t k, int64_t products = 1);
 
 /// Computes one block of y and those of c that it comes from. Uses what compute() of a product uses.

@@ -162,7 +162,7 @@ template <class Shape> void run(const Product& p) {
   const auto with = [&](auto kernel) { launch(kernel, grid, S::kThreads, S::kShared, p, alignedSide(p.a), alignedSide(p.b), pairedTarget(p), down); };
   if (p.a.kFirst && p.b.kFirst) with(tensorKernel<true, true, Shape>);
   else if (p.b.kFirst) with(tensorKernel<false, true, Shape>);
-  else if (p.a.kFirst) throw Error("internal", "a product of a transposed left operand with a right one that is not has no kernel: no layer needs it.");
+  else if (p.a.kFirst || p.b.gather) throw Error("internal", "a right operand whose rows run along k takes neither a transposed left one nor rows that are looked up.");
   else with(tensorKernel<false, false, Shape>);
 }
 

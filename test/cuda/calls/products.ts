@@ -41,9 +41,15 @@ function routerCall(rows: number, depth: number, cols: number): Call {
   };
 }
 
-function expertsCall(counts: readonly number[], tokens: number, inner: number, outer: number, spare: number): Call {
+/** Where each expert's rows begin, and the last ones end. */
+function offsetsOf(counts: readonly number[]): number[] {
   const offsets = [0];
   for (const n of counts) offsets.push(offsets.at(-1)! + n);
+  return offsets;
+}
+
+function expertsCall(counts: readonly number[], tokens: number, inner: number, outer: number, spare: number): Call {
+  const offsets = offsetsOf(counts);
   const rows = offsets.at(-1)! + spare;
   return {
     name: `grouped_linear: ${counts.join('+')} rows and ${spare} of nobody`,
@@ -120,8 +126,7 @@ function expertsByHopper(
   spare: number,
   gather: boolean,
 ): Call {
-  const offsets = [0];
-  for (const n of counts) offsets.push(offsets.at(-1)! + n);
+  const offsets = offsetsOf(counts);
   const rows = offsets.at(-1)! + spare;
   return {
     name: `grouped_linear by hopper: ${counts.join('+')} rows ${gather ? 'looked up ' : ''}and ${spare} of nobody`,
@@ -143,32 +148,37 @@ function expertsByHopper(
 }
 
 /** Gate and up with their SwiGLU by one kernel of products, and how far that is from the two ops: nothing. */
+function gated(
+  b: Bench,
+  rows: number,
+  cols: number,
+  fused: (y: Tensor, gateUp: Tensor) => void,
+  plain: (gateUp: Tensor) => void,
+): readonly Tensor[] {
+  const [y, apart] = [b.out([rows, cols]), b.out([rows, cols])];
+  const [gateUp, product] = [b.out([rows, 2 * cols]), b.out([rows, 2 * cols])];
+  fused(y, gateUp);
+  plain(product);
+  native.swigluForward(apart, product);
+  return [y, gateUp, ...differences(b, [y, apart], [gateUp, product])];
+}
+
 function gatedBy(kernel: string, rows: number, depth: number, cols: number): Call {
   return {
     name: `linear_swiglu by ${kernel}: [${rows},${depth}] x 2 of [${cols},${depth}]`,
     tolerance: 2e-2,
     run: (b) => {
       const [x, weight] = [b.draw([rows, depth], 1), b.draw([2 * cols, depth], 2, { scale: depth ** -0.5 })];
-      const [y, gateUp, apart, product] = [
-        b.out([rows, cols]),
-        b.out([rows, 2 * cols]),
-        b.out([rows, cols]),
-        b.out([rows, 2 * cols]),
-      ];
-      by(kernel, () => {
-        native.linearSwiglu(y, gateUp, x, weight);
-        native.linearForward(product, x, weight, undefined);
-      });
-      native.swigluForward(apart, product);
-      return [y, gateUp, ...differences(b, [y, apart], [gateUp, product])];
+      const fused = (y: Tensor, gateUp: Tensor) => native.linearSwiglu(y, gateUp, x, weight);
+      const plain = (gateUp: Tensor) => native.linearForward(gateUp, x, weight, undefined);
+      return by(kernel, () => gated(b, rows, cols, fused, plain));
     },
   };
 }
 
 /** The same for the rows of experts, looked up. */
 function expertsGatedBy(kernel: string, counts: readonly number[], inner: number, cols: number, spare: number): Call {
-  const offsets = [0];
-  for (const n of counts) offsets.push(offsets.at(-1)! + n);
+  const offsets = offsetsOf(counts);
   const rows = offsets.at(-1)! + spare;
   return {
     name: `grouped_linear_swiglu by ${kernel}: ${counts.join('+')} rows and ${spare} of nobody, 2 of ${cols}`,
@@ -177,18 +187,9 @@ function expertsGatedBy(kernel: string, counts: readonly number[], inner: number
       const x = b.draw([rows, inner], 1);
       const weight = b.draw([counts.length, 2 * cols, inner], 2, { scale: inner ** -0.5 });
       const [at, from] = [b.ints([offsets.length], (i) => offsets[i]!), b.ints([rows], (i) => (i * 13 + 5) % rows)];
-      const [y, gateUp, apart, product] = [
-        b.out([rows, cols]),
-        b.out([rows, 2 * cols]),
-        b.out([rows, cols]),
-        b.out([rows, 2 * cols]),
-      ];
-      by(kernel, () => {
-        native.groupedLinearSwiglu(y, gateUp, x, weight, at, from);
-        native.groupedLinearForward(product, x, weight, at, from);
-      });
-      native.swigluForward(apart, product);
-      return [y, gateUp, ...differences(b, [y, apart], [gateUp, product])];
+      const fused = (y: Tensor, gateUp: Tensor) => native.groupedLinearSwiglu(y, gateUp, x, weight, at, from);
+      const plain = (gateUp: Tensor) => native.groupedLinearForward(gateUp, x, weight, at, from);
+      return by(kernel, () => gated(b, rows, cols, fused, plain));
     },
   };
 }
