@@ -73,7 +73,8 @@ const DEEDS: Readonly<Record<string, number | RegExp>> = {
   'poison promises': /changed Promise\.prototype|did not answer within/,
   'poison later': /changed Object\.prototype/,
   'forge an answer without a result': /changed JSON/,
-  'forge an answer with a text': /another question|is string|not a finite number/,
+  'forge an answer with a text': /another question/,
+  'forge answers to samples to come': /another question/,
   'return a trap': /trapped/,
   'change what it returned': 1,
   'grow its memory outside the heap': /memory|did not answer within/,
@@ -92,6 +93,20 @@ const sleepers = (): string[] =>
     .filter((line) => line === 'sleep 1000');
 
 describe('hostile graders', () => {
+  test('no answer that a reward writes itself is taken for one of a sample to come', async () => {
+    const pool = await rl.openGraders([HOSTILE], { workers: 1, timeoutMs: 10_000 });
+    try {
+      const results = await pool.grade(samples('forge answers to samples to come', 'good', 'good'));
+      expect(results).toEqual([
+        [{ skip: true, reason: 'the grader answered another question' }],
+        [{ value: 1 }],
+        [{ value: 1 }],
+      ]);
+    } finally {
+      pool.close();
+    }
+  });
+
   test('each costs its own sample and nothing else', { timeout: 180_000 }, async () => {
     const pool = await rl.openGraders([HOSTILE], { workers: 2, timeoutMs: 4000, memoryMb: 192 });
     try {

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { RewardResult, RewardSpec, Sample } from '../types.js';
@@ -25,7 +26,6 @@ export class Grader {
   private waiting: ((reply: Reply) => void) | undefined;
   private printed = 0;
   private tail = '';
-  private nextId = 0;
   private died: string | undefined;
 
   constructor(private readonly options: GraderOptions) {
@@ -65,7 +65,7 @@ export class Grader {
 
   /** Scores one sample. Whatever happens to the grader, there is a result within the deadline. */
   async score(reward: number, sample: Sample, timeoutMs: number): Promise<RewardResult> {
-    const id = this.nextId++;
+    const id = randomInt(2 ** 47); // a reward that writes answers itself must not know that of a sample to come
     this.printed = 0;
     this.tail = '';
     const reply = await this.ask({ kind: 'score', id, reward, sample }, timeoutMs);
