@@ -37,10 +37,12 @@ export {
   writeSafetensors,
 } from './hub/safetensors.js';
 export { createModel, disposeModel, loadWeights, parametersOf, type ReadTensor } from './models/codec.js';
-export type { CacheForm, CacheShape, HubPiece } from './models/family.js';
+export type { CacheForm, CacheShape, Head, HubPiece } from './models/family.js';
 export { type LoadedModel, type LoadOptions, loadModel, modelContent } from './models/folder.js';
 export { type ForwardInputs, type ForwardResult, forward } from './models/forward.js';
 export {
+  type CtrlConfig,
+  ctrl,
   type DeepseekBlock,
   type DeepseekMoeConfig,
   type DeepseekV2Config,
@@ -51,6 +53,8 @@ export {
   type Family,
   families,
   familyOfHub,
+  type Gpt2Config,
+  gpt2,
   type LlamaConfig,
   llama,
   type Model,

@@ -5,7 +5,18 @@ const LENGTH = 4096;
 
 const v1Schedule = { kind: 'v2', warmup: 2000, drops: [0.8, 0.9] } as const;
 
-/** How DeepSeek trained its own: as published, for reference and for machines that could. */
+const megatronGpt2: RunConfigInput = {
+  tokenizer: { vocabSize: 50_257 },
+  train: {
+    steps: 300_000,
+    rows: 512,
+    length: 1024,
+    optimizer: { lr: 1.5e-4, beta2: 0.999, decay: 0.01 },
+    schedule: { kind: 'cosine', warmup: 3000, floor: 1 / 15 },
+  },
+};
+
+/** How others trained theirs: as published, for reference and for machines that could. */
 const published = {
   // DeepSeek LLM, arXiv:2401.02954, table 2 and section 2.3: 2T tokens.
   'deepseek-llm-7b': paper({ tokens: 2e12, rows: 2304, lr: 4.2e-4, vocabSize: 100_015, schedule: v1Schedule }),
@@ -42,6 +53,23 @@ const published = {
     }),
     data: { fim: 0.1 },
   },
+  // GPT-2's own settings are not published; these are Megatron-LM's for its GPT-2, arXiv:1909.08053, section 4.2.
+  gpt2: megatronGpt2,
+  'gpt2-medium': megatronGpt2,
+  'gpt2-large': megatronGpt2,
+  'gpt2-xl': megatronGpt2,
+  // CTRL, arXiv:1909.05858, section 3.2: Adagrad at 0.05, which is not here; the learning rate of AdamW is ours.
+  ctrl: {
+    tokenizer: { vocabSize: 246_534 },
+    train: {
+      steps: 800_000,
+      rows: 1024,
+      length: 512,
+      optimizer: { lr: 2e-4 },
+      schedule: { warmup: 25_000 },
+      clip: 0.25,
+    },
+  },
 } satisfies Record<string, RunConfigInput>;
 
 const nano: RunConfigInput = {
@@ -61,6 +89,7 @@ export const presets: Readonly<Record<string, RunConfigInput>> = {
   },
   nano,
   'dense-nano': nano,
+  'gpt2-nano': nano,
   mini: {
     tokenizer: { vocabSize: 8192 },
     train: { steps: 2000, rows: 4, length: 512, optimizer: { lr: 1e-3 }, schedule: { warmup: 100 } },

@@ -1,8 +1,7 @@
-import type { Model } from '../models/family.js';
+import { logitsOf, type Model } from '../models/family.js';
 import type { KvCache } from '../nn/cache.js';
 import type { Layout } from '../nn/layout.js';
 import { embedding } from '../ops/embedding.js';
-import { linear } from '../ops/linear.js';
 import { sample } from '../ops/sample.js';
 import { from, readLater, type Tensor } from '../tensor/index.js';
 import type { DecodeGraphs } from './decode.js';
@@ -43,7 +42,7 @@ export function forwardBatch(model: Model, batch: readonly Sequence[], pool: Pag
       picks.push({ s, row: tokens.length - 1, copy: s.index + copy });
   });
   const { family, config, weights } = model;
-  const { device } = family.head(weights);
+  const { device } = family.head(weights).weight;
   const ints = (values: readonly number[], shape?: number[]): Tensor => from(new Int32Array(values), shape, { device });
   const width = Math.max(...batch.map((s) => s.pages.length));
   const cache: KvCache = {
@@ -67,7 +66,7 @@ export function forwardBatch(model: Model, batch: readonly Sequence[], pool: Pag
   const hidden = family.forward(weights, config, ints(tokens), { layout, losses: [], cache }); // [T,C]
   const every = tokens.length === picks.length && picks.every(({ row }, i) => row === i);
   const last = every ? hidden : embedding(hidden, ints(picks.map((p) => p.row)));
-  const logits = linear(last, family.head(weights), undefined, 'f32'); // [picks, V]
+  const logits = logitsOf(model, last); // [picks, V]
   return sampleTokens(logits, picks);
 }
 

@@ -1,7 +1,6 @@
-import type { Model } from '../models/family.js';
+import { logitsOf, type Model } from '../models/family.js';
 import type { KvCache } from '../nn/cache.js';
 import type { Layout } from '../nn/layout.js';
-import { linear } from '../ops/linear.js';
 import { type SampleInputs, sampleFrom, sampleInputs } from '../ops/sample.js';
 import { type Device, from, named, permanent, Repeated, readLater, type Tensor, tensorsIn } from '../tensor/index.js';
 import type { PagePool } from './pool.js';
@@ -103,7 +102,7 @@ export class DecodeGraphs {
     const cache: KvCache = { layer: this.pool.layer, slots, pages, sequence, lengths };
     const layout: Layout = { rows: 1, length: rows, positions, ranges: undefined, active, segments: undefined };
     const hidden = family.forward(weights, config, inputs.tokens, { layout, losses: [], cache }); // [R,C]
-    const logits = named('head', () => linear(hidden, family.head(weights), undefined, 'f32')); // [R,V]
+    const logits = named('head', () => logitsOf(this.model, hidden)); // [R,V]
     return sampleFrom(logits, inputs);
   }
 }

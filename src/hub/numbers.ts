@@ -125,3 +125,10 @@ export function e5m2ToF32(source: Uint8Array, out = new Float32Array(source.leng
   for (let i = 0; i < source.length; i++) out[i] = E5M2_VALUES[source[i]!]!;
   return out;
 }
+
+/** A matrix [rows, columns] as [columns, rows]. */
+export function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = values[r * columns + c]!;
+  return out;
+}

@@ -1,10 +1,11 @@
 import { TrainMoeError } from '../errors.js';
+import { transposed } from '../hub/numbers.js';
 import { type InitOptions, initialize, namedParams, type Param, type Specs, trainedOf } from '../nn/param.js';
 import type { Trained } from '../optim/adamw.js';
 import { bytesOf, namedTensors, sizeOf, type Tensor } from '../tensor/index.js';
 import { roomOf, roomWithSwap } from '../tensor/room.js';
 import { formatBytes } from '../terminal/format.js';
-import type { Family, Model } from './family.js';
+import type { Family, HubPiece, Model } from './family.js';
 
 /** Values of one tensor on disk as floats; undefined when there is none of that name. */
 export type ReadTensor = (name: string) => Float32Array | undefined;
@@ -57,7 +58,7 @@ export function loadWeights(model: Model, read: ReadTensor): void {
           'bad-data',
           `The tensor ${piece.name} has ${part.length} values; config.json asks for [${piece.shape}].`,
         );
-      else values.set(part, piece.offset);
+      else values.set(piece.transposed ? transposed(part, ...sidesOf(piece)) : part, piece.offset);
     }
     if (missing.length === 0) tensor.write(values);
   }
@@ -66,6 +67,9 @@ export function loadWeights(model: Model, read: ReadTensor): void {
     throw new TrainMoeError('bad-data', `The checkpoint lacks ${shown}; is it complete and of this configuration?`);
   }
 }
+
+/** Rows and columns of a matrix on disk. */
+const sidesOf = ({ shape }: HubPiece) => shape as readonly [number, number];
 
 /** Every parameter of a model with its path, specification and tensor. */
 export function parametersOf(
@@ -106,7 +110,11 @@ export function hubTensors(
       name: piece.name,
       shape: piece.shape,
       f32: param.buffer,
-      values: () => values().subarray(piece.offset, piece.offset + sizeOf(piece.shape)),
+      values: () => {
+        const part = values().subarray(piece.offset, piece.offset + sizeOf(piece.shape));
+        const [inner, outer] = sidesOf(piece);
+        return piece.transposed ? transposed(part, outer, inner) : part;
+      },
     }));
   });
 }

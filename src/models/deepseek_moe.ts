@@ -143,7 +143,7 @@ export const deepseekMoe: Family<DeepseekMoeConfig, Weights> = {
       );
     return decoder(w, c.eps, layer, ids, run);
   },
-  head: (w) => w.head ?? w.embed,
+  head: (w) => ({ weight: w.head ?? w.embed }),
   cacheShape,
   layers: (c) => c.layers,
   vocabulary: (c) => c.vocabulary,

@@ -116,7 +116,7 @@ export const deepseekV2: Family<DeepseekV2Config, Weights> = {
     const table = ropeTableFor(c.rope, c.ropeSize, c.context, ids.device);
     return decoder(w, c.eps, (b, x, i) => deepseekBlock(b, c, gateOf(c), table, x, i, run), ids, run);
   },
-  head: (w) => w.head ?? w.embed,
+  head: (w) => ({ weight: w.head ?? w.embed }),
   cacheShape,
   layers: (c) => c.layers,
   vocabulary: (c) => c.vocabulary,

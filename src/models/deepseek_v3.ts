@@ -173,7 +173,7 @@ export const deepseekV3: Family<DeepseekV3Config, Weights> = {
     const table = ropeTableFor(c.rope, c.ropeSize, c.context, ids.device);
     return decoder(w, c.eps, (b, x, i) => deepseekBlock(b, c, gateOf(c), table, x, i, run), ids, run);
   },
-  head: (w) => w.head ?? w.embed,
+  head: (w) => ({ weight: w.head ?? w.embed }),
   /** Section 2.2: h' = M [norm(Emb(t+1)); norm(h)]; a block; a norm; the shared head then predicts token t+2. */
   predictNext(w, c, hidden, nextIds, run) {
     const m = w.next![0]!;

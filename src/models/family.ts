@@ -1,13 +1,27 @@
 import type { z } from 'zod';
 import type { Param, Specs } from '../nn/param.js';
 import type { Run } from '../nn/run.js';
+import { linear } from '../ops/linear.js';
 import type { Tensor } from '../tensor/index.js';
 
-/** Part of a parameter that has a tensor of its own on disk: `shape` values starting at element `offset`. */
+/**
+ * Part of a parameter that has a tensor of its own on disk: as many values as `shape` has, from element `offset` on.
+ */
 export interface HubPiece {
   readonly name: string;
+  /** On disk. */
   readonly shape: readonly number[];
   readonly offset: number;
+  /** The tensor on disk is [in, out], as GPT-2 stores its matrices, where ours is [out, in]. */
+  readonly transposed?: boolean;
+}
+
+/** What turns hidden states [T,C] into logits [T,V]: x weight^T + bias. */
+export interface Head {
+  /** [V,C] */
+  readonly weight: Tensor;
+  /** [V] */
+  readonly bias?: Tensor | undefined;
 }
 
 /**
@@ -36,8 +50,12 @@ export interface Family<C = unknown, W = unknown> {
   specs(config: C): Specs;
   /** ids [T] -> hidden states after the final norm [T,C]. */
   forward(weights: W, config: C, ids: Tensor, run: Run): Tensor;
-  /** The matrix [V,C] that turns hidden states into logits. */
-  head(weights: W): Tensor;
+  head(weights: W): Head;
+  /**
+   * Positions [T] of ids [T], sequences of `length`, where nobody gives any and the family does not count them from the first
+   * token behind the padding.
+   */
+  positions?(config: C, ids: Int32Array, length: number): Int32Array;
   /**
    * Multi-token prediction, where the family has it: hidden states for the token after next, from those of the main
    * model and the next token's ids.
@@ -59,6 +77,8 @@ export interface Family<C = unknown, W = unknown> {
   toHub(config: C): Record<string, unknown>;
   /** The tensors on disk that a parameter is made of. */
   hubPieces(config: C, path: string, param: Param): readonly HubPiece[];
+  /** Other names that a tensor has in older files. */
+  oldNames?(name: string): readonly string[];
 }
 
 /** A model: a family, its configuration and weights. */
@@ -76,6 +96,12 @@ export interface Model<C = unknown, W = unknown> {
 /** Positions that a model reads at most: every family's configuration has them under this name. */
 export const contextOf = ({ config }: Pick<Model, 'config'>): number =>
   (config as { readonly context: number }).context;
+
+/** Logits of hidden states [T,C], in f32. -> [T,V] */
+export function logitsOf({ family, weights }: Pick<Model, 'family' | 'weights'>, hidden: Tensor): Tensor {
+  const { weight, bias } = family.head(weights);
+  return linear(hidden, weight, bias, 'f32');
+}
 
 /** Rows from..to of a parameter's first dimension as one tensor on disk. */
 export function rowsPiece(name: string, param: Param, start: number, count: number): HubPiece {

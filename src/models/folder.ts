@@ -82,7 +82,10 @@ export function loadFolder(
     });
     const { tensors } = folder;
     try {
-      loadWeights(model, (name) => (tensors.has(name) ? tensors.read(name) : absent?.(name)));
+      loadWeights(model, (name) => {
+        const stored = [name, ...(family.oldNames?.(name) ?? [])].find((known) => tensors.has(known));
+        return stored === undefined ? absent?.(name) : tensors.read(stored);
+      });
     } catch (error) {
       disposeModel(model);
       throw error;

@@ -3,7 +3,6 @@ import { TrainMoeError } from '../errors.js';
 import { makeLayout } from '../nn/layout.js';
 import type { Routing, Run } from '../nn/run.js';
 import { linearCrossEntropy } from '../ops/cross_entropy.js';
-import { linear } from '../ops/linear.js';
 import {
   type Device,
   differentiate,
@@ -15,7 +14,7 @@ import {
   zeros,
 } from '../tensor/index.js';
 import { hubTensors } from './codec.js';
-import type { Model } from './family.js';
+import { type Head, logitsOf, type Model } from './family.js';
 
 /** Arguments of a causal model as transformers takes them; [B,T] row-major, labels not shifted, -100 ignored. */
 export interface ForwardInputs {
@@ -93,7 +92,7 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
     length,
     causal: true,
     mask: inputs.attentionMask,
-    positions: inputs.positionIds,
+    positions: inputs.positionIds ?? family.positions?.(config, inputs.inputIds, length),
     device,
   });
   const mask = inputs.attentionMask;
@@ -110,7 +109,7 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
   };
   const head = family.head(weights);
   const hidden = family.forward(weights, config, from(inputs.inputIds, [count], { device }), run);
-  const logits = linear(hidden, head, undefined, 'f32');
+  const logits = logitsOf(model, hidden);
   const targets = shiftLabels(inputs);
   const main = targets && meanLoss(hidden, head, targets, 1, device);
   if (!inputs.mtpWeight || !family.predictNext) return { logits, main, mtp: undefined, mtpLogits: undefined };
@@ -126,14 +125,15 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
     logits,
     main,
     mtp: targets && meanLoss(further, head, next.nextTargets, inputs.mtpWeight, device),
-    mtpLogits: linear(further, head, undefined, 'f32'),
+    mtpLogits: logitsOf(model, further),
   };
 }
 
-function meanLoss(hidden: Tensor, head: Tensor, targets: Int32Array, weight: number, device: Device): Tensor {
+function meanLoss(hidden: Tensor, head: Head, targets: Int32Array, weight: number, device: Device): Tensor {
   const trained = targets.reduce((n, t) => n + (t === IGNORE ? 0 : 1), 0);
   const weights = Float32Array.from(targets, (t) => (t === IGNORE ? 0 : weight / trained));
-  return linearCrossEntropy(hidden, head, from(targets, [targets.length], { device }), {
+  return linearCrossEntropy(hidden, head.weight, from(targets, [targets.length], { device }), {
+    bias: head.bias,
     weights: from(weights, [weights.length], { device }),
   });
 }

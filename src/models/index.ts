@@ -1,12 +1,21 @@
 import { TrainMoeError } from '../errors.js';
+import { ctrl } from './ctrl.js';
 import { deepseekMoe } from './deepseek_moe.js';
 import { deepseekV2 } from './deepseek_v2.js';
 import { deepseekV3 } from './deepseek_v3.js';
 import type { Family } from './family.js';
+import { gpt2 } from './gpt2.js';
 import { llama } from './llama.js';
 
 /** The table of models. A new family is a file and a line. */
-export const families: readonly Family[] = [llama, deepseekMoe, deepseekV2, deepseekV3] as unknown as readonly Family[];
+export const families: readonly Family[] = [
+  llama,
+  deepseekMoe,
+  deepseekV2,
+  deepseekV3,
+  gpt2,
+  ctrl,
+] as unknown as readonly Family[];
 
 /** The family that a config.json belongs to. @throws TrainMoeError `bad-config` when none does. */
 export function familyOfHub(config: Readonly<Record<string, unknown>>): Family {
@@ -27,9 +36,11 @@ export function presetNamed(name: string): { family: Family; config: unknown } {
   throw new TrainMoeError('bad-argument', `There is no preset "${name}"; known are ${known}.`);
 }
 
+export { type CtrlConfig, ctrl } from './ctrl.js';
 export type { DeepseekBlock } from './deepseek.js';
 export { type DeepseekMoeConfig, deepseekMoe } from './deepseek_moe.js';
 export { type DeepseekV2Config, deepseekV2 } from './deepseek_v2.js';
 export { type DeepseekV3Config, deepseekV3, type NextWeights } from './deepseek_v3.js';
 export type { Family, HubPiece, Model } from './family.js';
+export { type Gpt2Config, gpt2 } from './gpt2.js';
 export { type LlamaConfig, llama } from './llama.js';

@@ -99,7 +99,7 @@ export const llama: Family<LlamaConfig, LlamaWeights> = {
       );
     return decoder(w, c.eps, layer, ids, run);
   },
-  head: (w) => w.head ?? w.embed,
+  head: (w) => ({ weight: w.head ?? w.embed }),
   cacheShape,
   layers: (c) => c.layers,
   vocabulary: (c) => c.vocabulary,

@@ -16,6 +16,10 @@ const WEIGHTS = 'adapter_model.safetensors';
 /** "model.layers.0.self_attn.q_proj.weight" -> "base_model.model.model.layers.0.self_attn.q_proj" */
 const stemOf = ({ name }: HubPiece): string => `base_model.model.${name.replace(/\.weight$/, '')}`;
 
+/** A piece as we hold it: [out, in]. PEFT's matrices are the same, however the weight lies on disk. */
+const matrixOf = ({ shape, transposed }: HubPiece) =>
+  (transposed ? shape.toReversed() : shape) as readonly [number, number];
+
 /**
  * Writes adapters as a PEFT folder. Projections that we hold as one matrix (q, k, v) share their A and have their rows of B.
  * `valuesOf` says which values: masters, where the compute type is not f32.
@@ -30,13 +34,15 @@ export function writeAdapter(
   const params = new Map(parametersOf(model).map(({ path, param }) => [path, param]));
   const modules = new Set<string>();
   const { rank, alpha, dropout } = lora.config;
+  let transposed = false;
   for (const { path, adapter } of lora.entries) {
     const param = params.get(path)!;
     const [inner, outer] = param.shape.toReversed() as [number, number];
     const [a, b] = [valuesOf(adapter.a), valuesOf(adapter.b)];
     for (const piece of model.family.hubPieces(model.config, path, param)) {
       const stem = stemOf(piece);
-      const rows = piece.shape[0]!;
+      const [rows] = matrixOf(piece);
+      transposed ||= piece.transposed === true;
       const first = piece.offset / inner; // row in the whole stack
       const expert = Math.floor(first / outer);
       modules.add(stem.split('.').at(-1)!);
@@ -59,7 +65,7 @@ export function writeAdapter(
     lora_dropout: dropout,
     target_modules: [...modules].toSorted(),
     bias: 'none',
-    fan_in_fan_out: false,
+    fan_in_fan_out: transposed,
     use_rslora: false,
     inference_mode: true,
   };
@@ -96,11 +102,11 @@ export function mergeAdapter(model: Model, folder: string, device: Device): void
       for (const piece of model.family.hubPieces(model.config, path, param)) {
         const [a, b] = ['A', 'B'].map((side) => take(`${stemOf(piece)}.lora_${side}.weight`));
         if (!a || !b) continue;
-        const [outer, inner] = piece.shape as [number, number];
+        const [outer, inner] = matrixOf(piece);
         if (a.shape[1] !== inner || b.shape[0] !== outer || a.shape[0] !== b.shape[1])
           throw new TrainMoeError(
             'bad-data',
-            `The adapter of ${piece.name} is [${b.shape}] times [${a.shape}], but the weight is [${piece.shape}].`,
+            `The adapter of ${piece.name} is [${b.shape}] times [${a.shape}], but the weight is [${outer},${inner}].`,
           );
         values ??= tensor.read();
         const part = values.subarray(piece.offset, piece.offset + outer * inner);
@@ -126,8 +132,8 @@ function readConfig(folder: string): { readonly r: number; readonly alpha: numbe
   } catch (cause) {
     throw new TrainMoeError('bad-data', `${path} is no JSON: ${(cause as Error).message}.`, { cause });
   }
-  const { peft_type, r, lora_alpha, use_dora, use_rslora, fan_in_fan_out } = config;
-  if (peft_type !== 'LORA' || typeof r !== 'number' || typeof lora_alpha !== 'number' || use_dora || fan_in_fan_out)
+  const { peft_type, r, lora_alpha, use_dora, use_rslora } = config;
+  if (peft_type !== 'LORA' || typeof r !== 'number' || typeof lora_alpha !== 'number' || use_dora)
     throw new TrainMoeError('bad-data', `${path} is no plain LoRA adapter with r and lora_alpha.`);
   return { r: use_rslora ? Math.sqrt(r) : r, alpha: lora_alpha };
 }

@@ -31,7 +31,7 @@ export function scoring(family: Family): Family {
   const known = made.get(family);
   if (known) return known;
   const specs = (config: unknown): Specs => {
-    const { head: _, next: _next, ...body } = family.specs(config) as Tree;
+    const { head: _, headBias: _bias, next: _next, ...body } = family.specs(config) as Tree;
     const width = (body.embed as Param).shape[1]!;
     return { ...body, score: matrix([1, width], 0, 'replicated', { init: { constant: 0 } }) };
   };
@@ -39,7 +39,7 @@ export function scoring(family: Family): Family {
   const derived: Family = {
     ...rest,
     specs,
-    head: (weights) => (weights as { score: Tensor }).score,
+    head: (weights) => ({ weight: (weights as { score: Tensor }).score }),
     hubPieces: (config, path, param) =>
       path === 'score' ? wholePiece(TENSOR, param) : family.hubPieces(config, path, param),
     toHub: (config) => {
@@ -47,7 +47,7 @@ export function scoring(family: Family): Family {
       const [name] = hub.architectures as [string];
       return {
         ...hub,
-        architectures: [name.replace(/For\w+$/, SCORING)],
+        architectures: [name.replace(/(For|LMHead)\w+$/, SCORING)],
         id2label: { 0: 'SCORE' },
         label2id: { SCORE: 0 },
       };

@@ -1,14 +1,14 @@
 import { add } from '../ops/add.js';
 import { embedding } from '../ops/embedding.js';
-import { rmsnorm } from '../ops/rmsnorm.js';
 import { checkpoint, named, recording, scope, type Tensor } from '../tensor/index.js';
+import { type NormWeights, norm } from './norm.js';
 import type { Run } from './run.js';
 
 /** Weights of a pre-norm block: what its two norms and two layers need. */
 export interface BlockWeights<A, F> {
-  readonly attendNorm: Tensor;
+  readonly attendNorm: NormWeights;
   readonly attend: A;
-  readonly feedNorm: Tensor;
+  readonly feedNorm: NormWeights;
   readonly feed: F;
 }
 
@@ -16,7 +16,7 @@ export interface BlockWeights<A, F> {
 export type Layer<W> = (w: W, x: Tensor, index: number, run: Run) => Tensor;
 
 /**
- * x += attend(norm(x)); x += feed(norm(x)). Pre-norm wiring with RMSNorm, as Llama and DeepSeek use.
+ * x += attend(norm(x)); x += feed(norm(x)). Pre-norm wiring, as GPT-2, Llama and DeepSeek use.
  */
 export function block<A, F>(
   w: BlockWeights<A, F>,
@@ -27,8 +27,8 @@ export function block<A, F>(
   index: number,
   run: Run,
 ): Tensor {
-  const attended = named('attend', () => add(x, attend(w.attend, rmsnorm(x, w.attendNorm, eps), index, run)));
-  return named('feed', () => add(attended, feed(w.feed, rmsnorm(attended, w.feedNorm, eps), index, run)));
+  const attended = named('attend', () => add(x, attend(w.attend, norm(w.attendNorm, x, eps), index, run)));
+  return named('feed', () => add(attended, feed(w.feed, norm(w.feedNorm, attended, eps), index, run)));
 }
 
 /** As block(), recomputed in the backward pass when the run asks for it. */
@@ -59,15 +59,25 @@ export interface DecoderWeights<B> {
   /** [V,C] */
   readonly embed: Tensor;
   readonly layers: readonly B[];
-  /** [C] */
-  readonly norm: Tensor;
+  /** Of [C] channels. */
+  readonly norm: NormWeights;
   /** [V,C] */
   readonly head?: Tensor;
 }
 
-/** ids [T] -> the stream after the final norm [T,C]; the head turns it into logits. */
-export function decoder<B>(w: DecoderWeights<B>, eps: number, layer: Layer<B>, ids: Tensor, run: Run): Tensor {
-  let x = named('embed', () => embedding(w.embed, ids)); // [T,C]
+/**
+ * ids [T] -> the stream after the final norm [T,C]; the head turns it into logits. `embed` makes the stream of ids, where that is
+ * more than their rows of the table.
+ */
+export function decoder<B>(
+  w: DecoderWeights<B>,
+  eps: number,
+  layer: Layer<B>,
+  ids: Tensor,
+  run: Run,
+  embed = (tokens: Tensor) => embedding(w.embed, tokens),
+): Tensor {
+  let x = named('embed', () => embed(ids)); // [T,C]
   run.onHidden?.(0, x);
   w.layers.forEach((weights, i) => {
     const through = () => layer(weights, x, i, run);
@@ -75,7 +85,7 @@ export function decoder<B>(w: DecoderWeights<B>, eps: number, layer: Layer<B>, i
     x = named(`layer ${i}`, () => (recording() ? through() : scope(through)));
     if (i + 1 < w.layers.length) run.onHidden?.(i + 1, x);
   });
-  x = named('norm', () => rmsnorm(x, w.norm, eps));
+  x = named('norm', () => norm(w.norm, x, eps));
   run.onHidden?.(w.layers.length, x);
   return x;
 }

@@ -18,6 +18,8 @@ export {
 export { type BalanceConfig, type ExpertsConfig, type ExpertsWeights, experts, expertsSpec } from './experts.js';
 export { type FeedWeights, feed, feedSpec } from './feed.js';
 export { type Layout, type LayoutOptions, type LayoutValues, makeLayout } from './layout.js';
+export { type MlpWeights, mlp, mlpSpec } from './mlp.js';
+export { layerNormSpec, type NormWeights, norm } from './norm.js';
 export {
   countParameters,
   type InitOptions,
@@ -33,3 +35,4 @@ export {
 } from './param.js';
 export { attentionFactor, type Rope, ropeTable, ropeTableFor } from './rope_table.js';
 export type { Routing, Run } from './run.js';
+export { sinusoid, sinusoidFor } from './sinusoid.js';

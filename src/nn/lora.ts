@@ -1,4 +1,5 @@
 import { TrainMoeError } from '../errors.js';
+import { transposed } from '../hub/numbers.js';
 import { linear } from '../ops/linear.js';
 import { type Adapter, setAdapter } from '../ops/lora.js';
 import { type Device, from, scope, type Tensor } from '../tensor/index.js';
@@ -38,7 +39,7 @@ export interface Lora {
  */
 const TARGETS: Readonly<Record<Exclude<LoraConfig['targets'], 'all'>, readonly string[]>> = {
   attention: ['qkv', 'query', 'queryDown', 'kvDown', 'out'],
-  feed: ['gateUp', 'down'],
+  feed: ['gateUp', 'up', 'down'],
 };
 
 /**
@@ -111,10 +112,4 @@ export function mergedValues(
     for (let i = 0; i < delta.length; i++) merged[at + i]! += scale * delta[i]!;
   }
   return merged;
-}
-
-function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(values.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = values[r * columns + c]!;
-  return out;
 }

@@ -1,4 +1,5 @@
-import { type Device, from, permanent, type Tensor } from '../tensor/index.js';
+import type { Device, Tensor } from '../tensor/index.js';
+import { tableFor } from './tables.js';
 
 /** Rotary positions; see models/rope_config.ts for the file format. */
 export interface Rope {
@@ -64,15 +65,6 @@ export function ropeTable(rope: Rope, size: number, positions: number): Float32A
   return table;
 }
 
-const tables = new Map<string, Tensor>();
-
 /** The table on a device, made once per configuration and kept. Covers `positions`, at most what the context allows. */
-export function ropeTableFor(rope: Rope, size: number, positions: number, device: Device): Tensor {
-  const key = JSON.stringify([rope, size, positions, device.name]);
-  let table = tables.get(key);
-  if (!table) {
-    table = permanent(() => from(ropeTable(rope, size, positions), [positions, size], { device }));
-    tables.set(key, table);
-  }
-  return table;
-}
+export const ropeTableFor = (rope: Rope, size: number, positions: number, device: Device): Tensor =>
+  tableFor(['rope', rope], [positions, size], device, () => ropeTable(rope, size, positions));

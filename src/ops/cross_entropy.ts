@@ -6,7 +6,7 @@ export interface LinearCrossEntropyOptions {
   /** [R] f32 factor of each row's loss, e.g. 1 / trained tokens; 0 leaves a row out. */
   readonly weights: Tensor;
   /** [V] */
-  readonly bias?: Tensor;
+  readonly bias?: Tensor | undefined;
   /** Adds z * lse^2 to each row's loss. PaLM, arXiv:2204.02311, section 5. */
   readonly z?: number;
 }
@@ -59,7 +59,7 @@ export function linearLogProb(
   x: Tensor,
   head: Tensor,
   targets: Tensor,
-  options: { readonly bias?: Tensor; readonly scale?: number; readonly entropy?: boolean } = {},
+  options: { readonly bias?: Tensor | undefined; readonly scale?: number; readonly entropy?: boolean } = {},
 ): { readonly nll: Tensor; readonly entropy: Tensor | undefined } {
   const { bias, scale = 1 } = options;
   const rows = x.size / x.shape.at(-1)!;

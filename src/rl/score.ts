@@ -41,7 +41,8 @@ export function forwardPacked(
   const run: Run = { layout, losses: [], ...wanted };
   const hidden = model.family.forward(model.weights, model.config, ids, run); // [T,C]
   const targets = from(packed.targets, [length], { device });
-  return linearLogProb(hidden, model.family.head(model.weights), targets, { scale: inverse(temperature), entropy });
+  const { weight, bias } = model.family.head(model.weights);
+  return linearLogProb(hidden, weight, targets, { bias, scale: inverse(temperature), entropy });
 }
 
 /** 1 / temperature as the sampler has it, who is given the temperature in f32. */

@@ -117,7 +117,7 @@ export function lossOf<C, W>({ family, config, weights }: Model<C, W>, inputs: L
   const hidden = family.forward(weights, config, inputs.ids, run); // [T,C]
   const head = family.head(weights);
   const loss = (x: Tensor, t: Targets<Tensor, Tensor>) =>
-    linearCrossEntropy(x, head, t.targets, { weights: t.weights });
+    linearCrossEntropy(x, head.weight, t.targets, { weights: t.weights, bias: head.bias });
   const main = named('head', () => loss(hidden, inputs.main));
   const { next } = inputs;
   if (!next || !family.predictNext) return { main, mtp: undefined, balance: run.losses };

@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Engine, streamText } from '../../src/generate/index.js';
 import { createModel, parametersOf } from '../../src/models/codec.js';
 import { deepseekV3, deepseekV3Presets } from '../../src/models/deepseek_v3.js';
+import { logitsOf } from '../../src/models/family.js';
 import type { Model } from '../../src/models/index.js';
 import { llama, llamaPresets } from '../../src/models/llama.js';
 import { makeLayout } from '../../src/nn/layout.js';
-import { linear } from '../../src/ops/linear.js';
 import { device, from, memoryOf, scope } from '../../src/tensor/index.js';
 import { trainBpe } from '../../src/tokenizer/index.js';
 import { tinyLatent } from '../tiny_models.js';
@@ -43,7 +43,7 @@ function fullLogits(model: Model, ids: readonly number[]): Float32Array {
       layout,
       losses: [],
     });
-    return linear(hidden, model.family.head(model.weights), undefined, 'f32').read().slice(-300);
+    return logitsOf(model, hidden).read().slice(-300);
   });
 }
 

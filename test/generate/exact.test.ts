@@ -1,10 +1,12 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { Engine, type EngineOptions } from '../../src/generate/index.js';
 import { createModel, parametersOf } from '../../src/models/codec.js';
+import { ctrl, ctrlPresets } from '../../src/models/ctrl.js';
 import { deepseekMoe, deepseekMoePresets } from '../../src/models/deepseek_moe.js';
 import { deepseekV2, deepseekV2Presets } from '../../src/models/deepseek_v2.js';
 import { deepseekV3, deepseekV3Presets } from '../../src/models/deepseek_v3.js';
 import type { Family, Model } from '../../src/models/family.js';
+import { gpt2, gpt2Presets } from '../../src/models/gpt2.js';
 import { llama, llamaPresets } from '../../src/models/llama.js';
 import { addon } from '../../src/native.js';
 import { pack } from '../../src/rl/pack.js';
@@ -33,6 +35,8 @@ const models: readonly [string, Model][] = [
     create(deepseekMoe, { ...deepseekMoePresets['deepseek-moe-2b'], ...sizes, ...routed, ...grouped }),
   ],
   ['llama', create(llama, { ...llamaPresets['dense-nano'], ...sizes, ...grouped })],
+  ['GPT-2', create(gpt2, { ...gpt2Presets['gpt2-nano'], ...sizes })],
+  ['CTRL', create(ctrl, { ...ctrlPresets.ctrl, ...sizes, deviation: 0.1 })],
 ];
 afterAll(() => {
   for (const [, model] of models) for (const { tensor } of parametersOf(model)) tensor.dispose();

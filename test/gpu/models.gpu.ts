@@ -8,7 +8,7 @@ import { on, rehearsal } from './device.js';
 /* Models against Hugging Face transformers in float64, at the tolerances that hold on the CPU. */
 
 const root = sharedPath('golden');
-const all = root ? goldenCases(root, ['llama', 'deepseek']) : [];
+const all = root ? goldenCases(root, ['llama', 'deepseek', 'gpt2', 'ctrl']) : [];
 const names = rehearsal ? all.filter((name) => name.endsWith('-small')) : all;
 
 describe.skipIf(!root)('parity with transformers (skipped where the shared goldens are not laid out)', () => {

@@ -22,7 +22,7 @@ const cpu = device('cpu');
 const dispose = (model: Model) => {
   for (const { tensor } of parametersOf(model)) tensor.dispose();
 };
-const head = (model: Model): Tensor => model.family.head(model.weights);
+const head = (model: Model): Tensor => model.family.head(model.weights).weight;
 
 function saved(name: string, model: Model, base?: Parameters<typeof modelContent>[1]['base']): string {
   const path = join(folder, name);

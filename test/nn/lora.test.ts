@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -8,6 +8,7 @@ import { openSafetensors } from '../../src/hub/safetensors.js';
 import { createModel, parametersOf } from '../../src/models/codec.js';
 import type { Model } from '../../src/models/family.js';
 import { forward } from '../../src/models/forward.js';
+import { gpt2 } from '../../src/models/gpt2.js';
 import { mergeAdapter, writeAdapter } from '../../src/models/peft.js';
 import { addLora, type Lora, type LoraConfig, mergedValues } from '../../src/nn/lora.js';
 import { device, differentiate, gradientOfParameter, noGrad, type Tensor } from '../../src/tensor/index.js';
@@ -18,8 +19,15 @@ const cpu = device('cpu');
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-lora-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+type Kind = 'dense' | 'experts' | 'gpt2';
+
 /** A model as tinyModel() makes it, but without gradients. */
-function frozen(kind: 'dense' | 'experts'): Model {
+function frozen(kind: Kind): Model {
+  if (kind === 'gpt2') {
+    const sizes = { vocabulary: 24, hidden: 16, layers: 2, heads: 2, inner: 32, context: 128, deviation: 0.08 };
+    const config = { ...gpt2.presets['gpt2-nano']!, ...sizes };
+    return createModel(gpt2, config, { device: cpu, dtype: 'f32', seed: 1, train: false }) as unknown as Model;
+  }
   const { family, config, ...model } = tinyModel(kind);
   for (const { tensor } of parametersOf({ family, config, ...model })) tensor.dispose();
   return createModel(family, config, { device: cpu, dtype: 'f32', seed: 1, train: false });
@@ -54,7 +62,7 @@ function dispose(model: Model, lora: Lora): void {
 
 const largest = (a: Float32Array, b: Float32Array) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i]!)), 0);
 
-describe.each(['dense', 'experts'] as const)('adapters on a model with %s layers', (kind) => {
+describe.each<Kind>(['dense', 'experts', 'gpt2'])('adapters on a model (%s)', (kind) => {
   it('start from the model as it is, and leave it so', () => {
     const model = frozen(kind);
     const plain = logitsOf(model);
@@ -115,8 +123,14 @@ describe.each(['dense', 'experts'] as const)('adapters on a model with %s layers
     const path = join(folder, kind);
     writeAdapter(folderSink(path), model, lora, { base: 'base', valuesOf: (t) => t.read() });
     const file = openSafetensors(join(path, 'adapter_model.safetensors'));
-    const attention = kind === 'dense' ? 'self_attn.k_proj' : 'self_attn.o_proj';
-    expect(file.tensors.get(`base_model.model.model.layers.1.${attention}.lora_A.weight`)!.shape).toEqual([3, 16]);
+    const attention = {
+      dense: 'model.layers.1.self_attn.k_proj',
+      experts: 'model.layers.1.self_attn.o_proj',
+      gpt2: 'transformer.h.1.attn.c_attn',
+    }[kind];
+    expect(file.tensors.get(`base_model.model.${attention}.lora_A.weight`)!.shape).toEqual([3, 16]);
+    const { fan_in_fan_out } = JSON.parse(readFileSync(join(path, 'adapter_config.json'), 'utf8'));
+    expect(fan_in_fan_out).toBe(kind === 'gpt2');
     if (kind === 'experts')
       expect(file.tensors.get('base_model.model.model.layers.1.mlp.experts.3.up_proj.lora_B.weight')!.shape).toEqual([
         8, 3,

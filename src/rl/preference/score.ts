@@ -1,6 +1,5 @@
-import type { Model } from '../../models/family.js';
+import { logitsOf, type Model } from '../../models/family.js';
 import { makeLayout } from '../../nn/layout.js';
-import { linear } from '../../ops/linear.js';
 import { type Device, from, noGrad, type Tensor, tagged } from '../../tensor/index.js';
 import { cutByTokens, type PackedTexts, packTexts, type Text } from './pack.js';
 
@@ -11,7 +10,7 @@ export function forwardScores(model: Model, packed: PackedTexts, device: Device,
   const layout = makeLayout({ rows: 1, length, causal: true, documentStart, device });
   const ids = from(packed.ids, [length], { device });
   const hidden = model.family.forward(model.weights, model.config, ids, { layout, losses: [], recompute }); // [T,C]
-  return linear(hidden, model.family.head(model.weights), undefined, 'f32');
+  return logitsOf(model, hidden);
 }
 
 /** The score of each text, read at its last token, without gradients. */

@@ -28,7 +28,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** A reward model whose row is drawn, so that it likes some texts better than others. */
 function rewardModel(path: string, kind: ScoreKind): void {
   const model = loadScoring(policy, { device: device('cpu'), kind });
-  const head = model.family.head(model.weights);
+  const head = model.family.head(model.weights).weight;
   head.write(Float32Array.from({ length: head.size }, (_, i) => 3 * Math.sin(i + 1)));
   writeModelFolder(folderSink(path), modelContent(model, { dtype: 'f32', base: model.hubConfig }));
   writeFileSync(join(path, 'tokenizer.json'), readFileSync(join(policy, 'tokenizer.json')));
