@@ -1,5 +1,5 @@
 import { TrainMoeError } from '../errors.js';
-import type { CacheForm, Model } from '../models/family.js';
+import { type CacheForm, cacheShapeOf, type Model } from '../models/family.js';
 import * as native from '../native.gen.js';
 import type { LayerCache } from '../nn/cache.js';
 import { type Device, empty, permanent, rows, scope, tagged, tensorsIn } from '../tensor/index.js';
@@ -21,7 +21,7 @@ export class PagePool {
     form: CacheForm,
   ) {
     const { family, config } = model;
-    const { key, value, shared } = family.cacheShape(config, form);
+    const { key, value, shared } = cacheShapeOf(model, form);
     const make = (inner: readonly number[]) => empty([pages, pageSize, ...inner], { dtype: model.dtype, device });
     this.layers = permanent(() =>
       tagged('key cache', () =>

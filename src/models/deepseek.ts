@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { TrainMoeError } from '../errors.js';
 import { attendLatent, type LatentConfig, type LatentWeights, latentSpec } from '../nn/attend_latent.js';
-import { type BlockWeights, blockOrRecompute } from '../nn/decoder.js';
+import { type BlockWeights, blockOrRecompute } from '../nn/block.js';
 import { type BalanceConfig, type ExpertsConfig, type ExpertsWeights, experts, expertsSpec } from '../nn/experts.js';
 import { type FeedWeights, feed, feedSpec } from '../nn/feed.js';
 import { countParameters, type Param, vector } from '../nn/param.js';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type AttendWeights, attend, attendSpec } from '../nn/attend.js';
-import { type BlockWeights, blockOrRecompute, type DecoderWeights, decoder } from '../nn/decoder.js';
+import { type BlockWeights, blockOrRecompute } from '../nn/block.js';
+import { type DecoderWeights, decoder } from '../nn/decoder.js';
 import { type ExpertsConfig, type ExpertsWeights, experts, expertsSpec } from '../nn/experts.js';
 import { type FeedWeights, feed, feedSpec } from '../nn/feed.js';
 import { countParameters, type Param, vector } from '../nn/param.js';

@@ -1,4 +1,6 @@
 import type { z } from 'zod';
+import { TrainMoeError } from '../errors.js';
+import type { Layout } from '../nn/layout.js';
 import type { Param, Specs } from '../nn/param.js';
 import type { Run } from '../nn/run.js';
 import { linear } from '../ops/linear.js';
@@ -37,6 +39,21 @@ export interface CacheShape {
   readonly shared?: readonly number[];
 }
 
+/** What transformers calls the labels and logits of a head that judges pairs of sentences. */
+export interface RelationNames {
+  readonly labels: string;
+  readonly logits: string;
+}
+
+/** What an encoder has besides its stream of hidden states [T,C]. */
+export interface Encoder<C = unknown, W = unknown> {
+  /** Hidden states [R,C] as head() reads them, of all tokens or of masked ones. */
+  transform(weights: W, config: C, hidden: Tensor): Tensor;
+  /** How the sentences of each pair belong together, [rows,2] f32, from all hidden states; undefined without such a head. */
+  relation(weights: W, config: C, hidden: Tensor, layout: Layout): Tensor | undefined;
+  readonly relationNames?: RelationNames;
+}
+
 /**
  * Everything the rest of the package needs to know of a model family: one file in src/models each, listed in index.ts.
  * `C` is its configuration, `W` its tree of weights.
@@ -63,7 +80,10 @@ export interface Family<C = unknown, W = unknown> {
   predictNext?(weights: W, config: C, hidden: Tensor, nextIds: Tensor, run: Run): Tensor;
   /** Router correction biases with the layer they belong to, to be updated after each step. */
   routerBiases?(weights: W): readonly { readonly layer: number; readonly bias: Tensor }[];
-  cacheShape(config: C, form: CacheForm): CacheShape;
+  /** Absent where every token sees those after it, too, so that nothing can be written: encoders. */
+  cacheShape?(config: C, form: CacheForm): CacheShape;
+  /** Present in encoders: how masked words are predicted. */
+  readonly encoder?: Encoder<C, W>;
   layers(config: C): number;
   vocabulary(config: C): number;
   /** Experts a layer routes over, 0 where it is dense; the list has an entry per layer, multi-token modules after them. */
@@ -96,6 +116,18 @@ export interface Model<C = unknown, W = unknown> {
 /** Positions that a model reads at most: every family's configuration has them under this name. */
 export const contextOf = ({ config }: Pick<Model, 'config'>): number =>
   (config as { readonly context: number }).context;
+
+/**
+ * What a token of a layer's cache holds.
+ * @throws TrainMoeError `bad-argument` of an encoder
+ */
+export function cacheShapeOf({ family, config }: Pick<Model, 'family' | 'config'>, form: CacheForm): CacheShape {
+  if (family.cacheShape) return family.cacheShape(config, form);
+  throw new TrainMoeError(
+    'bad-argument',
+    `A ${family.name} model is an encoder: it fills in masked words and cannot write; give a model such as llama, deepseek or gpt2.`,
+  );
+}
 
 /** Logits of hidden states [T,C], in f32. -> [T,V] */
 export function logitsOf({ family, weights }: Pick<Model, 'family' | 'weights'>, hidden: Tensor): Tensor {

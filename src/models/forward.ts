@@ -1,8 +1,9 @@
 import { IGNORE, shiftOnce } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
-import { makeLayout } from '../nn/layout.js';
+import { type Layout, makeLayout } from '../nn/layout.js';
 import type { Routing, Run } from '../nn/run.js';
-import { linearCrossEntropy } from '../ops/cross_entropy.js';
+import { crossEntropy, linearCrossEntropy } from '../ops/cross_entropy.js';
+import { weightedSum } from '../ops/weighted_sum.js';
 import {
   type Device,
   differentiate,
@@ -16,7 +17,7 @@ import {
 import { hubTensors } from './codec.js';
 import { type Head, logitsOf, type Model } from './family.js';
 
-/** Arguments of a causal model as transformers takes them; [B,T] row-major, labels not shifted, -100 ignored. */
+/** Arguments of a model as transformers takes them; [B,T] row-major, labels not shifted, -100 ignored. */
 export interface ForwardInputs {
   /** [B,T] */
   readonly shape: readonly [number, number];
@@ -26,8 +27,12 @@ export interface ForwardInputs {
   readonly attentionMask?: Int32Array;
   /** [B,T] absent: counted from the first token. */
   readonly positionIds?: Int32Array;
+  /** [B,T] of encoders, which of two sentences each token is of; absent: 0. */
+  readonly tokenTypeIds?: Int32Array;
   /** [B,T] absent: no loss. */
   readonly labels?: Int32Array;
+  /** [B] of encoders that judge pairs of sentences; absent: that loss is left out. */
+  readonly relationLabels?: Int32Array;
   /** Weight of the multi-token-prediction loss in `loss`; absent: the module is left out. */
   readonly mtpWeight?: number;
 }
@@ -46,13 +51,16 @@ export interface ForwardResult {
   readonly mtpLoss?: number;
   /** [B,T,V]; the last position of each row has no meaning. */
   readonly mtpLogits?: Float32Array;
+  /** [B,2] of encoders that judge pairs of sentences. */
+  readonly relationLogits?: Float32Array;
   /** Gradients of `loss` under the names on disk. */
   readonly gradients?: ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;
 }
 
 /**
  * Runs a model as transformers would on the same arguments, for comparing frameworks.
- * @throws TrainMoeError `bad-argument` when gradients are asked for without labels or of a model loaded without them.
+ * @throws TrainMoeError `bad-argument` when gradients are asked for without labels or of a model loaded without them, or labels
+ *   of pairs of a model that does not judge them.
  */
 export function forward(model: Model, inputs: ForwardInputs, device: Device, withGradients = false): ForwardResult {
   if (withGradients && !inputs.labels)
@@ -64,7 +72,7 @@ export function forward(model: Model, inputs: ForwardInputs, device: Device, wit
     resetGradients(tensorsIn(model.weights).filter((t) => t.requiresGrad));
     const result = differentiate(() => {
       const r = pass();
-      return { ...r, losses: r.mtp ? [r.main!, r.mtp] : [r.main!] };
+      return { ...r, losses: [r.main!, r.mtp, r.relation].filter((loss) => loss !== undefined) };
     });
     return { ...seen, ...valuesOf(result, inputs), gradients: gradientsOf(model) };
   });
@@ -81,6 +89,8 @@ interface PassResult {
   readonly main: Tensor | undefined;
   readonly mtp: Tensor | undefined;
   readonly mtpLogits: Tensor | undefined;
+  readonly relation: Tensor | undefined;
+  readonly relationLogits: Tensor | undefined;
 }
 
 function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen): PassResult {
@@ -90,7 +100,7 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
   const layout = makeLayout({
     rows,
     length,
-    causal: true,
+    causal: !family.encoder,
     mask: inputs.attentionMask,
     positions: inputs.positionIds ?? family.positions?.(config, inputs.inputIds, length),
     device,
@@ -98,6 +108,7 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
   const mask = inputs.attentionMask;
   const run: Run = {
     layout,
+    ...(inputs.tokenTypeIds && { types: from(inputs.tokenTypeIds, [count], { device }) }),
     losses: [],
     onRouting: ({ layer, experts, weights: w }: Routing) => {
       seen.experts.set(layer, experts.readInts());
@@ -109,10 +120,12 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
   };
   const head = family.head(weights);
   const hidden = family.forward(weights, config, from(inputs.inputIds, [count], { device }), run);
-  const logits = logitsOf(model, hidden);
-  const targets = shiftLabels(inputs);
-  const main = targets && meanLoss(hidden, head, targets, 1, device);
-  if (!inputs.mtpWeight || !family.predictNext) return { logits, main, mtp: undefined, mtpLogits: undefined };
+  const read = family.encoder?.transform(weights, config, hidden) ?? hidden;
+  const logits = logitsOf(model, read);
+  const targets = family.encoder ? inputs.labels : shiftLabels(inputs);
+  const main = targets && meanLoss(read, head, targets, 1, device);
+  const pairs = relationOf(model, hidden, layout, inputs.relationLabels);
+  if (!inputs.mtpWeight || !family.predictNext) return { logits, main, mtp: undefined, mtpLogits: undefined, ...pairs };
   const documentStart = new Int32Array(count);
   const next = shiftOnce({
     ids: inputs.inputIds,
@@ -126,7 +139,28 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
     main,
     mtp: targets && meanLoss(further, head, next.nextTargets, inputs.mtpWeight, device),
     mtpLogits: logitsOf(model, further),
+    ...pairs,
   };
+}
+
+/** The head that judges pairs of sentences, and its mean loss where there are labels [B]. */
+function relationOf(
+  { family, config, weights }: Model,
+  hidden: Tensor,
+  layout: Layout,
+  labels: Int32Array | undefined,
+) {
+  const relationLogits = family.encoder?.relation(weights, config, hidden, layout); // [B,2]
+  if (!labels) return { relationLogits, relation: undefined };
+  if (!relationLogits)
+    throw new TrainMoeError(
+      'bad-argument',
+      'The inputs hold labels of sentence pairs, which this model does not judge.',
+    );
+  const { device } = hidden;
+  const mean = from(new Float32Array(layout.rows).fill(1 / layout.rows), [layout.rows], { device });
+  const nll = crossEntropy(relationLogits, from(labels, [layout.rows], { device }));
+  return { relationLogits, relation: weightedSum(nll, mean) };
 }
 
 function meanLoss(hidden: Tensor, head: Head, targets: Int32Array, weight: number, device: Device): Tensor {
@@ -146,15 +180,16 @@ function shiftLabels({ labels, shape: [, length] }: ForwardInputs): Int32Array |
 function valuesOf(
   r: PassResult,
   inputs: ForwardInputs,
-): Pick<ForwardResult, 'logits' | 'loss' | 'mainLoss' | 'mtpLoss' | 'mtpLogits'> {
+): Pick<ForwardResult, 'logits' | 'loss' | 'mainLoss' | 'mtpLoss' | 'mtpLogits' | 'relationLogits'> {
   const count = inputs.shape[0] * inputs.shape[1];
   const main = r.main?.item();
   const mtp = r.mtp?.item();
   return {
     logits: zeroPadding(r.logits.read(), inputs.attentionMask, r.logits.size / count),
-    ...(main !== undefined && { mainLoss: main, loss: main + (mtp ?? 0) }),
+    ...(main !== undefined && { mainLoss: main, loss: main + (mtp ?? 0) + (r.relation?.item() ?? 0) }),
     ...(mtp !== undefined && { mtpLoss: mtp / inputs.mtpWeight! }),
     ...(r.mtpLogits && { mtpLogits: r.mtpLogits.read() }),
+    ...(r.relationLogits && { relationLogits: r.relationLogits.read() }),
   };
 }
 

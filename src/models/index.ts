@@ -1,11 +1,16 @@
 import { TrainMoeError } from '../errors.js';
+import { albert } from './albert.js';
+import { bert } from './bert.js';
 import { ctrl } from './ctrl.js';
 import { deepseekMoe } from './deepseek_moe.js';
 import { deepseekV2 } from './deepseek_v2.js';
 import { deepseekV3 } from './deepseek_v3.js';
+import { distilbert } from './distilbert.js';
 import type { Family } from './family.js';
 import { gpt2 } from './gpt2.js';
 import { llama } from './llama.js';
+import { megatronBert } from './megatron_bert.js';
+import { roberta } from './roberta.js';
 
 /** The table of models. A new family is a file and a line. */
 export const families: readonly Family[] = [
@@ -15,6 +20,11 @@ export const families: readonly Family[] = [
   deepseekV3,
   gpt2,
   ctrl,
+  bert,
+  roberta,
+  distilbert,
+  albert,
+  megatronBert,
 ] as unknown as readonly Family[];
 
 /** The family that a config.json belongs to. @throws TrainMoeError `bad-config` when none does. */
@@ -36,11 +46,16 @@ export function presetNamed(name: string): { family: Family; config: unknown } {
   throw new TrainMoeError('bad-argument', `There is no preset "${name}"; known are ${known}.`);
 }
 
+export { type AlbertConfig, albert } from './albert.js';
+export { type BertConfig, bert } from './bert.js';
 export { type CtrlConfig, ctrl } from './ctrl.js';
 export type { DeepseekBlock } from './deepseek.js';
 export { type DeepseekMoeConfig, deepseekMoe } from './deepseek_moe.js';
 export { type DeepseekV2Config, deepseekV2 } from './deepseek_v2.js';
 export { type DeepseekV3Config, deepseekV3, type NextWeights } from './deepseek_v3.js';
+export { type DistilbertConfig, distilbert } from './distilbert.js';
 export type { Family, HubPiece, Model } from './family.js';
 export { type Gpt2Config, gpt2 } from './gpt2.js';
 export { type LlamaConfig, llama } from './llama.js';
+export { megatronBert } from './megatron_bert.js';
+export { type RobertaConfig, roberta } from './roberta.js';

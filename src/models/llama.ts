@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { TrainMoeError } from '../errors.js';
 import { type AttendWeights, attend, attendSpec } from '../nn/attend.js';
-import { type BlockWeights, blockOrRecompute, type DecoderWeights, decoder } from '../nn/decoder.js';
+import { type BlockWeights, blockOrRecompute } from '../nn/block.js';
+import { type DecoderWeights, decoder } from '../nn/decoder.js';
 import { type FeedWeights, feed, feedSpec } from '../nn/feed.js';
 import { countParameters, type Param, vector } from '../nn/param.js';
 import { ropeTableFor } from '../nn/rope_table.js';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { TrainMoeError } from '../errors.js';
 import { type AttendConfig, type AttendWeights, attend, attendSpec } from '../nn/attend.js';
-import { type BlockWeights, blockOrRecompute } from '../nn/decoder.js';
+import { type BlockWeights, blockOrRecompute } from '../nn/block.js';
 import { type MlpWeights, mlp, mlpSpec } from '../nn/mlp.js';
 import { layerNormSpec } from '../nn/norm.js';
 import type { Param } from '../nn/param.js';

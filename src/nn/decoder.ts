@@ -1,66 +1,16 @@
-import { add } from '../ops/add.js';
 import { embedding } from '../ops/embedding.js';
-import { checkpoint, named, recording, scope, type Tensor } from '../tensor/index.js';
+import { named, recording, scope, type Tensor } from '../tensor/index.js';
+import type { Layer } from './block.js';
 import { type NormWeights, norm } from './norm.js';
 import type { Run } from './run.js';
 
-/** Weights of a pre-norm block: what its two norms and two layers need. */
-export interface BlockWeights<A, F> {
-  readonly attendNorm: NormWeights;
-  readonly attend: A;
-  readonly feedNorm: NormWeights;
-  readonly feed: F;
-}
-
-/** A layer as a function of its weights: x [T,C] -> [T,C]. */
-export type Layer<W> = (w: W, x: Tensor, index: number, run: Run) => Tensor;
-
-/**
- * x += attend(norm(x)); x += feed(norm(x)). Pre-norm wiring, as GPT-2, Llama and DeepSeek use.
- */
-export function block<A, F>(
-  w: BlockWeights<A, F>,
-  eps: number,
-  attend: Layer<A>,
-  feed: Layer<F>,
-  x: Tensor,
-  index: number,
-  run: Run,
-): Tensor {
-  const attended = named('attend', () => add(x, attend(w.attend, norm(w.attendNorm, x, eps), index, run)));
-  return named('feed', () => add(attended, feed(w.feed, norm(w.feedNorm, attended, eps), index, run)));
-}
-
-/** As block(), recomputed in the backward pass when the run asks for it. */
-export function blockOrRecompute<A, F>(
-  w: BlockWeights<A, F>,
-  eps: number,
-  attend: Layer<A>,
-  feed: Layer<F>,
-  x: Tensor,
-  index: number,
-  run: Run,
-): Tensor {
-  if (!run.recompute || !recording()) return block(w, eps, attend, feed, x, index, run);
-  let passes = 0;
-  const [y] = checkpoint([x], (again) => {
-    // The first pass reports routing and losses; the second, in the backward pass, only counts for gradients.
-    if (passes++ === 0) return [block(w, eps, attend, feed, again, index, run)];
-    const unread: Tensor[] = [];
-    const result = block(w, eps, attend, feed, again, index, { ...run, onRouting: undefined, losses: unread });
-    for (const loss of unread) loss.dispose();
-    return [result];
-  }) as [Tensor];
-  return y;
-}
-
-/** Weights of a decoder around its blocks. `head` absent: tied to the embedding. */
+/** Weights of a decoder around its blocks. `head` absent: tied to the embedding. `norm` absent: blocks end with theirs. */
 export interface DecoderWeights<B> {
   /** [V,C] */
   readonly embed: Tensor;
   readonly layers: readonly B[];
   /** Of [C] channels. */
-  readonly norm: NormWeights;
+  readonly norm?: NormWeights;
   /** [V,C] */
   readonly head?: Tensor;
 }
@@ -85,7 +35,8 @@ export function decoder<B>(
     x = named(`layer ${i}`, () => (recording() ? through() : scope(through)));
     if (i + 1 < w.layers.length) run.onHidden?.(i + 1, x);
   });
-  x = named('norm', () => norm(w.norm, x, eps));
+  const { norm: last } = w;
+  if (last) x = named('norm', () => norm(last, x, eps));
   run.onHidden?.(w.layers.length, x);
   return x;
 }

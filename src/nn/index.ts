@@ -6,15 +6,9 @@
  */
 export { type AttendConfig, type AttendWeights, attend, attendSpec } from './attend.js';
 export { attendLatent, type LatentConfig, type LatentWeights, latentSpec } from './attend_latent.js';
+export { type BlockWeights, block, blockOrRecompute, type Layer, postNormBlock } from './block.js';
 export type { KvCache, LayerCache } from './cache.js';
-export {
-  type BlockWeights,
-  block,
-  blockOrRecompute,
-  type DecoderWeights,
-  decoder,
-  type Layer,
-} from './decoder.js';
+export { type DecoderWeights, decoder } from './decoder.js';
 export { type BalanceConfig, type ExpertsConfig, type ExpertsWeights, experts, expertsSpec } from './experts.js';
 export { type FeedWeights, feed, feedSpec } from './feed.js';
 export { type Layout, type LayoutOptions, type LayoutValues, makeLayout } from './layout.js';

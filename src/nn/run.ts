@@ -16,6 +16,8 @@ export interface Routing {
 /** One forward pass: where the tokens stand, and what the caller wants besides the result. */
 export interface Run {
   readonly layout: Layout;
+  /** [T] i32, which of two sentences each token is of, for encoders; absent: 0. */
+  readonly types?: Tensor;
   /** Scalar losses that layers report (load balance). They are roots of the backward pass already; the caller disposes them. */
   readonly losses: Tensor[];
   /** Present when generating: keys of earlier tokens are read from it and new ones written. */

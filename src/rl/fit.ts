@@ -1,5 +1,5 @@
 import { flagOf } from '../config/flag_name.js';
-import type { CacheForm, Model } from '../models/family.js';
+import { type CacheForm, cacheShapeOf, type Model } from '../models/family.js';
 import { countParameters } from '../nn/param.js';
 import { bytesOf, type Device, sizeOf } from '../tensor/index.js';
 import { estimateMemory, leastMemory } from '../train/estimate.js';
@@ -57,7 +57,7 @@ function bytesOfRun(
   const largest = c.prompts * c.group * (c.maxPrompt + c.maxTokens);
   const tokens = Math.min(c.rowsAtOnce, largest);
   const step = estimateMemory({ family, config }, { dtype, tokens, moments: 'f32', recompute: c.recompute });
-  const { key, value } = family.cacheShape(config, form);
+  const { key, value } = cacheShapeOf({ family, config }, form);
   const perToken = family.layers(config) * (sizeOf(key) + (value ? sizeOf(value) : 0)) * bytesOf(dtype);
   const reference = c.kl > 0 ? step.parameters * bytesOf(dtype) : 0;
   return step.total + (engineOptions(c).cacheTokens ?? 0) * perToken + reference;

@@ -12,6 +12,8 @@ import { dispose, goldenCases, maxError, openGolden, runGolden } from './golden.
 const root = sharedPath('golden');
 const out = mkdtempSync(join(tmpdir(), 'train-moe-golden-'));
 afterAll(() => rmSync(out, { recursive: true, force: true }));
+/** How names of cases begin. */
+const FAMILIES = ['llama', 'deepseek', 'gpt2', 'ctrl', 'bert', 'roberta', 'distilbert', 'albert', 'megatron-bert'];
 const LOGITS = 2e-5;
 const LOSS = 1e-5;
 const GRADIENTS = 3e-4;
@@ -30,11 +32,13 @@ function ascending(experts: Int32Array, weights: Float32Array, k: number): { exp
 }
 
 describe.skipIf(!root)('parity with transformers (skipped where the shared goldens are not laid out)', () => {
-  for (const name of root ? goldenCases(root, ['llama', 'deepseek', 'gpt2', 'ctrl']) : []) {
+  for (const name of root ? goldenCases(root, FAMILIES) : []) {
     describe(name, () => {
       const folder = join(root!, name);
       const golden = openGolden(folder);
       const { model, result } = runGolden(folder, golden);
+
+      afterAll(() => dispose(model));
 
       it('gives the same logits, hidden states and loss', () => {
         expect(maxError(result.logits, golden.floats('logits'))).toBeLessThan(LOGITS);
@@ -79,13 +83,19 @@ describe.skipIf(!root)('parity with transformers (skipped where the shared golde
         for (const opened of [before, after]) opened.close();
       });
 
-      it('continues greedily with the same tokens through the cache', () => {
-        const engine = new Engine(model, { cacheTokens: 256, pageSize: 4, maxBatch: 4 });
-        const completions = engine.generate([[...golden.ints('greedy_prompt')]], { temperature: 0, maxTokens: 24 });
-        expect(completions[0]![0]!.ids).toEqual([...golden.ints('greedy')]);
-        engine.dispose();
-        dispose(model);
-      });
+      const relation = model.family.encoder?.relationNames?.logits;
+      if (relation && golden.has(relation))
+        it('judges pairs of sentences alike', () => {
+          expect(maxError(result.relationLogits!, golden.floats(relation))).toBeLessThan(LOGITS);
+        });
+
+      if (golden.has('greedy'))
+        it('continues greedily with the same tokens through the cache', () => {
+          const engine = new Engine(model, { cacheTokens: 256, pageSize: 4, maxBatch: 4 });
+          const completions = engine.generate([[...golden.ints('greedy_prompt')]], { temperature: 0, maxTokens: 24 });
+          expect(completions[0]![0]!.ids).toEqual([...golden.ints('greedy')]);
+          engine.dispose();
+        });
 
       if (golden.has('mtp_logits'))
         it('predicts the token after next', () => {

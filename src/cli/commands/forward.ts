@@ -8,7 +8,7 @@ export const forward = command({
         type: 'string',
         demandOption: true,
         requiresArg: true,
-        describe: 'a .safetensors file with input_ids, attention_mask, position_ids, labels',
+        describe: 'a .safetensors file with input_ids, attention_mask, position_ids, token_type_ids, labels',
       })
       .option('out', {
         type: 'string',

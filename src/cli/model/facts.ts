@@ -10,7 +10,7 @@ export interface ModelFacts {
   readonly family: string;
   readonly parameters: number;
   readonly activeParameters: number; // in one token's forward pass, without the embedding
-  readonly cachePerToken: number; // numbers kept per token over all layers
+  readonly cachePerToken: number; // numbers kept per token over all layers; 0 of an encoder, which does not generate
   readonly bf16Bytes: number;
   readonly config: unknown;
 }
@@ -18,7 +18,7 @@ export interface ModelFacts {
 /** @throws TrainMoeError when the name is neither a folder with a config.json nor a preset. */
 export function modelFacts(name: string): ModelFacts {
   const { family, config } = existsSync(name) ? configOfFolder(modelFolder(name)) : presetOrNothing(name);
-  const { key, value = [] } = family.cacheShape(config, 'latent');
+  const { key = [], value = [] } = family.cacheShape?.(config, 'latent') ?? {};
   const product = (shape: readonly number[]) => (shape.length === 0 ? 0 : shape.reduce((a, b) => a * b, 1));
   const parameters = countParameters(family.specs(config));
   return {

@@ -3,6 +3,7 @@ import { TrainMoeError } from '../../errors.js';
 import { folderSink } from '../../hub/byte_sink.js';
 import type { TensorSpec } from '../../hub/dtype.js';
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from '../../hub/safetensors.js';
+import type { Model } from '../../models/family.js';
 import { type ForwardInputs, type ForwardResult, forward } from '../../models/forward.js';
 import { type ModelOptions, openModel } from './open.js';
 
@@ -19,10 +20,19 @@ export function runForward(
   }
   const { model, device } = openModel(options, options.grads);
   const result = forward(model, inputs, device, options.grads);
-  writeResult(options.out, result, inputs.shape, model.family.vocabulary(model.config));
+  writeResult(options.out, result, inputs.shape, model);
 }
 
-const KNOWN = ['input_ids', 'attention_mask', 'position_ids', 'labels', 'mtp_weight'];
+/** What transformers calls the integers that may come with input_ids. The label of a pair is BERT's or ALBERT's. */
+const OPTIONAL = {
+  attention_mask: 'attentionMask',
+  position_ids: 'positionIds',
+  token_type_ids: 'tokenTypeIds',
+  labels: 'labels',
+  next_sentence_label: 'relationLabels',
+  sentence_order_label: 'relationLabels',
+} as const satisfies Readonly<Record<string, keyof ForwardInputs>>;
+const KNOWN = ['input_ids', ...Object.keys(OPTIONAL), 'mtp_weight'];
 
 function readInputs(file: SafetensorsFile): ForwardInputs {
   const shape = file.tensors.get('input_ids')?.shape;
@@ -31,15 +41,12 @@ function readInputs(file: SafetensorsFile): ForwardInputs {
       'bad-data',
       `${file.path} has no input_ids of shape [batch, length]; it holds ${[...file.tensors.keys()].slice(0, 5).join(', ') || 'nothing'}.`,
     );
-  const optional = (name: string) => (file.tensors.has(name) ? integers(file, name) : undefined);
   const weight = file.tensors.has('mtp_weight') ? numbers(file, 'mtp_weight')[0] : undefined;
-  const [mask, positions, labels] = [optional('attention_mask'), optional('position_ids'), optional('labels')];
+  const given = Object.entries(OPTIONAL).filter(([name]) => file.tensors.has(name));
   return {
     shape: shape as [number, number],
     inputIds: integers(file, 'input_ids'),
-    ...(mask && { attentionMask: mask }),
-    ...(positions && { positionIds: positions }),
-    ...(labels && { labels }),
+    ...Object.fromEntries(given.map(([name, key]) => [key, integers(file, name)])),
     ...(weight !== undefined && { mtpWeight: weight }),
   };
 }
@@ -66,10 +73,12 @@ function writeResult(
   out: string,
   r: ForwardResult,
   [rows, length]: readonly [number, number],
-  vocabulary: number,
+  { family, config }: Model,
 ): void {
   const values = new Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>();
-  values.set('logits', { shape: [rows, length, vocabulary], data: r.logits });
+  values.set('logits', { shape: [rows, length, family.vocabulary(config)], data: r.logits });
+  const relation = family.encoder?.relationNames;
+  if (relation && r.relationLogits) values.set(relation.logits, { shape: [rows, 2], data: r.relationLogits });
   for (const [i, h] of r.hidden.entries())
     values.set(`hidden.${i}`, { shape: [rows, length, h.length / rows / length], data: h });
   for (const [name, value] of [
