@@ -37,19 +37,26 @@ export {
   writeSafetensors,
 } from './hub/safetensors.js';
 export { createModel, disposeModel, loadWeights, parametersOf, type ReadTensor } from './models/codec.js';
-export type { CacheForm, CacheShape, Head, HubPiece } from './models/family.js';
+export type { EncoderWeights } from './models/encoder.js';
+export type { CacheForm, CacheShape, Encoder, Head, HubPiece, RelationNames } from './models/family.js';
 export { type LoadedModel, type LoadOptions, loadModel, modelContent } from './models/folder.js';
 export { type ForwardInputs, type ForwardResult, forward } from './models/forward.js';
 export {
+  type AlbertConfig,
+  albert,
+  type BertConfig,
+  bert,
   type CtrlConfig,
   ctrl,
   type DeepseekBlock,
   type DeepseekMoeConfig,
   type DeepseekV2Config,
   type DeepseekV3Config,
+  type DistilbertConfig,
   deepseekMoe,
   deepseekV2,
   deepseekV3,
+  distilbert,
   type Family,
   families,
   familyOfHub,
@@ -58,8 +65,11 @@ export {
   type LlamaConfig,
   llama,
   type Model,
+  megatronBert,
   type NextWeights,
   presetNamed,
+  type RobertaConfig,
+  roberta,
 } from './models/index.js';
 export { mergeAdapter, writeAdapter } from './models/peft.js';
 export { saveModel } from './models/save.js';
@@ -111,6 +121,7 @@ export type { MemoryEstimate } from './train/estimate.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
 export type { CommonEnd, CommonFacts, RunEnd, RunEvent, RunFacts, StepRecord, TrainEvent } from './train/events.js';
 export { pretrainInWorker } from './train/in_worker.js';
+export { type MaskTokenizer, maskIdOf, maskingOf } from './train/masking.js';
 export type { StepOptions } from './train/passes.js';
 export { type PretrainHooks, pretrain } from './train/pretrain.js';
 export { modelFolder } from './train/run/model_folder.js';

@@ -19,6 +19,8 @@ export interface RunConfigInput {
     readonly test?: number | undefined;
     /** Fraction of the documents rewritten as prefix, suffix, middle; DeepSeek-V3 uses 0.1. Default 0. */
     readonly fim?: number | undefined;
+    /** Fraction of the tokens that an encoder finds hidden and predicts. Default 0.15. */
+    readonly masked?: number | undefined;
     /**
      * "stream" lets attention cross documents, as DeepSeek-V3 does; "documents" stops it at their borders.
      * Default "stream".

@@ -16,6 +16,40 @@ const megatronGpt2: RunConfigInput = {
   },
 };
 
+/**
+ * Encoders, trained here on hidden words alone, as RoBERTa was: not on pairs of sentences, nor by a teacher. All papers end at a
+ * learning rate of 0.
+ */
+function encoder(o: {
+  readonly vocabSize: number;
+  readonly steps: number;
+  readonly rows: number;
+  readonly lr: number;
+  readonly warmup: number;
+  readonly beta2?: number;
+  readonly clip?: number;
+}): RunConfigInput {
+  return {
+    tokenizer: { vocabSize: o.vocabSize },
+    train: {
+      steps: o.steps,
+      rows: o.rows,
+      length: 512,
+      optimizer: { lr: o.lr, beta2: o.beta2 ?? 0.999, eps: 1e-6, decay: 0.01 },
+      schedule: { kind: 'linear', warmup: o.warmup, floor: 0 },
+      ...(o.clip && { clip: o.clip }),
+    },
+  };
+}
+
+/** Without the head that judges pairs of sentences. */
+const onWordsAlone = (run: RunConfigInput): RunConfigInput => ({ ...run, model: { relation: false } });
+
+// BERT, arXiv:1810.04805, appendix A.2; it saw rows of 128 for nine tenths of the steps.
+const bert = onWordsAlone(encoder({ vocabSize: 30_522, steps: 1_000_000, rows: 256, lr: 1e-4, warmup: 10_000 }));
+// ALBERT, arXiv:1909.11942, section 4.1: LAMB at 0.00176, which is not here; the learning rate of AdamW is ours.
+const albert = onWordsAlone(encoder({ vocabSize: 30_000, steps: 125_000, rows: 4096, lr: 4e-4, warmup: 3125 }));
+
 /** How others trained theirs: as published, for reference and for machines that could. */
 const published = {
   // DeepSeek LLM, arXiv:2401.02954, table 2 and section 2.3: 2T tokens.
@@ -58,6 +92,33 @@ const published = {
   'gpt2-medium': megatronGpt2,
   'gpt2-large': megatronGpt2,
   'gpt2-xl': megatronGpt2,
+  'bert-tiny': bert,
+  'bert-mini': bert,
+  'bert-small': bert,
+  'bert-medium': bert,
+  'bert-base': bert,
+  'bert-large': bert,
+  'albert-base': albert,
+  'albert-large': albert,
+  'albert-xlarge': albert,
+  'albert-xxlarge': albert,
+  // RoBERTa, arXiv:1907.11692, table 9.
+  'roberta-base': encoder({ vocabSize: 50_265, steps: 500_000, rows: 8192, lr: 6e-4, warmup: 24_000, beta2: 0.98 }),
+  'roberta-large': encoder({ vocabSize: 50_265, steps: 500_000, rows: 8192, lr: 4e-4, warmup: 30_000, beta2: 0.98 }),
+  // DistilBERT, arXiv:1910.01108, learning rate, batch and clipping of the code that came with it.
+  'distilbert-base': encoder({
+    vocabSize: 30_522,
+    steps: 30_000,
+    rows: 4000,
+    lr: 5e-4,
+    warmup: 1500,
+    beta2: 0.98,
+    clip: 5,
+  }),
+  // Megatron-LM's BERT, arXiv:1909.08053, section 4.2.
+  'megatron-bert-345m': onWordsAlone(
+    encoder({ vocabSize: 29_056, steps: 2_000_000, rows: 1024, lr: 1e-4, warmup: 10_000 }),
+  ),
   // CTRL, arXiv:1909.05858, section 3.2: Adagrad at 0.05, which is not here; the learning rate of AdamW is ours.
   ctrl: {
     tokenizer: { vocabSize: 246_534 },
@@ -90,6 +151,10 @@ export const presets: Readonly<Record<string, RunConfigInput>> = {
   nano,
   'dense-nano': nano,
   'gpt2-nano': nano,
+  'roberta-nano': {
+    ...nano,
+    train: { ...nano.train, steps: 3000, optimizer: { lr: 1e-3 }, schedule: { warmup: 200 } },
+  },
   mini: {
     tokenizer: { vocabSize: 8192 },
     train: { steps: 2000, rows: 4, length: 512, optimizer: { lr: 1e-3 }, schedule: { warmup: 100 } },

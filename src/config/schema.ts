@@ -21,6 +21,7 @@ const data = z.strictObject({
   fim: fraction
     .default(0)
     .describe('fraction of the documents rewritten as prefix, suffix, middle; DeepSeek-V3 uses 0.1'),
+  masked: fraction.default(0.15).describe('fraction of the tokens that an encoder finds hidden and predicts'),
   packing: z
     .enum(['stream', 'documents'])
     .default('stream')

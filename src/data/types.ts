@@ -99,6 +99,8 @@ export interface Batch {
   readonly documentStart: Int32Array;
   /** How many targets are not `IGNORE`: the denominator of the loss. */
   readonly trainedTokens: number;
+  /** At most so many targets in a row; absent: all positions may be. Set where hidden tokens are predicted. */
+  readonly targetsPerRow?: number;
   /** UTF-8 bytes the trained targets stand for (for bits per byte); 0 when the tokenizer gave no byte lengths. */
   readonly bytes: number;
 }

@@ -33,10 +33,8 @@ export const ctrlSchema = wholeHeads(
 /** What a CTRL is made of. */
 export type CtrlConfig = z.infer<typeof ctrlSchema>;
 
-interface CtrlWeights extends DecoderWeights<TransformerBlock> {
-  /** [V] */
-  readonly headBias: Tensor;
-}
+/** `headBias` [V] */
+type CtrlWeights = DecoderWeights<TransformerBlock> & { readonly headBias: Tensor };
 
 export const ctrlPresets = {
   ctrl: {

@@ -47,6 +47,19 @@ export function loadModel(path: string, options: LoadOptions): LoadedModel {
 }
 
 /**
+ * As loadModel(), of a model that writes.
+ * @throws TrainMoeError `bad-config` also of an encoder
+ */
+export function loadDecoder(path: string, options: LoadOptions): LoadedModel {
+  const { family } = configOfFolder(path);
+  if (!family.encoder) return loadModel(path, options);
+  throw new TrainMoeError(
+    'bad-config',
+    `${path} is a ${family.name} model, an encoder: it fills in hidden words and cannot write; give a model such as llama, deepseek or gpt2.`,
+  );
+}
+
+/**
  * The family and configuration of a folder's model, without its weights.
  * @throws TrainMoeError `not-found` or `bad-config`
  */

@@ -37,10 +37,8 @@ export const gpt2Schema = wholeHeads(
 /** What a GPT-2 is made of. */
 export type Gpt2Config = z.infer<typeof gpt2Schema>;
 
-interface Gpt2Weights extends DecoderWeights<TransformerBlock> {
-  /** [context, C] */
-  readonly positions: Tensor;
-}
+/** `positions` [context, C] */
+type Gpt2Weights = DecoderWeights<TransformerBlock> & { readonly positions: Tensor };
 
 const published = {
   vocabulary: 50_257,

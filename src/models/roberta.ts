@@ -31,7 +31,6 @@ const published = {
 export const robertaPresets = {
   'roberta-base': { ...published, layers: 12, hidden: 768, heads: 12, inner: 3072 },
   'roberta-large': { ...published, layers: 24, hidden: 1024, heads: 16, inner: 4096 },
-  'distilroberta-base': { ...published, layers: 6, hidden: 768, heads: 12, inner: 3072 },
   'roberta-nano': { ...published, vocabulary: 4096, layers: 6, hidden: 256, heads: 4, inner: 1024 },
 } satisfies Record<string, RobertaConfig>;
 

@@ -71,7 +71,13 @@ export function loadScoring(path: string, options: LoadOptions & { readonly kind
   let kind: ScoreKind = 'pairwise';
   const model = loadFolder(path, options, (hub) => {
     kind = kindOf(hub, path, options.kind);
-    const family = scoring(familyOfHub(hub));
+    const base = familyOfHub(hub);
+    if (base.encoder)
+      throw new TrainMoeError(
+        'bad-config',
+        `${path} is a ${base.name} model, an encoder; reward models are made of models that write.`,
+      );
+    const family = scoring(base);
     if (isScoring(hub)) return { family };
     const width = (family.specs(family.fromHub(hub)) as { score: Param }).score.shape[1]!;
     return { family, absent: (name) => (name === TENSOR ? new Float32Array(width) : undefined) };

@@ -12,6 +12,7 @@ export { concat } from './concat.js';
 export { crossEntropy, type LinearCrossEntropyOptions, linearCrossEntropy, linearLogProb } from './cross_entropy.js';
 export { dropout } from './dropout.js';
 export { embedding } from './embedding.js';
+export { gather } from './gather.js';
 export { groupedLinear, groupedLinearSwiglu } from './grouped_linear.js';
 export { layernorm } from './layernorm.js';
 export { headsLinear, linear, linearSwiglu } from './linear.js';

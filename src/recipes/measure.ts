@@ -1,6 +1,6 @@
 import { Engine, endIds } from '../generate/index.js';
 import { disposeModel } from '../models/codec.js';
-import { loadModel } from '../models/folder.js';
+import { loadDecoder } from '../models/folder.js';
 import { addon } from '../native.js';
 import type { GrpoConfig } from '../rl/config.js';
 import { isRight, judge } from '../rl/judge.js';
@@ -65,7 +65,7 @@ export async function measure(
   const { device } = chooseDevice(o.device);
   const tokenizer = loadTokenizer(folder);
   const judged = await open(tokenizer);
-  const model = loadModel(folder, { device, dtype: o.dtype });
+  const model = loadDecoder(folder, { device, dtype: o.dtype });
   const asked = heldOut(judged, o.questions);
   const longest = Math.max(...asked.map(({ ids }) => ids.length));
   const batch = Math.max(AT_ONCE, o.samples);

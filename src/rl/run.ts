@@ -2,7 +2,7 @@ import { TrainMoeError } from '../errors.js';
 import { endIds } from '../generate/index.js';
 import { disposeModel, trainedParameters } from '../models/codec.js';
 import { modelFingerprint } from '../models/fingerprint.js';
-import { type LoadedModel, loadModel } from '../models/folder.js';
+import { type LoadedModel, loadDecoder } from '../models/folder.js';
 import { addon } from '../native.js';
 import { countParameters } from '../nn/param.js';
 import { AdamW } from '../optim/adamw.js';
@@ -117,7 +117,7 @@ function openSession(
     readonly tell: (event: GrpoEvent) => void;
   },
 ): Session {
-  const model = loadModel(modelFolder(config.model), { device, dtype: config.dtype, train: true });
+  const model = loadDecoder(modelFolder(config.model), { device, dtype: config.dtype, train: true });
   const adamw = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: config.decay, moments: 'f32' } as const;
   const choices = () => grpoChoices(model, config, device);
   const held = advising(device, choices, () => ({

@@ -5,7 +5,8 @@ import { noText } from '../data/collect/index.js';
 import { type Collection, type CollectReport, collect, defaultCorpus, type TokenSet, tokenize } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { loadTokenizer, type Tokenizer, trainBpe } from '../tokenizer/index.js';
-import { modelToGoOnFrom } from './model_config.js';
+import { ENCODER_TOKENS } from './masking.js';
+import { isEncoder, modelToGoOnFrom } from './model_config.js';
 
 /** What is told while the corpus is prepared. */
 export interface CorpusEvents {
@@ -94,8 +95,9 @@ async function tokenizerFor(
   });
   const tokenizer = await trainBpe(sample, {
     vocabSize: wanted.vocabSize,
-    specialTokens: [...SPECIAL_TOKENS],
-    shownTokens: [...SHOWN_TOKENS],
+    ...(isEncoder(config)
+      ? { specialTokens: [...ENCODER_TOKENS] }
+      : { specialTokens: [...SPECIAL_TOKENS], shownTokens: [...SHOWN_TOKENS] }),
     onProgress: (p) =>
       p.stage === 'count'
         ? events.progress('vocabulary: counting', p.bytes, undefined, 'B')

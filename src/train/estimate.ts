@@ -4,9 +4,15 @@ import { namedParams } from '../nn/param.js';
 import type { AdamWConfig } from '../optim/adamw.js';
 import { type Device, empty, scope, sizeOf, synchronize, tagged } from '../tensor/index.js';
 
-/** FLOPs that one trained token costs: 6 per active parameter, and causal attention over half the window three times. */
-export function flopsPerToken({ family, config }: Model, length: number): number {
-  return 6 * family.activeParameters(config) + 3 * family.attentionWidth(config) * length;
+/**
+ * FLOPs that one trained token costs: 6 per active parameter, and causal attention over half the window three times. In encoders
+ * attention is over the whole window, and the head reads hidden tokens only, a share `masked` of all.
+ */
+export function flopsPerToken({ family, config, weights }: Model, length: number, masked: number): number {
+  const attention = 3 * family.attentionWidth(config) * length;
+  if (!family.encoder) return 6 * family.activeParameters(config) + attention;
+  const head = family.head(weights).weight.size;
+  return 6 * (family.activeParameters(config) - (1 - masked) * head) + 2 * attention;
 }
 
 /** What a run will hold, in bytes. */

@@ -1,12 +1,13 @@
-import { batches, type TokenStream } from '../data/index.js';
+import type { MaskOptions, TokenStream } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { contextOf, type Model } from '../models/family.js';
 import { type Device, noGrad } from '../tensor/index.js';
 import { languageModelLoss } from './loss.js';
+import { openBatches } from './masking.js';
 
 /** Loss on text that was held back. */
 export interface Evaluation {
-  /** Mean next-token loss in nats. */
+  /** Mean loss of next tokens, of an encoder's hidden tokens, in nats. */
   readonly loss: number;
   /** log2 of the likelihood per byte of text, which compares across vocabularies; undefined when bytes are not known. */
   readonly bitsPerByte: number | undefined;
@@ -26,6 +27,8 @@ export interface EvaluateOptions {
   readonly windows: number;
   /** Whether attention crosses documents: as in training. */
   readonly packing: 'stream' | 'documents';
+  /** How an encoder's words are hidden: maskingOf(). */
+  readonly masking?: MaskOptions | undefined;
 }
 
 /**
@@ -40,14 +43,19 @@ export function evaluate(model: Model, split: TokenStream, o: EvaluateOptions): 
       'bad-argument',
       `The windows have a length of ${o.length} tokens, but the model reads ${context}; make them shorter.`,
     );
-  const source = batches({
-    shards: split,
-    rows: o.rows,
-    length: o.length,
-    packing: o.packing,
-    order: 'sequential',
-    epochs: 1,
-  });
+  if (model.family.encoder && !o.masking)
+    throw new TrainMoeError('bad-argument', 'An encoder is scored on words that are hidden from it; give `masking`.');
+  const source = openBatches(
+    {
+      shards: split,
+      rows: o.rows,
+      length: o.length,
+      packing: o.packing,
+      order: 'sequential',
+      epochs: 1,
+    },
+    o.masking,
+  );
   let loss = 0;
   let tokens = 0;
   let bytes = 0;

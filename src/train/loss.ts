@@ -3,6 +3,7 @@ import type { Model } from '../models/family.js';
 import { type Layout, type LayoutValues, layoutOf, layoutValues, rewriteLayout } from '../nn/layout.js';
 import type { Routing, Run } from '../nn/run.js';
 import { linearCrossEntropy } from '../ops/cross_entropy.js';
+import { gather } from '../ops/gather.js';
 import { type Device, from, named, type Tensor } from '../tensor/index.js';
 
 export interface LossOptions {
@@ -37,8 +38,9 @@ interface LossValues {
 }
 
 interface Targets<I, F> {
-  readonly targets: I; // [T]
-  readonly weights: F; // [T] factor of each token's loss
+  readonly targets: I; // [T], or [R] of rows
+  readonly weights: F; // the same; factor of each token's loss
+  readonly rows?: I | undefined; // [R] of an encoder, the hidden states that the head reads
 }
 
 /** The same on the device. Steps of one shape may use the same tensors again: rewriteInputs(). */
@@ -55,6 +57,7 @@ function lossValues(model: Model<never, never>, batch: Batch, options: LossOptio
     targets: of,
     weights: Float32Array.from(of, (t) => (t === IGNORE ? 0 : weight)),
   });
+  if (model.family.encoder) return maskedValues(model, batch, options);
   const layout = layoutValues({ rows, length, causal: true, documentStart });
   const main = weighted(targets, 1 / options.trainedTokens);
   if (!options.mtpWeight || !model.family.predictNext) return { layout, ids, main, next: undefined };
@@ -63,14 +66,32 @@ function lossValues(model: Model<never, never>, batch: Batch, options: LossOptio
   return { layout, ids, main, next: { ids: nextIds, ...weighted(nextTargets, weight) } };
 }
 
+/** The same of an encoder: only hidden tokens are targets, so many a row that the shapes are those of every step. */
+function maskedValues({ family, config }: Model<never, never>, batch: Batch, options: LossOptions): LossValues {
+  const { rows, length, documentStart, targets, ids, targetsPerRow = length } = batch;
+  const positions = family.positions?.(config, ids, length);
+  const layout = layoutValues({ rows, length, causal: false, documentStart, ...(positions && { positions }) });
+  const hidden = new Int32Array(rows * targetsPerRow); // the first row of the batch where there are fewer
+  const own = new Int32Array(hidden.length).fill(IGNORE);
+  let count = 0;
+  for (const [r, target] of targets.entries()) {
+    if (target === IGNORE) continue;
+    hidden[count] = r;
+    own[count++] = target;
+  }
+  const weights = Float32Array.from(own, (t) => (t === IGNORE ? 0 : 1 / options.trainedTokens));
+  return { layout, ids, main: { targets: own, weights, rows: hidden }, next: undefined };
+}
+
 /** Puts what the loss of a micro-batch reads on the device. */
 export function lossInputs<C, W>(model: Model<C, W>, batch: Batch, options: LossOptions): LossInputs {
   const { device } = options;
   const v = lossValues(model as Model<never, never>, batch, options);
   const put = (values: Int32Array | Float32Array) => from(values, [values.length], { device });
-  const both = ({ targets, weights }: Targets<Int32Array, Float32Array>) => ({
+  const both = ({ targets, weights, rows }: Targets<Int32Array, Float32Array>) => ({
     targets: put(targets),
     weights: put(weights),
+    rows: rows && put(rows),
   });
   return {
     layout: layoutOf(v.layout, device),
@@ -87,6 +108,7 @@ export function rewriteInputs<C, W>(inputs: LossInputs, model: Model<C, W>, batc
   inputs.ids.write(v.ids);
   inputs.main.targets.write(v.main.targets);
   inputs.main.weights.write(v.main.weights);
+  if (v.main.rows) inputs.main.rows?.write(v.main.rows);
   if (!inputs.next || !v.next) return;
   inputs.next.ids.write(v.next.ids);
   inputs.next.targets.write(v.next.targets);
@@ -97,8 +119,8 @@ export function rewriteInputs<C, W>(inputs: LossInputs, model: Model<C, W>, batc
 export type PassOptions = Pick<LossOptions, 'balance' | 'share' | 'recompute' | 'onRouting'>;
 
 /**
- * Next-token cross-entropy of a batch, summed over its trained tokens and divided by `trainedTokens`, with the
- * multi-token-prediction and balance losses of the family.
+ * Cross-entropy of next tokens, or of hidden ones where the model is an encoder, summed over the trained tokens of a batch and
+ * divided by `trainedTokens`, with the multi-token-prediction and balance losses of the family.
  */
 export function languageModelLoss<C, W>(model: Model<C, W>, batch: Batch, options: LossOptions): Losses {
   return lossOf(model, lossInputs(model, batch, options), options);
@@ -116,9 +138,13 @@ export function lossOf<C, W>({ family, config, weights }: Model<C, W>, inputs: L
   };
   const hidden = family.forward(weights, config, inputs.ids, run); // [T,C]
   const head = family.head(weights);
+  const readByHead = (x: Tensor): Tensor => {
+    const { rows } = inputs.main;
+    return family.encoder && rows ? family.encoder.transform(weights, config, gather(x, rows)) : x;
+  };
   const loss = (x: Tensor, t: Targets<Tensor, Tensor>) =>
     linearCrossEntropy(x, head.weight, t.targets, { weights: t.weights, bias: head.bias });
-  const main = named('head', () => loss(hidden, inputs.main));
+  const main = named('head', () => loss(readByHead(hidden), inputs.main));
   const { next } = inputs;
   if (!next || !family.predictNext) return { main, mtp: undefined, balance: run.losses };
   const further = named('next token', () => family.predictNext!(weights, config, hidden, next.ids, run));
@@ -136,6 +162,7 @@ export function cutBatch(batch: Batch, start: number, end: number): Batch {
     targets,
     documentStart: cut(batch.documentStart),
     trainedTokens: targets.reduce((n, t) => n + (t === IGNORE ? 0 : 1), 0),
+    ...(batch.targetsPerRow !== undefined && { targetsPerRow: batch.targetsPerRow }),
     bytes: 0,
   };
 }

@@ -8,6 +8,10 @@ import { modelFolder } from './run/model_folder.js';
 export const modelToGoOnFrom = ({ model }: Pick<RunConfig, 'model'>): string | undefined =>
   typeof model === 'string' ? modelFolder(model) : undefined;
 
+/** Whether a run that learns its vocabulary trains an encoder. */
+export const isEncoder = ({ preset }: Pick<RunConfig, 'preset'>): boolean =>
+  presetNamed(preset).family.encoder !== undefined;
+
 /**
  * The model of a run: that of a folder, or the preset's with the run's overrides and the tokenizer's vocabulary.
  * @throws TrainMoeError `bad-config` with every fault and its path.

@@ -11,6 +11,7 @@ import { type Evaluation, evaluate } from './evaluate.js';
 import type { RunEnd, StepRecord, TrainEvent } from './events.js';
 import { advising, type Choices, PRETRAIN_FLAGS, type StepSize, stepChoices } from './fit.js';
 import { RecentLoads, worstImbalance } from './loads.js';
+import { maskingOf } from './masking.js';
 import { modelConfigFor, modelToGoOnFrom } from './model_config.js';
 import { openRecorder } from './recorder.js';
 import { saveReplay } from './replay.js';
@@ -97,7 +98,7 @@ async function run(trainer: Trainer, c: Context): Promise<RunEnd> {
   const { config, tell } = c;
   const { steps, length } = config.train;
   const started = performance.now();
-  const flops = flopsPerToken(trainer.model, length);
+  const flops = flopsPerToken(trainer.model, length, config.data.masked);
   const peak = measurePeak(c.device, trainer.model.dtype);
   tell({ kind: 'start', run: factsOf(trainer, c, peak) });
   const recorder = openRecorder(config.out, trainer.step, config.log.tensorboard);
@@ -208,6 +209,7 @@ function evaluateNow({ model }: Trainer, { config, corpus, device }: Context): E
     length,
     windows: config.evaluate.windows,
     packing: config.data.packing,
+    masking: maskingOf(model.family, corpus.tokenizer, config.data.masked),
   });
 }
 

@@ -1,5 +1,5 @@
 import type { RunConfig } from '../config/index.js';
-import { type Batch, type BatchIterator, batches, type DataState } from '../data/index.js';
+import type { Batch, BatchIterator, DataState } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { writeModelFolder } from '../hub/folder.js';
 import { disposeModel, parametersOf, trainedParameters } from '../models/codec.js';
@@ -10,6 +10,7 @@ import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
 import { type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
+import { maskingOf, openBatches } from './masking.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
 import type { Beginning } from './run/policy.js';
 import { type Place, type RunState, readRunState, writeRunState } from './run/state.js';
@@ -153,14 +154,23 @@ export class Trainer {
 
   private openData(state?: DataState): BatchIterator {
     const { train, data } = this.config;
-    return batches({
-      shards: this.corpus.tokens.split('train'),
-      rows: train.rows,
-      length: train.length,
-      packing: data.packing,
-      fim: fimOptions(this.corpus, data.fim),
-      ...(state ? { state } : { seed: train.seed }),
-    });
+    const masking = maskingOf(this.model.family, this.corpus.tokenizer, data.masked);
+    if (masking && data.fim > 0)
+      throw new TrainMoeError(
+        'bad-config',
+        `data.fim = ${data.fim} is for models that write; the model is an encoder, leave it out.`,
+      );
+    return openBatches(
+      {
+        shards: this.corpus.tokens.split('train'),
+        rows: train.rows,
+        length: train.length,
+        packing: data.packing,
+        fim: fimOptions(this.corpus, data.fim),
+        ...(state ? { state } : { seed: train.seed }),
+      },
+      masking,
+    );
   }
 }
 

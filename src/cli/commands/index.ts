@@ -72,11 +72,20 @@ export const commands: readonly CommandModule[] = [
     async () => (await import('./generate.js')).generate,
   ),
   lazy(
+    'fill <text>',
+    'say what an encoder such as BERT finds behind the masks of a text',
+    async () => (await import('./fill.js')).fill,
+  ),
+  lazy(
     'chat',
     'talk to a model in the terminal; a base model just continues the conversation',
     async () => (await import('./chat.js')).chat,
   ),
-  lazy('eval', 'loss and bits per byte of a model on text', async () => (await import('./eval.js')).evaluate),
+  lazy(
+    'eval',
+    'loss of a model on text, in bits per byte where it writes',
+    async () => (await import('./eval.js')).evaluate,
+  ),
   lazy(
     'import',
     'check a downloaded Hugging Face folder and write it as a plain f32 or bf16 one (FP8 weights are dequantised)',

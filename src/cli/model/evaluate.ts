@@ -4,7 +4,11 @@ import { join } from 'node:path';
 import { collect, tokenize } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
 import { type Evaluation, evaluate } from '../../train/evaluate.js';
+import { maskingOf } from '../../train/masking.js';
 import { type ModelOptions, openModel, openTokenizer } from './open.js';
+
+/** Share of the tokens that are hidden from an encoder. */
+const SHARE = 0.15;
 
 export interface EvaluationOptions extends ModelOptions {
   readonly data: readonly string[];
@@ -25,7 +29,15 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
       fractions: { validation: 0, test: 0 },
     });
     const { length, rows, windows } = options;
-    const result = evaluate(model, tokens.split('train'), { device, length, rows, windows, packing: 'stream' });
+    const masking = maskingOf(model.family, tokenizer, SHARE);
+    const result = evaluate(model, tokens.split('train'), {
+      device,
+      length,
+      rows,
+      windows,
+      packing: 'stream',
+      masking,
+    });
     if (!result) throw new TrainMoeError('bad-data', 'The text holds less than two tokens; there is nothing to score.');
     return result;
   } finally {

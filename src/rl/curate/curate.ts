@@ -2,7 +2,7 @@ import { defaultsOf } from '../../config/keys.js';
 import { Engine, endIds } from '../../generate/index.js';
 import { disposeModel } from '../../models/codec.js';
 import { modelFingerprint } from '../../models/fingerprint.js';
-import { loadModel } from '../../models/folder.js';
+import { loadDecoder } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
 import { chooseDevice } from '../../tensor/index.js';
@@ -149,7 +149,7 @@ async function run(
 ): Promise<boolean> {
   const tell = hooks.onEvent ?? (() => {});
   const { device, reason } = chooseDevice(config.device);
-  const model = loadModel(folder, { device, dtype: config.dtype, train: false });
+  const model = loadDecoder(folder, { device, dtype: config.dtype, train: false });
   const sizes = { ...config, group: config.samples, prompts: config.batch, evaluateSamples: 1 };
   const engine = new Engine(model, engineOptions(sizes));
   try {

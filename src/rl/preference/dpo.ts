@@ -1,5 +1,5 @@
 import { readPairs } from '../../data/index.js';
-import { loadModel } from '../../models/folder.js';
+import { loadDecoder } from '../../models/folder.js';
 import {
   answerValues,
   logProbsOfAnswers,
@@ -40,7 +40,7 @@ export const dpoSubject: Subject<NumberedPair, DpoConfig> = {
   name: 'dpo',
   title: 'DPO',
   unit: 'pairs',
-  load: loadModel,
+  load: loadDecoder,
   read: async (config, template) => {
     const found = await readPairs(config.data, config);
     const examples = fitting(found, (pair) => encodePair(template, pair), sidesOf, config);

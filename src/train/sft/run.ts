@@ -2,7 +2,7 @@ import { refuseMissing } from '../../data/records.js';
 import { TrainMoeError } from '../../errors.js';
 import { contextOf } from '../../models/family.js';
 import { modelFingerprint } from '../../models/fingerprint.js';
-import { loadModel } from '../../models/folder.js';
+import { loadDecoder } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
 import { chooseDevice, type Device } from '../../tensor/index.js';
@@ -107,8 +107,8 @@ function choicesOf({ model, trained }: Trainee, config: SftSettings): Choices<St
 }
 
 function openTrainee({ dtype, lora, seed, model }: SftConfig, from: string, device: Device): Trainee {
-  if (lora.rank === 0) return wholeModel(loadModel(from, { device, dtype, train: true }));
-  return adapters(loadModel(from, { device, dtype, train: false }), lora, { device, seed, base: model });
+  if (lora.rank === 0) return wholeModel(loadDecoder(from, { device, dtype, train: true }));
+  return adapters(loadDecoder(from, { device, dtype, train: false }), lora, { device, seed, base: model });
 }
 
 function noteLosses({ counts }: SftData, { length, overlong }: SftSettings, tell: (event: SftEvent) => void): void {
