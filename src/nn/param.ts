@@ -5,6 +5,7 @@ import {
   type DType,
   empty,
   keep,
+  named,
   namedTensors,
   parameter,
   permanent,
@@ -122,7 +123,7 @@ export function initialize<S extends Specs>(specs: S, options: InitOptions, path
 
 function build(specs: Specs | undefined, options: InitOptions, path: string): unknown {
   if (specs === undefined) return undefined;
-  if (isParam(specs)) return make(specs, options, path);
+  if (isParam(specs)) return named(path, () => make(specs, options, path));
   const join = (key: string | number) => (path ? `${path}.${key}` : String(key));
   if (Array.isArray(specs)) return specs.map((s, i) => build(s as Specs, options, join(i)));
   return Object.fromEntries(Object.entries(specs).map(([key, s]) => [key, build(s as Specs, options, join(key))]));

@@ -5,6 +5,7 @@ import {
   empty,
   from,
   keep,
+  named,
   device as openDevice,
   permanent,
   resetGradients,
@@ -86,7 +87,9 @@ export class AdamW {
     private readonly device: Device = parameters[0]?.tensor.device ?? openDevice('cpu'),
   ) {
     this.config = { ...DEFAULTS, ...config };
-    this.slots = permanent(() => tagged('optimizer', () => parameters.map((p) => makeSlot(p, this.config))));
+    this.slots = permanent(() =>
+      tagged('optimizer', () => parameters.map((p) => named(p.name, () => makeSlot(p, this.config)))),
+    );
     this.decays = parameters.map((p) => (p.decay ? this.config.decay : 0));
     this.scale = keep(from(Float32Array.of(1), [1], { device }));
     this.rates = keep(from(new Float64Array(4), [4], { device }));

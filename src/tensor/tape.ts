@@ -10,8 +10,8 @@ import { tensorsIn } from './tree.js';
 /** How to go back through one op, and the tensors that die once that is done. A root has no outputs and always runs. */
 interface Step {
   readonly name: string;
-  /** Where in the model it ran; only known to profilers. */
-  readonly where: string | undefined;
+  /** Where in the model it ran, as "layer 3/attend". */
+  readonly where: string;
   readonly outputs: readonly Tensor[];
   readonly back: (...dy: (Tensor | undefined)[]) => void;
   readonly made: Made;

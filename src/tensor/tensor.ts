@@ -3,6 +3,7 @@ import * as native from '../native.gen.js';
 import { addon } from '../native.js';
 import { type Device, device as openDevice } from './device.js';
 import type { GradientState } from './gradient.js';
+import { placed } from './named.js';
 import { adopt, forget, type Made } from './scope.js';
 
 /** Element types. f64 serves sums, u8 raw bytes; models compute in f32 or bf16. */
@@ -182,8 +183,16 @@ export function empty(shape: Shape, options: TensorOptions | Tensor = {}): Tenso
   const dtype = options.dtype ?? 'f32';
   const on = options.device ?? openDevice('cpu');
   const weight = !(options instanceof Tensor) && options.weight ? 1 : 0;
-  const id = addon.create(on.index, CODES[dtype], weight, ...shape);
-  return new Tensor(id, shape, stridesOf(shape), dtype, on);
+  return new Tensor(create(on, dtype, weight, shape), shape, stridesOf(shape), dtype, on);
+}
+
+/** The handle of a new tensor. @throws TrainMoeError `out-of-memory`, which names the place in the model */
+function create(on: Device, dtype: DType, weight: 0 | 1, shape: Shape): number {
+  try {
+    return addon.create(on.index, CODES[dtype], weight, ...shape);
+  } catch (error) {
+    throw placed(error);
+  }
 }
 
 /** A tensor of zeros. */

@@ -93,7 +93,7 @@ describe('memory', () => {
       const error = failure(() => tagged('activations', () => zeros([1000, 1000])));
       expect(error.code).toBe('out-of-memory');
       expect(error.message).toMatch(
-        /no room for an f32 tensor \[1000,1000\] \(4\.\d+ MB\) of activations; held now: .*weights 4/,
+        /^cpu-\w+ has no room for an f32 tensor \[1000,1000\] \(4\.\d+ MB\) of activations; held now: .*weights 4/,
       );
     } finally {
       addon.limitMemory(cpu.index, 0);

@@ -74,7 +74,7 @@ describe('a run that does not fit', () => {
       expect(error).toBeInstanceOf(TrainMoeError);
       expect(error!.code).toBe('out-of-memory');
       expect(error!.message).toMatch(
-        /has no room for an? (f32|bf16|i32|f64) tensor \[\d+(,\d+)*\] \([\d.]+ MB\) of activations; held now: .*activations .*\. Of .*, these would fit: --train/,
+        /^(layer \d|embed|head|norm|next token)[^:]*: cpu-\w+ has no room for an? (f32|bf16|i32|f64) tensor \[\d+(,\d+)*\] \([\d.]+ MB\) of activations; held now: .*activations .*\. Of .*, these would fit: --train/,
       );
       expect(error!.message.match(/\(about /g)).toHaveLength(3);
       const accumulate = Number(/--train\.accumulate (\d+)/.exec(error!.message)![1]);
