@@ -101,7 +101,10 @@ let passed = only === 'sanitizer' || test('tests');
 if (only === 'tests') console.log('== sanitizer: left out, as asked');
 else if (rehearsal) console.log('== sanitizer: left out, the emulator checks bounds and barriers itself');
 else if (!sanitizer()) {
-  console.log('== sanitizer: SKIPPED, compute-sanitizer was found neither on the path nor in a CUDA toolkit');
+  console.log(
+    '== sanitizer: FAILED, compute-sanitizer was found neither on the path nor in a CUDA toolkit; --only tests does without',
+  );
+  passed = false;
 } else {
   passed = sanitize('memcheck', 'memcheck', []) && passed;
   passed = sanitize('racecheck', 'racecheck', ['--kernel-name-exclude', `kns=${misjudged}`]) && passed;

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { packageRoot } from '../../src/native.js';
@@ -30,6 +30,11 @@ describe.skipIf(driver)('without an NVIDIA driver', () => {
 
 it('a device that is no device is named', () => {
   expect(() => chooseDevice('tpu')).toThrow('The device "tpu" is unknown; use auto, cpu, cuda or emulator.');
+});
+
+it.each(['cuda', 'emulator'])('the script that is named where the library of %s is missing can be run', (kind) => {
+  const { scripts } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'));
+  expect(scripts[`build:${kind}`]).toBe(`node native/build.mjs --${kind}`);
 });
 
 it('the CPU has no clock of its own', () => {

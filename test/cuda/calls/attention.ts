@@ -15,28 +15,32 @@ interface AttentionShape {
   readonly ranges: (row: number) => readonly [number, number];
 }
 
-/** k and v as windows of one tensor, as latent attention makes them. */
-function attentionCall(name: string, s: AttentionShape): Call {
-  return { name: `attention: ${name}`, tolerance: 2e-2, run: (b) => attention(b, s) };
+/** By the portable kernels, whichever GPU it is. */
+const attentionCall = (name: string, s: AttentionShape): Call => ({
+  name: `attention: ${name}`,
+  tolerance: 2e-2,
+  run: (b) => by('portable', () => attention(b, s)),
+});
+
+/** By Hopper's. */
+const attentionByHopper = (name: string, s: AttentionShape): Call => ({
+  name: `attention by hopper: ${name}`,
+  dtypes: ['bf16'],
+  tolerance: 2e-2,
+  run: (b) => by('hopper', () => attention(b, s)),
+});
+
+/** Runs `body` with the kernels of attention that TRAIN_MOE_ATTENTION names; the CPU does not ask. */
+function by<T>(kernels: string, body: () => T): T {
+  process.env.TRAIN_MOE_ATTENTION = kernels;
+  try {
+    return body();
+  } finally {
+    delete process.env.TRAIN_MOE_ATTENTION;
+  }
 }
 
-/** The same by Hopper's kernels; the CPU does not ask. */
-function attentionByHopper(name: string, s: AttentionShape): Call {
-  return {
-    name: `attention by hopper: ${name}`,
-    dtypes: ['bf16'],
-    tolerance: 2e-2,
-    run: (b) => {
-      process.env.TRAIN_MOE_ATTENTION = 'hopper';
-      try {
-        return attention(b, s);
-      } finally {
-        delete process.env.TRAIN_MOE_ATTENTION;
-      }
-    },
-  };
-}
-
+/** k and v are windows of one tensor, as latent attention makes them. */
 function attention(b: Bench, s: AttentionShape): readonly Tensor[] {
   const depth = s.own + s.shared;
   const q = b.draw([s.rows, s.heads, depth], 1);

@@ -5,6 +5,7 @@ import { added, type Bench, type Call, fresh, nobody } from './bench.js';
 
 /* Products: dense, of f32 weights, of experts; by every kernel that there is. */
 
+/** By the portable kernels, whichever GPU it is. */
 function productCall(rows: number, depth: number, cols: number): Call {
   return {
     name: `linear: [${rows},${depth}] x [${cols},${depth}]`,
@@ -13,8 +14,10 @@ function productCall(rows: number, depth: number, cols: number): Call {
       const [x, weight, dy] = [b.draw([rows, depth], 1), b.draw([cols, depth], 2), b.draw([rows, cols], 3)];
       const [y, dx] = [b.out([rows, cols], 'f32'), b.out([rows, depth])];
       const [dweight, dbias] = [b.draw([cols, depth], 4, { dtype: 'f32' }), b.out([cols], 'f32')];
-      native.linearForward(y, x, weight, undefined);
-      native.linearBackward(fresh(dx), added(dweight), fresh(dbias), dy, x, weight);
+      by('portable', () => {
+        native.linearForward(y, x, weight, undefined);
+        native.linearBackward(fresh(dx), added(dweight), fresh(dbias), dy, x, weight);
+      });
       return [y, dx, dweight, dbias];
     },
   };
@@ -48,6 +51,7 @@ function offsetsOf(counts: readonly number[]): number[] {
   return offsets;
 }
 
+/** By the portable kernels, whichever GPU it is. */
 function expertsCall(counts: readonly number[], tokens: number, inner: number, outer: number, spare: number): Call {
   const offsets = offsetsOf(counts);
   const rows = offsets.at(-1)! + spare;
@@ -61,8 +65,10 @@ function expertsCall(counts: readonly number[], tokens: number, inner: number, o
       const dy = b.draw([rows, outer], 3);
       const [y, dx] = [b.out([rows, outer]), b.out([rows, inner])];
       const dweight = b.out(weight.shape, 'f32');
-      native.groupedLinearForward(y, x, weight, at, gather);
-      native.groupedLinearBackward(fresh(dx), fresh(dweight), dy, x, weight, at, gather);
+      by('portable', () => {
+        native.groupedLinearForward(y, x, weight, at, gather);
+        native.groupedLinearBackward(fresh(dx), fresh(dweight), dy, x, weight, at, gather);
+      });
       return [y, dx, dweight];
     },
   };
