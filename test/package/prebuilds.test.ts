@@ -3,6 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ABI } from '../../src/abi.js';
+import { requirements } from '../../src/cli/doctor/requirements.js';
 import { builtAddon, installPackage, root } from './installed.js';
 
 interface Checks {
@@ -65,6 +66,25 @@ describe.skipIf(!builtAddon || !objdump)(
       expect(await checkPrebuilds(home, {})).toEqual([
         expect.stringMatching(/^train_moe_cuda\.so does not load: .*it has no function train_moe_backend/),
       ]);
+    });
+
+    it('finds a binary that asks for a newer glibc, and one that asks for a C++ library', async () => {
+      const library = join(folder, 'train_moe_cuda.so');
+      const [newer, versions] = [join(home, 'libnewer.so'), join(home, 'versions')];
+      writeFileSync(versions, 'GLIBC_2.99 { newer; };');
+      const build = (compiler: string, language: string, source: string, out: string, ...words: string[]) =>
+        spawnSync(compiler, ['-shared', '-fPIC', '-x', language, '-', '-o', out, ...words], { input: source }).status;
+      lay();
+      if (build('cc', 'c', 'void newer(void) {}', newer, `-Wl,--version-script=${versions}`) !== 0) return; // no compiler
+      build('cc', 'c', 'void newer(void); void call(void) { newer(); }', library, '-x', 'none', newer);
+      expect(await checkPrebuilds(home, {})).toContain(
+        `train_moe_cuda.so asks for glibc 2.99, and ${requirements.glibc} is promised; build it on an older system.`,
+      );
+      if (build('c++', 'c++', '#include <string>\nstd::string* s() { return new std::string(99, 0); }', library) !== 0)
+        return;
+      expect(await checkPrebuilds(home, {})).toContain(
+        "train_moe_cuda.so asks for the machine's libstdc++; link it statically.",
+      );
     });
 
     it('asks for a prebuild where there is none', async () => {
