@@ -74,6 +74,7 @@ export {
 export { mergeAdapter, writeAdapter } from './models/peft.js';
 export { saveModel } from './models/save.js';
 export { loadScoring, type ScoreKind, type ScoringModel, scoring } from './models/scoring.js';
+export type { TransformerBlock } from './models/transformer.js';
 export * as native from './native.gen.js';
 export type { GraphFacts, MemoryUse, TagUse } from './native.js';
 export * as nn from './nn/index.js';
