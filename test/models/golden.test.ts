@@ -6,14 +6,12 @@ import { Engine } from '../../src/generate/index.js';
 import { openModelFolder } from '../../src/hub/folder.js';
 import { saveModel } from '../../src/models/save.js';
 import { sharedPath } from '../shared.js';
-import { dispose, goldenCases, maxError, openGolden, runGolden } from './golden.js';
+import { dispose, FAMILIES, goldenCases, largestGradient, maxError, openGolden, runGolden } from './golden.js';
 
 // Fixtures computed with Hugging Face transformers in float64; tolerances of their README, never looser.
 const root = sharedPath('golden');
 const out = mkdtempSync(join(tmpdir(), 'train-moe-golden-'));
 afterAll(() => rmSync(out, { recursive: true, force: true }));
-/** How names of cases begin. */
-const FAMILIES = ['llama', 'deepseek', 'gpt2', 'ctrl', 'bert', 'roberta', 'distilbert', 'albert', 'megatron-bert'];
 const LOGITS = 2e-5;
 const LOSS = 1e-5;
 const GRADIENTS = 3e-4;
@@ -61,7 +59,7 @@ describe.skipIf(!root)('parity with transformers (skipped where the shared golde
 
       it('gives every parameter the same gradient', () => {
         const names = golden.names().filter((n) => n.startsWith('grad.'));
-        const largest = Math.max(...names.map((n) => golden.floats(n).reduce((m, v) => Math.max(m, Math.abs(v)), 0)));
+        const largest = largestGradient(golden);
         for (const stored of names) {
           const mine = result.gradients!.get(stored.slice('grad.'.length));
           expect(mine, stored).toBeDefined();

@@ -40,6 +40,28 @@ export function goldenCases(root: string, prefixes: readonly string[]): string[]
   return Object.keys(manifest.cases).filter((name) => prefixes.some((p) => name.startsWith(p)));
 }
 
+/** How names of cases begin whose families are here. */
+export const FAMILIES = [
+  'llama',
+  'deepseek',
+  'gpt2',
+  'ctrl',
+  'bert',
+  'roberta',
+  'distilbert',
+  'albert',
+  'megatron-bert',
+] as const;
+
+/** The largest entry of all gradients: some are zero in exact arithmetic, and noise beside it. */
+export const largestGradient = (golden: Golden): number =>
+  Math.max(
+    ...golden
+      .names()
+      .filter((name) => name.startsWith('grad.'))
+      .map((name) => golden.floats(name).reduce((m, v) => Math.max(m, Math.abs(v)), 0)),
+  );
+
 /** max|a - b| / max|b|, or over `atLeast` when b is smaller. */
 export function maxError(actual: ArrayLike<number>, expected: ArrayLike<number>, atLeast = 0): number {
   if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;

@@ -13,6 +13,11 @@ import { openModel } from './open.js';
 const COMPANIONS = [
   'tokenizer.json',
   'tokenizer_config.json',
+  'vocab.txt',
+  'vocab.json',
+  'merges.txt',
+  'spiece.model',
+  'added_tokens.json',
   'generation_config.json',
   'special_tokens_map.json',
   'chat_template.jinja',
