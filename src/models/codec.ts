@@ -10,6 +10,9 @@ import type { Family, HubPiece, Model } from './family.js';
 /** Values of one tensor on disk as floats; undefined when there is none of that name. */
 export type ReadTensor = (name: string) => Float32Array | undefined;
 
+/** Told a weight and its values. */
+export type GiveWeight = (tensor: Tensor, values: Float32Array) => void;
+
 /** A tensor to be written under its name on disk. */
 export interface NamedValues {
   readonly name: string;
@@ -47,6 +50,11 @@ function refuseTooLarge(specs: Specs, { device, dtype }: InitOptions): void {
  * @throws TrainMoeError `bad-data` naming every tensor that is missing, or one whose size is wrong.
  */
 export function loadWeights(model: Model, read: ReadTensor): void {
+  readWeights(model, read, (tensor, values) => tensor.write(values));
+}
+
+/** As loadWeights(), but `give` is told the values of each weight in f32, whatever the type of the model. */
+export function readWeights(model: Model, read: ReadTensor, give: GiveWeight): void {
   const missing: string[] = [];
   for (const { path, param, tensor } of parametersOf(model)) {
     const values = new Float32Array(sizeOf(param.shape));
@@ -60,7 +68,7 @@ export function loadWeights(model: Model, read: ReadTensor): void {
         );
       else values.set(piece.transposed ? transposed(part, ...sidesOf(piece)) : part, piece.offset);
     }
-    if (missing.length === 0) tensor.write(values);
+    if (missing.length === 0) give(tensor, values);
   }
   if (missing.length > 0) {
     const shown = missing.slice(0, 5).join(', ') + (missing.length > 5 ? ` and ${missing.length - 5} more` : '');

@@ -1,10 +1,10 @@
 import { TrainMoeError } from '../errors.js';
 import { type Config, EMPTY_CONFIG, withValues } from '../hub/config_json.js';
 import type { TensorSpec } from '../hub/dtype.js';
-import { type ModelContent, openModelFolder } from '../hub/folder.js';
+import { type ModelContent, type ModelFolder, openModelFolder } from '../hub/folder.js';
 import { f32ToBf16 } from '../hub/numbers.js';
 import type { Device, Tensor } from '../tensor/index.js';
-import { createModel, disposeModel, hubTensors, loadWeights, type ReadTensor } from './codec.js';
+import { createModel, disposeModel, type GiveWeight, hubTensors, type ReadTensor, readWeights } from './codec.js';
 import type { Family, Model } from './family.js';
 import { familyOfHub } from './index.js';
 import { openMapped } from './mapped_file.js';
@@ -23,6 +23,8 @@ export interface LoadOptions {
 export interface LoadedModel extends Model {
   /** Its config.json. */
   readonly hubConfig: Config;
+  /** Reads its weights from the folder again, not rounded to the type of the model: what the masters of a bf16 model begin with. */
+  exact(give: GiveWeight): void;
 }
 
 /** How names of models that score texts end in config.json: sequence classifiers with one label. */
@@ -93,17 +95,31 @@ export function loadFolder(
       dtype: options.dtype ?? 'f32',
       train: options.train ?? false,
     });
-    const { tensors } = folder;
+    const fill = ({ tensors }: ModelFolder, give: GiveWeight) =>
+      readWeights(
+        model,
+        (name) => {
+          const stored = [name, ...(family.oldNames?.(name) ?? [])].find((known) => tensors.has(known));
+          return stored === undefined ? absent?.(name) : tensors.read(stored);
+        },
+        give,
+      );
     try {
-      loadWeights(model, (name) => {
-        const stored = [name, ...(family.oldNames?.(name) ?? [])].find((known) => tensors.has(known));
-        return stored === undefined ? absent?.(name) : tensors.read(stored);
-      });
+      fill(folder, (tensor, values) => tensor.write(values));
     } catch (error) {
       disposeModel(model);
       throw error;
     }
-    return { ...model, hubConfig: folder.config };
+    return { ...model, hubConfig: folder.config, exact: (give) => withFolder(path, (again) => fill(again, give)) };
+  } finally {
+    folder.close();
+  }
+}
+
+function withFolder(path: string, body: (folder: ModelFolder) => void): void {
+  const folder = openModelFolder(path, openMapped);
+  try {
+    body(folder);
   } finally {
     folder.close();
   }

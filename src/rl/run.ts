@@ -8,6 +8,7 @@ import { countParameters } from '../nn/param.js';
 import { AdamW } from '../optim/adamw.js';
 import { chooseDevice, type Device } from '../tensor/index.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/index.js';
+import { exactMasters } from '../train/exact.js';
 import { advising } from '../train/fit.js';
 import { openRecorder, type Recorder } from '../train/recorder.js';
 import { findLatest } from '../train/run/checkpoint.js';
@@ -136,7 +137,10 @@ function openSession(
     config,
     beginning,
   };
-  if (!checkpoint) return { parts, start: { step: 0, nextQuestion: 0 } };
+  if (!checkpoint) {
+    exactMasters(model, held.optimizer);
+    return { parts, start: { step: 0, nextQuestion: 0 } };
+  }
   try {
     const start = restoreGrpo(parts, checkpoint.path);
     grader.restore?.(start.grader);

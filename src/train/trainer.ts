@@ -10,6 +10,7 @@ import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
 import { type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
+import { exactMasters } from './exact.js';
 import { maskingOf, openBatches } from './masking.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
 import type { Beginning } from './run/policy.js';
@@ -54,6 +55,7 @@ export class Trainer {
     const { optimizer, ema } = config.train;
     const trained = trainedParameters(model);
     this.optimizer = new AdamW(trained, optimizer, device);
+    exactMasters(model, this.optimizer);
     this.ema = ema
       ? new Ema(
           trained.map(({ name, tensor }) => ({ name, values: this.optimizer.masterOf(tensor) })),

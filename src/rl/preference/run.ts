@@ -11,6 +11,7 @@ import { countParameters } from '../../nn/param.js';
 import { AdamW } from '../../optim/adamw.js';
 import { chooseDevice, type Device } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
+import { exactMasters } from '../../train/exact.js';
 import { advising } from '../../train/fit.js';
 import { openRecorder, type Recorder } from '../../train/recorder.js';
 import { findLatest } from '../../train/run/checkpoint.js';
@@ -137,6 +138,7 @@ async function begin<E>(session: Unplanned<E>, checkpoint: GoingOn | undefined, 
     tell({ kind: 'note', sentence: checkpoint.sentence });
     return { step, seen };
   }
+  exactMasters(session.model, session.optimizer);
   await session.lesson.prepare?.(progressOf('reference', tell));
   return { step: 0, seen: 0 };
 }

@@ -6,6 +6,7 @@ import { AdamW } from '../../optim/adamw.js';
 import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
 import { type Device, graphsPay, noGrad, type Tensor } from '../../tensor/index.js';
 import type { ChatTemplate } from '../../tokenizer/index.js';
+import { exactMasters } from '../exact.js';
 import { languageModelLoss } from '../loss.js';
 import { type Saved, saveCheckpoint } from '../run/checkpoint.js';
 import type { Beginning } from '../run/policy.js';
@@ -54,6 +55,7 @@ export class SftTrainer {
   ) {
     const { decay, moments, lora } = config;
     this.optimizer = new AdamW(trainee.trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments }, device);
+    exactMasters(trainee.model, this.optimizer);
     // Dropout draws anew in every step from a seed that a record would repeat.
     const repeats = lora.rank === 0 || lora.dropout === 0;
     this.graphs = graphsPay(device) && repeats ? new StepGraphs() : undefined;
