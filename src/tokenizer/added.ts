@@ -25,8 +25,9 @@ export class AddedMatcher {
   readonly #byContent: ReadonlyMap<string, AddedToken>;
   readonly #regex: RegExp | undefined;
 
-  constructor(tokens: readonly AddedToken[]) {
-    this.#byContent = new Map(tokens.map((token) => [token.content, token]));
+  /** @param spell what is looked for in the text; by default the token's content */
+  constructor(tokens: readonly AddedToken[], spell: (content: string) => string = (content) => content) {
+    this.#byContent = new Map(tokens.map((token) => [spell(token.content), token]));
     const longestFirst = [...this.#byContent.keys()].filter((text) => text !== '').sort((a, b) => b.length - a.length);
     this.#regex = longestFirst.length === 0 ? undefined : new RegExp(longestFirst.map(escapeRegex).join('|'), 'gu');
   }
@@ -49,6 +50,42 @@ export class AddedMatcher {
     }
     if (at < text.length) out.push({ text: text.slice(at) });
     return out;
+  }
+}
+
+/** Which added tokens count: none, all, or those with these contents. */
+export type Allowed = boolean | 'all' | ReadonlySet<string> | undefined;
+
+/** Does this token count? */
+export function isAllowed(allowed: Allowed, content: string): boolean {
+  return typeof allowed === 'object' ? allowed.has(content) : allowed === true || allowed === 'all';
+}
+
+/**
+ * Cuts raw text at the allowed tokens and normalises what lies between: tokens that are not `normalized` are found in the
+ * raw text, the others in what normalising made of it. What comes out is normalised, and its stretches are never empty.
+ */
+export class AddedSplitter {
+  readonly #raw: AddedMatcher;
+  readonly #normalized: AddedMatcher;
+
+  constructor(
+    tokens: readonly AddedToken[],
+    readonly allowed: Allowed,
+    readonly normalize: (text: string) => string,
+  ) {
+    const wanted = tokens.filter((token) => isAllowed(allowed, token.content));
+    this.#raw = new AddedMatcher(wanted.filter((token) => !token.normalized));
+    this.#normalized = new AddedMatcher(
+      wanted.filter((token) => token.normalized),
+      normalize,
+    );
+  }
+
+  segments(text: string): Segment[] {
+    return this.#raw
+      .segments(text)
+      .flatMap((outer) => ('token' in outer ? [outer] : this.#normalized.segments(this.normalize(outer.text))));
   }
 }
 

@@ -16,6 +16,10 @@ export interface Roles {
   readonly bos?: number;
   readonly eos?: number;
   readonly pad?: number;
+  readonly unk?: number;
+  readonly mask?: number;
+  readonly cls?: number;
+  readonly sep?: number;
 }
 
 /** A normal form that is applied to text before anything else; null leaves it as it is. */

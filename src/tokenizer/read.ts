@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { TrainMoeError } from '../errors.js';
 import type { AddedToken } from './added.js';
+import { check } from './check.js';
 import { bytesOfLetters } from './letters.js';
 import type { MergeTable } from './merge.js';
 import { PairMap } from './pairs.js';
@@ -20,7 +21,8 @@ const Added = z.object({
   rstrip: z.boolean().default(false),
 });
 
-const File = z.object({
+/** What every `tokenizer.json` has, whatever its model is. */
+export const TokenizerFile = z.object({
   truncation: z.unknown(),
   padding: z.unknown(),
   added_tokens: z.array(Added).default([]),
@@ -28,10 +30,18 @@ const File = z.object({
   pre_tokenizer: z.unknown(),
   post_processor: z.unknown(),
   decoder: z.unknown(),
-  model: z.looseObject({ type: z.string() }),
+  model: z.looseObject({ type: z.string().optional() }),
 });
 
-function isObject(value: unknown): boolean {
+/** The kind of a model. Files from before 2021 do not say: then its fields tell. */
+export function modelTypeOf(model: Readonly<Record<string, unknown>>): string | undefined {
+  if (typeof model.type === 'string') return model.type;
+  if ('merges' in model) return 'BPE';
+  if (Array.isArray(model.vocab)) return 'Unigram';
+  return 'max_input_chars_per_word' in model ? 'WordPiece' : undefined;
+}
+
+export function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -47,12 +57,14 @@ const Bpe = z.object({
   byte_fallback: z.literal(false).optional(),
 });
 
+const BPE_FILE = 'tokenizer.json with a BPE model';
+
 /**
- * Reads the content of a `tokenizer.json`. `where` (a path) begins the sentence of every `TrainMoeError`; `config` is the
+ * Reads the content of a `tokenizer.json` with a byte-level BPE model. `where` (a path) begins the sentence of every `TrainMoeError`; `config` is the
  * content of `tokenizer_config.json`, if there is one.
  */
 export function readTokenizerJson(json: unknown, where: string, config?: Readonly<Record<string, unknown>>): Tokenizer {
-  const file = check(File, json, where);
+  const file = check(TokenizerFile, json, where, BPE_FILE);
   const { vocab, model } = readModel(file.model, where);
   const added: readonly AddedToken[] = file.added_tokens;
   const contents = new Set(added.map((token) => token.content));
@@ -64,45 +76,28 @@ export function readTokenizerJson(json: unknown, where: string, config?: Readonl
     preTokenizer: readPreTokenizer(file.pre_tokenizer, where),
     normalForms: normalFormsOf(normalizer, where),
     added,
-    roles: rolesOf(added, config),
+    roles: rolesOf(added, config, post_processor),
     extra: { truncation, padding, normalizer, post_processor, decoder },
     ...(config ? { config } : {}),
     source: where,
   });
 }
 
-/** Parses with a schema; throws a `TrainMoeError` that names the first place that does not fit. */
-export function check<T extends z.ZodType>(schema: T, value: unknown, where: string): z.infer<T> {
-  const read = schema.safeParse(value);
-  if (read.success) return read.data;
-  const issue = read.error.issues[0]!;
-  const path = issue.path.join('.') || 'the file';
-  throw new TrainMoeError(
-    'bad-data',
-    `${where}: ${path} does not fit a tokenizer.json with a BPE model (${issue.message}).`,
-  );
-}
-
-/** The models by their `type`. Others than BPE have their place here. */
 function readModel(
-  json: { readonly type: string },
+  json: Readonly<Record<string, unknown>>,
   where: string,
 ): { vocab: ReadonlyMap<string, number>; model: BpeModel } {
-  switch (json.type) {
-    case 'BPE': {
-      const read = check(z.object({ model: Bpe }), { model: json }, where).model;
-      const vocab = new Map(Object.entries(read.vocab));
-      return {
-        vocab,
-        model: { type: 'BPE', merges: mergeTable(read.merges, vocab, where), ignoreMerges: read.ignore_merges },
-      };
-    }
-    default:
-      throw new TrainMoeError(
-        'bad-data',
-        `${where}: model.type is ${JSON.stringify(json.type)}; the model that can be read is "BPE".`,
-      );
+  const type = modelTypeOf(json);
+  if (type !== 'BPE') {
+    throw new TrainMoeError(
+      'bad-data',
+      `${where}: model.type is ${JSON.stringify(type ?? null)}; the models that can be read are "BPE", "WordPiece" and "Unigram".`,
+    );
   }
+  const read = check(z.object({ model: Bpe }), { model: json }, where, BPE_FILE).model;
+  const vocab = new Map(Object.entries(read.vocab));
+  const merges = mergeTable(read.merges, vocab, where);
+  return { vocab, model: { type, merges, ignoreMerges: read.ignore_merges } };
 }
 
 /** Merges by their spelling to merges by id; their order is their rank. */

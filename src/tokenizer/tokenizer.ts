@@ -1,29 +1,14 @@
 import { createHash } from 'node:crypto';
 import { TrainMoeError } from '../errors.js';
-import { AddedMatcher, type AddedToken } from './added.js';
+import { AddedSplitter, type AddedToken, type Allowed } from './added.js';
 import { Encoder, IdBuffer } from './encoder.js';
 import { lettersOf, tryBytesOf } from './letters.js';
 import type { TokenizerParts } from './parts.js';
+import { applyPostProcessor, type PostProcessor, readPostProcessor } from './post_processor.js';
 import { StreamDecoder } from './stream.js';
+import type { DecodeOptions, Encoded, EncodeOptions, TextTokenizer } from './text_tokenizer.js';
 import { byteIdsOf, indexOf, tokenBytes } from './vocabulary.js';
 import { configOf, saveTokenizer, type TokenizerJson, toJson } from './write.js';
-
-/** How text becomes ids. */
-export interface EncodeOptions {
-  /**
-   * Which added tokens (special ones, and others that are matched whole) count when they are spelled out in the text:
-   * none (the default, safe for text from outside), all, or those with these contents.
-   */
-  readonly allowSpecial?: boolean | 'all' | ReadonlySet<string>;
-}
-
-/** How ids become text. */
-export interface DecodeOptions {
-  /** Leave special tokens out. */
-  readonly skipSpecial?: boolean;
-  /** Leave ids out that are no token, as a model may sample whose vocabulary is padded; else they are an error. */
-  readonly skipUnknown?: boolean;
-}
 
 /** Texts up to this many UTF-16 units share one buffer for their bytes. */
 const SHARED_UNITS = 1 << 20;
@@ -32,12 +17,16 @@ const SHARED_UNITS = 1 << 20;
  * A byte-level BPE tokenizer: any text to ids and back. Lone surrogates become U+FFFD, as in any UTF-8 encoder; all else
  * comes back exactly unless a normal form is set. Not shared between threads.
  */
-export class Tokenizer {
+export class Tokenizer implements TextTokenizer {
   /** One more than the largest id: the rows an embedding needs. */
   readonly vocabSize: number;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;
+  readonly unkId: number | undefined;
+  readonly maskId: number | undefined;
+  readonly clsId: number | undefined;
+  readonly sepId: number | undefined;
   /** The tokens that are matched whole, by content. */
   readonly addedTokens: ReadonlyMap<string, AddedToken>;
 
@@ -46,7 +35,8 @@ export class Tokenizer {
   readonly #out = new IdBuffer();
   readonly #utf8 = new TextEncoder();
   #bytes = new Uint8Array(1 << 14);
-  #matchers: { allow: EncodeOptions['allowSpecial']; raw: AddedMatcher; normalized: AddedMatcher } | undefined;
+  #splitter: AddedSplitter | undefined;
+  #postProcessor: PostProcessor | undefined;
   #index: ReturnType<typeof indexOf> | undefined;
   #fingerprint: string | undefined;
 
@@ -56,6 +46,10 @@ export class Tokenizer {
     this.bosId = roles.bos;
     this.eosId = roles.eos;
     this.padId = roles.pad;
+    this.unkId = roles.unk;
+    this.maskId = roles.mask;
+    this.clsId = roles.cls;
+    this.sepId = roles.sep;
     this.addedTokens = new Map(added.map((token) => [token.content, token]));
     this.#addedById = new Map(added.map((token) => [token.id, token]));
     const ordinary = (id: number): boolean => !this.#addedById.has(id);
@@ -79,6 +73,18 @@ export class Tokenizer {
   /** The ids of each text. */
   encodeBatch(texts: readonly string[], options: EncodeOptions = {}): Uint32Array[] {
     return texts.map((text) => this.encode(text, options));
+  }
+
+  /** The ids of two texts with what the post-processor puts around them. */
+  encodePair(first: string, second: string, options: EncodeOptions = {}): Encoded {
+    return this.withSpecials(this.encode(first, options), this.encode(second, options));
+  }
+
+  /** Ids with what the post-processor puts around them. Throws a `TrainMoeError` if the file's is none we know. */
+  withSpecials(first: ArrayLike<number>, second?: ArrayLike<number>): Encoded {
+    const { extra, source } = this.parts;
+    this.#postProcessor ??= readPostProcessor(extra?.post_processor, this.vocabSize, source);
+    return applyPostProcessor(this.#postProcessor, first, second);
   }
 
   /** The text of ids; bytes that are not UTF-8 become U+FFFD. Throws a `TrainMoeError` on an id that is no token. */
@@ -167,23 +173,16 @@ export class Tokenizer {
 
   /** Writes `tokenizer.json` and `tokenizer_config.json` into a folder, or just the first if `path` ends in `.json`. */
   save(path: string): void {
-    saveTokenizer(this.parts, path);
+    saveTokenizer(this.toJson(), this.configJson(), path);
   }
 
-  #encodeSpecial(text: string, allow: boolean | 'all' | ReadonlySet<string>): void {
-    if (this.#matchers?.allow !== allow) {
-      const wanted = this.parts.added.filter((token) => typeof allow !== 'object' || allow.has(token.content));
-      const raw = new AddedMatcher(wanted.filter((token) => !token.normalized));
-      const normalized = new AddedMatcher(wanted.filter((token) => token.normalized));
-      this.#matchers = { allow, raw, normalized };
+  #encodeSpecial(text: string, allowed: Allowed): void {
+    if (this.#splitter?.allowed !== allowed) {
+      this.#splitter = new AddedSplitter(this.parts.added, allowed, (raw) => this.#normalize(raw));
     }
-    const { raw, normalized } = this.#matchers;
-    for (const outer of raw.segments(text)) {
-      const inner = 'token' in outer ? [outer] : normalized.segments(this.#normalize(outer.text));
-      for (const segment of inner) {
-        if ('token' in segment) this.#out.push(segment.token.id);
-        else this.#encodeText(segment.text);
-      }
+    for (const segment of this.#splitter!.segments(text)) {
+      if ('token' in segment) this.#out.push(segment.token.id);
+      else this.#encodeText(segment.text);
     }
   }
 

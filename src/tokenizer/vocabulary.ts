@@ -2,7 +2,7 @@ import { TrainMoeError } from '../errors.js';
 import { ByteMap } from './bytemap.js';
 
 /** Ids beyond this are taken for damage: no vocabulary comes near, and tables are as long as the largest id. */
-const LARGEST_ID = (1 << 24) - 1;
+export const LARGEST_ID = (1 << 24) - 1;
 
 /** The bytes of every token by id, in one arena. Ids without a token are allowed and have no bytes. */
 export interface Vocabulary {

@@ -74,15 +74,19 @@ function mergesOf({ vocabulary, model }: TokenizerParts): string[] {
 }
 
 /** Writes `tokenizer.json` (and, into a folder, `tokenizer_config.json`); each file appears whole or not at all. */
-export function saveTokenizer(parts: TokenizerParts, path: string): void {
-  const content = JSON.stringify(toJson(parts));
+export function saveTokenizer(json: object, config: object, path: string): void {
+  const content = JSON.stringify(json);
   const single = path.endsWith('.json');
   writeWhole(single ? path : join(path, 'tokenizer.json'), content);
-  if (!single) writeWhole(join(path, 'tokenizer_config.json'), `${JSON.stringify(configOf(parts), null, 2)}\n`);
+  if (!single) writeWhole(join(path, 'tokenizer_config.json'), `${JSON.stringify(config, null, 2)}\n`);
 }
 
 /** The `tokenizer_config.json` of a tokenizer. */
-export function configOf({ config, roles, added }: TokenizerParts): Record<string, unknown> {
+export function configOf({
+  config,
+  roles,
+  added,
+}: Pick<TokenizerParts, 'config' | 'roles' | 'added'>): Record<string, unknown> {
   const contents = new Map(added.map((token) => [token.id, token.content]));
   const named = Object.entries(roles).map(([role, id]) => [`${role}_token`, contents.get(id as number)]);
   return {
