@@ -18,7 +18,9 @@ export interface AddedToken {
 export type Segment = { readonly text: string } | { readonly token: AddedToken };
 
 const SPACE = /\p{White_Space}/u;
-const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]/u;
+const WORD = '[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]';
+const WORD_BEFORE = new RegExp(`(?<=${WORD})`, 'uy');
+const WORD_AFTER = new RegExp(WORD, 'uy');
 
 /** Finds added tokens in text: leftmost first, the longest of those that begin at one place. */
 export class AddedMatcher {
@@ -90,7 +92,9 @@ export class AddedSplitter {
 }
 
 function besideWord(text: string, start: number, end: number): boolean {
-  return WORD.test(text[start - 1] ?? ' ') || WORD.test(text[end] ?? ' ');
+  WORD_BEFORE.lastIndex = start;
+  WORD_AFTER.lastIndex = end;
+  return WORD_BEFORE.test(text) || WORD_AFTER.test(text);
 }
 
 function escapeRegex(text: string): string {

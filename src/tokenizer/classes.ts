@@ -23,6 +23,8 @@ export const UPPER = 64;
 export const LOWER = 128;
 /** `[一-龥\u3040-ゟ゠-ヿ]`: the second split of DeepSeek-V3. */
 export const CJK = 256;
+/** General category P, and every ASCII character that is no letter or digit: what BERT takes for punctuation. */
+export const BERT_PUNCT = 512;
 
 /** White_Space as the inside of a JavaScript character class. */
 export const WHITE_SPACE = '\\t-\\r \\x85\\xA0\\u1680\\u2000-\\u200A\\u2028\\u2029\\u202F\\u205F\\u3000';
@@ -37,6 +39,7 @@ const TESTS: readonly (readonly [bit: number, test: RegExp])[] = [
   [UPPER, /^[\p{Lu}\p{Lt}]/u],
   [LOWER, /^\p{Ll}/u],
   [CJK, /^[一-龥\u3040-ゟ゠-ヿ]/u],
+  [BERT_PUNCT, /^[\p{P}!-/:-@[-`{-~]/u],
 ];
 
 const pages: (Uint16Array | undefined)[] = new Array(0x1100).fill(undefined);

@@ -1,17 +1,16 @@
 import { createHash } from 'node:crypto';
 import { TrainMoeError } from '../errors.js';
 import { AddedSplitter, type AddedToken, type Allowed } from './added.js';
+import { bpe } from './bpe.js';
 import { Encoder, IdBuffer } from './encoder.js';
 import { lettersOf, tryBytesOf } from './letters.js';
 import type { TokenizerParts } from './parts.js';
 import { applyPostProcessor, type PostProcessor, readPostProcessor } from './post_processor.js';
 import { StreamDecoder } from './stream.js';
 import type { DecodeOptions, Encoded, EncodeOptions, TextTokenizer } from './text_tokenizer.js';
+import { Utf8Buffer } from './utf8.js';
 import { byteIdsOf, indexOf, tokenBytes } from './vocabulary.js';
 import { configOf, saveTokenizer, type TokenizerJson, toJson } from './write.js';
-
-/** Texts up to this many UTF-16 units share one buffer for their bytes. */
-const SHARED_UNITS = 1 << 20;
 
 /**
  * A byte-level BPE tokenizer: any text to ids and back. Lone surrogates become U+FFFD, as in any UTF-8 encoder; all else
@@ -33,8 +32,7 @@ export class Tokenizer implements TextTokenizer {
   readonly #encoder: Encoder;
   readonly #addedById: ReadonlyMap<number, AddedToken>;
   readonly #out = new IdBuffer();
-  readonly #utf8 = new TextEncoder();
-  #bytes = new Uint8Array(1 << 14);
+  readonly #utf8 = new Utf8Buffer();
   #splitter: AddedSplitter | undefined;
   #postProcessor: PostProcessor | undefined;
   #index: ReturnType<typeof indexOf> | undefined;
@@ -53,12 +51,12 @@ export class Tokenizer implements TextTokenizer {
     this.addedTokens = new Map(added.map((token) => [token.content, token]));
     this.#addedById = new Map(added.map((token) => [token.id, token]));
     const ordinary = (id: number): boolean => !this.#addedById.has(id);
-    this.#encoder = new Encoder({
-      split: preTokenizer.split,
+    const merging = bpe({
       byteIds: byteIdsOf(vocabulary, ordinary, source),
       merges: model.merges,
       ...(model.ignoreMerges ? { whole: indexOf(vocabulary, ordinary) } : {}),
     });
+    this.#encoder = new Encoder(preTokenizer.split, merging);
   }
 
   /** The ids of a text. No BOS or other token is added. */
@@ -192,16 +190,8 @@ export class Tokenizer implements TextTokenizer {
 
   #encodeText(text: string): void {
     const prefixed = this.parts.preTokenizer.prefixSpace && text !== '' && text[0] !== ' ' ? ` ${text}` : text;
-    const bytes = this.#room(prefixed);
-    const { written } = this.#utf8.encodeInto(prefixed, bytes);
-    this.#encoder.encode(bytes, 0, written, this.#out);
-  }
-
-  /** A buffer that holds the UTF-8 of the text: 3 bytes for each UTF-16 unit are always enough. */
-  #room(text: string): Uint8Array<ArrayBuffer> {
-    if (text.length > SHARED_UNITS) return new Uint8Array(Buffer.byteLength(text));
-    if (text.length * 3 > this.#bytes.length) this.#bytes = new Uint8Array(text.length * 4);
-    return this.#bytes;
+    const { bytes, length } = this.#utf8.write(prefixed);
+    this.#encoder.encode(bytes, 0, length, this.#out);
   }
 }
 

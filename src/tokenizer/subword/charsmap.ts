@@ -1,6 +1,6 @@
 import { TrainMoeError } from '../../errors.js';
 import { CodePointSet } from '../classes.js';
-import { eachCluster } from './clusters.js';
+import { eachCluster, mayJoin, stretchAround } from './clusters.js';
 
 /** A cluster of this many UTF-8 bytes or more is replaced character by character; the rule is that of Hugging Face. */
 const LONG_CLUSTER = 6;
@@ -18,7 +18,9 @@ class Charsmap {
   readonly #utf8 = new TextEncoder();
   readonly #bytes = new Uint8Array(8);
   readonly #known = new Map<string, string | undefined>();
-  /** Characters with which something begins that has a value; all others stay as they are. */
+  /** Characters that have a value. */
+  readonly changed = new CodePointSet((code) => typeof this.#find(String.fromCodePoint(code)) === 'number');
+  /** Characters with which something begins that has a value. */
   readonly beginnings = new CodePointSet((code) => this.#find(String.fromCodePoint(code)) !== 'none');
 
   constructor(
@@ -89,44 +91,52 @@ function offsetOf(unit: number): number {
 export function precompiled(base64: string, where: string): (text: string) => string {
   const map = new Charsmap(base64, where);
   return (text) => {
-    if (!hasAny(text, map.beginnings)) return text;
     let out = '';
     let done = 0; // text up to here is in `out`
     const put = (from: number, to: number): boolean => {
-      if (!map.beginnings.has(text.codePointAt(from)!)) return false;
       const value = map.valueOf(text.slice(from, to));
       if (value === undefined) return false;
       out += text.slice(done, from) + value;
       done = to;
       return true;
     };
-    eachCluster(text, (from, to) => {
-      if (bytesOf(text, from, to) < LONG_CLUSTER && put(from, to)) return;
-      for (let at = from; at < to; ) {
-        const next = at + (text.codePointAt(at)! > 0xffff ? 2 : 1);
-        if (at !== from || next !== to) put(at, next);
+    const putCharacters = (from: number, to: number): void => {
+      for (let at = from; at < to; at += widthAt(text, at))
+        if (map.changed.has(text.codePointAt(at)!)) put(at, at + widthAt(text, at));
+    };
+    let cleared = 0; // clusters end here, and need not be looked at again
+    for (let at = 0; at < text.length; ) {
+      const next = at + widthAt(text, at);
+      if (!map.beginnings.has(text.codePointAt(at)!)) at = next;
+      else if (
+        next < text.length &&
+        bytesOf(text, at, next + widthAt(text, next)) < LONG_CLUSTER &&
+        mayJoin(text, next)
+      ) {
+        const { from, to } = stretchAround(text, at, cleared);
+        eachCluster(text, from, to, (start, end) => {
+          const whole = start >= at && bytesOf(text, start, end) < LONG_CLUSTER;
+          if (!whole || !put(start, end)) putCharacters(Math.max(start, at), end);
+        });
+        cleared = to;
+        at = to;
+      } else {
+        putCharacters(at, next);
         at = next;
       }
-    });
-    return out + text.slice(done);
+    }
+    return done === 0 ? text : out + text.slice(done);
   };
 }
 
-function hasAny(text: string, set: CodePointSet): boolean {
-  for (let at = 0; at < text.length; ) {
-    const code = text.codePointAt(at)!;
-    if (set.has(code)) return true;
-    at += code > 0xffff ? 2 : 1;
-  }
-  return false;
-}
+const widthAt = (text: string, at: number): number => (text.codePointAt(at)! > 0xffff ? 2 : 1);
 
 /** The length of `text[from, to)` in UTF-8. */
 function bytesOf(text: string, from: number, to: number): number {
   let bytes = 0;
   for (let i = from; i < to; i++) {
     const unit = text.charCodeAt(i);
-    bytes += unit < 0x80 ? 1 : unit < 0x800 ? 2 : (unit & 0xf800) === 0xd800 ? 2 : 3; // a surrogate is half of 4
+    bytes += unit < 0x80 ? 1 : unit < 0x800 || (unit & 0xf800) === 0xd800 ? 2 : 3; // a surrogate is half of 4
   }
   return bytes;
 }

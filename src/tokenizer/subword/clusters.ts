@@ -2,35 +2,41 @@ import { CodePointSet } from '../classes.js';
 
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
 
-/** Characters that no letter shows up, but that join their own kind: line ends, flags, Hangul jamo. */
-const JOINS_ITS_KIND = /^[\r\n\p{RI}\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff]/u;
+/** Characters that no letter shows up, but that join their own kind: flags and Hangul jamo. */
+const JOINS_ITS_KIND = /^[\p{RI}\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff]/u;
 
-/** Characters that may share a grapheme cluster with a neighbour; between two others there is always a boundary. */
+/** Characters that may share a grapheme cluster with a neighbour; between two others is always a boundary, save CR LF. */
 const JOINING = new CodePointSet((code) => {
   const character = String.fromCodePoint(code);
   if (JOINS_ITS_KIND.test(character)) return true;
   return [`a${character}`, `${character}a`].some((text) => [...graphemes.segment(text)].length < 2);
 });
 
-/**
- * Calls back with the place of each extended grapheme cluster (UAX #29) of a well-formed text, in order. The engine's
- * segmenter, which is slow, sees only stretches in which characters may join.
- */
-export function eachCluster(text: string, found: (from: number, to: number) => void): void {
-  for (let at = 0; at < text.length; ) {
-    let code = text.codePointAt(at)!;
-    let end = at + (code > 0xffff ? 2 : 1);
-    let joining = JOINING.has(code);
-    for (; end < text.length; end += code > 0xffff ? 2 : 1) {
-      code = text.codePointAt(end)!;
-      const joins = JOINING.has(code);
-      if (!joins && !joining) break;
-      joining = joins;
-    }
-    if (end === at + 1 || (end === at + 2 && text.codePointAt(at)! > 0xffff)) found(at, end);
-    else
-      for (const { index, segment } of graphemes.segment(text.slice(at, end)))
-        found(at + index, at + index + segment.length);
-    at = end;
+/** May the characters before and after this place belong to one grapheme cluster? */
+export function mayJoin(text: string, at: number): boolean {
+  const after = text.codePointAt(at)!;
+  const before = text.codePointAt(startBefore(text, at))!;
+  return JOINING.has(after) || JOINING.has(before) || (before === 0x0d && after === 0x0a);
+}
+
+/** The longest stretch around the character at `at`, not before `low`, inside which characters may join. */
+export function stretchAround(text: string, at: number, low: number): { readonly from: number; readonly to: number } {
+  let from = at;
+  while (from > low && mayJoin(text, from)) from = startBefore(text, from);
+  let to = at;
+  do to += text.codePointAt(to)! > 0xffff ? 2 : 1;
+  while (to < text.length && mayJoin(text, to));
+  return { from, to };
+}
+
+/** Calls back with the place of each extended grapheme cluster (UAX #29) of `text[from, to)`, in order. */
+export function eachCluster(text: string, from: number, to: number, found: (from: number, to: number) => void): void {
+  for (const { index, segment } of graphemes.segment(text.slice(from, to))) {
+    found(from + index, from + index + segment.length);
   }
+}
+
+/** Where the character before this place starts. */
+function startBefore(text: string, at: number): number {
+  return at > 1 && (text.charCodeAt(at - 1) & 0xfc00) === 0xdc00 ? at - 2 : at - 1;
 }

@@ -1,10 +1,13 @@
 import { z } from 'zod';
 import { TrainMoeError } from '../../errors.js';
 import { check } from '../check.js';
-import { WHITE_SPACE } from '../classes.js';
+import { CodePointSet, classOf, MARK, SPACE, WHITE_SPACE } from '../classes.js';
 import { translatePattern } from '../pattern.js';
 import { bertNormalizer, lowercase } from './bert.js';
 import { precompiled } from './charsmap.js';
+import { replaceIn } from './replace.js';
+
+const MARKS = new CodePointSet((code) => (classOf(code) & MARK) !== 0);
 
 /** What happens to text before it is cut into words. */
 export type Normalizer = (text: string) => string;
@@ -77,7 +80,7 @@ function normalizerOf(step: Step, where: string): Normalizer {
         lowercase: step.lowercase,
       });
     case 'StripAccents':
-      return (text) => text.replace(/\p{M}+/gu, '');
+      return (text) => replaceIn(text, MARKS, () => '');
     case 'Lowercase':
       return lowercase;
     case 'Precompiled':
@@ -99,9 +102,14 @@ function replacing(pattern: Extract<Step, { type: 'Replace' }>['pattern'], conte
 function stripping(left: boolean, right: boolean): Normalizer {
   const start = new RegExp(`^[${WHITE_SPACE}]+`, 'u');
   return (text) => {
-    let end = text.length;
-    while (right && end > 0 && /\p{White_Space}/u.test(text[end - 1]!)) end--;
-    const stripped = text.slice(0, end);
+    const stripped = right ? trimEnd(text) : text;
     return left ? stripped.replace(start, '') : stripped;
   };
+}
+
+/** The text without the white space (as Unicode has it) at its end. */
+export function trimEnd(text: string): string {
+  let end = text.length;
+  while (end > 0 && (classOf(text.charCodeAt(end - 1)) & SPACE) !== 0) end--;
+  return text.slice(0, end);
 }

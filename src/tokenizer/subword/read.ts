@@ -59,7 +59,7 @@ export function readSubwordJson(
     tokens: all,
     model,
     normalizer: readNormalizer(file.normalizer, where),
-    splitter: readWordSplitter(file.pre_tokenizer, where),
+    words: readWordSplitter(file.pre_tokenizer, where),
     decoder: readDecoder(file.decoder, where),
     postProcessor: readPostProcessor(file.post_processor, all.length, where),
     added,

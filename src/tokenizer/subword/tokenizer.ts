@@ -1,20 +1,17 @@
 import { createHash } from 'node:crypto';
 import { TrainMoeError } from '../../errors.js';
 import { AddedSplitter, type AddedToken, type Allowed, isAllowed } from '../added.js';
-import { IdBuffer } from '../encoder.js';
+import { SPACE } from '../classes.js';
+import { Encoder, IdBuffer } from '../encoder.js';
 import type { Roles } from '../parts.js';
 import { applyPostProcessor, type PostProcessor } from '../post_processor.js';
 import type { DecodeOptions, Encoded, EncodeOptions, TextStream, TextTokenizer } from '../text_tokenizer.js';
+import { Utf8Buffer } from '../utf8.js';
 import { configOf, saveTokenizer } from '../write.js';
 import type { TokenDecoder } from './decoder.js';
 import type { SubwordModel } from './model.js';
 import type { Normalizer } from './normalizer.js';
 import type { WordSplitter } from './pre_tokenizer.js';
-
-/** Words up to this many UTF-16 units are remembered with their ids. */
-const CACHED_WORD = 64;
-/** How many words are remembered; then all are forgotten. */
-const CACHED_WORDS = 1 << 16;
 
 /** All there is to a WordPiece or Unigram tokenizer. */
 export interface SubwordParts {
@@ -22,7 +19,7 @@ export interface SubwordParts {
   readonly tokens: readonly (string | undefined)[];
   readonly model: SubwordModel;
   readonly normalizer: Normalizer;
-  readonly splitter: WordSplitter;
+  readonly words: WordSplitter;
   readonly decoder: TokenDecoder;
   readonly postProcessor: PostProcessor;
   readonly added: readonly AddedToken[];
@@ -38,9 +35,7 @@ export interface SubwordParts {
 /** What encoding keeps for one choice of allowed special tokens. */
 interface Reading {
   readonly splitter: AddedSplitter;
-  /** [V] 1 for special tokens that are plain text here. */
-  readonly barred: Uint8Array | undefined;
-  readonly words: Map<string, Uint32Array>;
+  readonly encoder: Encoder;
 }
 
 /**
@@ -61,9 +56,11 @@ export class SubwordTokenizer implements TextTokenizer {
 
   readonly #idByToken: ReadonlyMap<string, number>;
   readonly #special: ReadonlySet<number>;
+  readonly #normalized: ReadonlyMap<number, string>; // what added tokens that are found in normalised text decode to
   readonly #out = new IdBuffer();
+  readonly #utf8 = new Utf8Buffer();
   #reading: Reading | undefined;
-  #texts: (string | undefined)[] = []; // [V] what a token decodes to that is not the first
+  readonly #texts: (string | undefined)[] = []; // [V] what a token decodes to that is not the first
   #fingerprint: string | undefined;
 
   constructor(readonly parts: SubwordParts) {
@@ -79,14 +76,19 @@ export class SubwordTokenizer implements TextTokenizer {
     this.addedTokens = new Map(added.map((token) => [token.content, token]));
     this.#idByToken = new Map(tokens.flatMap((token, id) => (token === undefined ? [] : [[token, id]])));
     this.#special = new Set(added.filter((token) => token.special).map((token) => token.id));
+    const found = added.filter((token) => token.normalized);
+    this.#normalized = new Map(found.map((token) => [token.id, parts.normalizer(token.content)]));
   }
 
   encode(text: string, { allowSpecial }: EncodeOptions = {}): Uint32Array {
-    const reading = this.#readingFor(allowSpecial);
+    const { splitter, encoder } = this.#readingFor(allowSpecial);
     this.#out.length = 0;
-    for (const segment of reading.splitter.segments(text.toWellFormed())) {
+    for (const segment of splitter.segments(text.toWellFormed())) {
       if ('token' in segment) this.#out.push(segment.token.id);
-      else for (const word of this.parts.splitter(segment.text)) this.#encodeWord(word, reading);
+      else {
+        const { bytes, length } = this.#utf8.write(this.parts.words.rewrite(segment.text));
+        encoder.encode(bytes, 0, length, this.#out);
+      }
     }
     return this.#out.take();
   }
@@ -169,39 +171,20 @@ export class SubwordTokenizer implements TextTokenizer {
 
   #readingFor(allowed: Allowed): Reading {
     if (this.#reading && this.#reading.splitter.allowed === allowed) return this.#reading;
-    const { added, normalizer } = this.parts;
+    const { added, normalizer, words, model } = this.parts;
     const plain = added.filter((token) => token.special && !isAllowed(allowed, token.content));
     const barred = plain.length === 0 ? undefined : new Uint8Array(this.vocabSize);
     for (const { id } of plain) barred![id] = 1;
-    this.#reading = { splitter: new AddedSplitter(added, allowed, normalizer), barred, words: new Map() };
+    const encoder = new Encoder(words.split, model.pieces(barred), words.dropsSpace ? SPACE : 0);
+    this.#reading = { splitter: new AddedSplitter(added, allowed, normalizer), encoder };
     return this.#reading;
   }
 
-  /** Text repeats its words, so their ids are remembered. */
-  #encodeWord(word: string, { barred, words }: Reading): void {
-    const out = this.#out;
-    const known = words.get(word);
-    if (known) {
-      out.reserve(known.length);
-      for (let i = 0; i < known.length; i++) out.ids[out.length++] = known[i]!;
-      return;
-    }
-    const first = out.length;
-    this.parts.model.encode(word, barred, out);
-    if (word.length > CACHED_WORD) return;
-    if (words.size === CACHED_WORDS) words.clear();
-    words.set(copyOf(word), out.ids.slice(first, out.length));
-  }
-
   #textOf(id: number, first: boolean): string {
-    const { decoder } = this.parts;
-    if (first) return decoder(this.tokenOf(id), true);
-    this.#texts[id] ??= decoder(this.tokenOf(id), false);
-    return this.#texts[id]!;
+    const known = first ? undefined : this.#texts[id];
+    if (known !== undefined) return known;
+    const text = this.parts.decoder(this.#normalized.get(id) ?? this.tokenOf(id), first);
+    if (!first) this.#texts[id] = text;
+    return text;
   }
-}
-
-/** The same word in memory of its own: cut from a text, it would keep all of the text alive. */
-function copyOf(word: string): string {
-  return Buffer.from(word, 'utf16le').toString('utf16le');
 }

@@ -5,7 +5,7 @@ import type { Trie } from './trie.js';
 /** What a WordPiece model is made of. */
 export interface WordPieceOptions {
   /** All tokens as they are spelled: those inside a word begin with the prefix. */
-  readonly trie: Trie;
+  readonly trie: Pick<Trie, 'step' | 'idAt' | 'walk'>;
   /** How tokens inside a word begin: `##`. */
   readonly prefix: string;
   readonly unkId: number;
@@ -19,41 +19,49 @@ export interface WordPieceOptions {
  */
 export function wordPiece({ trie, prefix, unkId, maxChars }: WordPieceOptions): SubwordModel {
   const inside = trie.walk(prefix);
+
+  /** Appends the longest tokens from the left; false where none fits. Each costs one walk down the tree. */
+  const greedy = (
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    barred: Uint8Array | undefined,
+    out: IdBuffer,
+  ): boolean => {
+    for (let at = from; at < to; ) {
+      let node = at === from ? 0 : inside;
+      let end = at;
+      let best = -1;
+      for (let i = at; i < to && node >= 0; ) {
+        node = trie.step(node, bytes[i++]!);
+        const id = node < 0 ? -1 : trie.idAt(node);
+        if (id < 0 || barred?.[id]) continue;
+        best = id;
+        end = i;
+      }
+      if (best < 0) return false;
+      out.push(best);
+      at = end;
+    }
+    return true;
+  };
+
   return {
     type: 'WordPiece',
-    encode(word: string, barred: Uint8Array | undefined, out: IdBuffer): void {
-      const before = out.length;
-      if (!longerThan(word, maxChars) && greedy(trie, inside, word, barred, out)) return;
-      out.length = before;
-      out.push(unkId);
-    },
+    pieces: (barred) => ({
+      encode(bytes: Uint8Array, from: number, to: number, out: IdBuffer): void {
+        const before = out.length;
+        if (!longerThan(bytes, from, to, maxChars) && greedy(bytes, from, to, barred, out)) return;
+        out.length = before;
+        out.push(unkId);
+      },
+    }),
   };
 }
 
-/** Appends the longest tokens from the left; false where none fits. Each costs one walk down the tree, however long the word. */
-function greedy(trie: Trie, inside: number, word: string, barred: Uint8Array | undefined, out: IdBuffer): boolean {
-  for (let at = 0; at < word.length; ) {
-    let node = at === 0 ? 0 : inside;
-    let end = at;
-    let best = -1;
-    for (let i = at; i < word.length && node >= 0; ) {
-      node = trie.step(node, word.charCodeAt(i++));
-      const id = node < 0 ? -1 : trie.idAt(node);
-      if (id < 0 || barred?.[id]) continue;
-      best = id;
-      end = i;
-    }
-    if (best < 0) return false;
-    out.push(best);
-    at = end;
-  }
-  return true;
-}
-
-/** Has the text more code points than `limit`? */
-function longerThan(text: string, limit: number): boolean {
-  if (text.length <= limit) return false;
-  let lows = 0;
-  for (let i = 0; i < text.length; i++) if ((text.charCodeAt(i) & 0xfc00) === 0xdc00) lows++;
-  return text.length - lows > limit;
+/** Has `bytes[from, to)` more code points than `limit`? */
+function longerThan(bytes: Uint8Array, from: number, to: number, limit: number): boolean {
+  let count = 0;
+  if (to - from > limit) for (let i = from; i < to; i++) if ((bytes[i]! & 0xc0) !== 0x80) count++;
+  return count > limit;
 }
