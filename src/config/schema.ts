@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MASKED_SHARE } from '../data/mask.js';
 import { modelSchema } from './model.js';
 
 /** A fraction in [0, 1]. */
@@ -21,7 +22,7 @@ const data = z.strictObject({
   fim: fraction
     .default(0)
     .describe('fraction of the documents rewritten as prefix, suffix, middle; DeepSeek-V3 uses 0.1'),
-  masked: fraction.default(0.15).describe('fraction of the tokens that an encoder finds hidden and predicts'),
+  masked: fraction.default(MASKED_SHARE).describe('fraction of the tokens that an encoder finds hidden and predicts'),
   packing: z
     .enum(['stream', 'documents'])
     .default('stream')

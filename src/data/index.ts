@@ -15,7 +15,7 @@ export { exactDedup } from './dedup.js';
 export { type DefaultCorpus, defaultCorpus } from './default_corpus.js';
 export type { FimOptions } from './fim.js';
 export { type BatchIterator, type BatchOptions, batches } from './loader.js';
-export { type MaskOptions, masked, maskedBatches } from './mask.js';
+export { MASKED_SHARE, type MaskOptions, masked, maskedBatches } from './mask.js';
 export { permutation } from './order.js';
 export * from './preferences/index.js';
 export { type DataRecord, type OnBad, readRecords } from './records.js';

@@ -13,9 +13,12 @@ export interface MaskOptions {
   readonly vocabulary: number;
   /** ...and these may not, nor are they hidden. */
   isSpecial(id: number): boolean;
-  /** Share of the positions of a row that are hidden, 0.15 in all papers. */
+  /** Share of the positions of a row that are hidden. */
   readonly share: number;
 }
+
+/** The share that all papers hide. */
+export const MASKED_SHARE = 0.15;
 
 /** Hidden tokens of a row of `length` positions, at most: rows with many special tokens have fewer. */
 export const maskedPerRow = (length: number, share: number): number => Math.max(1, Math.round(share * length));

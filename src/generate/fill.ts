@@ -35,7 +35,7 @@ export function fillMask(
     throw new TrainMoeError('bad-argument', `The text has ${length} tokens, but this model reads ${context}.`);
   const masks = Int32Array.from([...tokens.keys()].filter((i) => tokens[i] === maskId));
   if (masks.length === 0)
-    throw new TrainMoeError('bad-argument', 'The text hides nothing; write the mask where a word is to be filled in.');
+    throw new TrainMoeError('bad-argument', 'The ids hide nothing; put the mask where a token is to be filled in.');
   const { device } = family.head(weights).weight;
   const logits = scope(() =>
     noGrad(() => {

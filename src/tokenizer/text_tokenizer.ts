@@ -40,6 +40,8 @@ export interface TextStream {
 export interface TextTokenizer {
   /** One more than the largest id: the rows an embedding needs. */
   readonly vocabSize: number;
+  /** The file or folder it came from, or what it is. */
+  readonly source: string;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;

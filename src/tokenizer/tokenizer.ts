@@ -19,6 +19,7 @@ import { configOf, saveTokenizer, type TokenizerJson, toJson } from './write.js'
 export class Tokenizer implements TextTokenizer {
   /** One more than the largest id: the rows an embedding needs. */
   readonly vocabSize: number;
+  readonly source: string;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;
@@ -41,6 +42,7 @@ export class Tokenizer implements TextTokenizer {
   constructor(readonly parts: TokenizerParts) {
     const { vocabulary, model, preTokenizer, added, roles, source } = parts;
     this.vocabSize = vocabulary.size;
+    this.source = source;
     this.bosId = roles.bos;
     this.eosId = roles.eos;
     this.padId = roles.pad;

@@ -4,8 +4,8 @@ import type { RunConfig } from '../config/index.js';
 import { noText } from '../data/collect/index.js';
 import { type Collection, type CollectReport, collect, defaultCorpus, type TokenSet, tokenize } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
-import { loadTokenizer, type Tokenizer, trainBpe } from '../tokenizer/index.js';
-import { ENCODER_TOKENS } from './masking.js';
+import { loadTokenizer, openTokenizer, type TextTokenizer, type Tokenizer, trainBpe } from '../tokenizer/index.js';
+import { ENCODER_TOKENS, forDocuments } from './masking.js';
 import { isEncoder, modelToGoOnFrom } from './model_config.js';
 
 /** What is told while the corpus is prepared. */
@@ -17,7 +17,7 @@ export interface CorpusEvents {
 }
 
 export interface Corpus {
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: TextTokenizer;
   readonly tokens: TokenSet;
   readonly report: CollectReport;
 }
@@ -53,7 +53,7 @@ export async function prepareCorpus(
   const { data } = config;
   const collection = openSources(data.sources, data.field, events);
   const tokenizer = await tokenizerFor(config, collection, events, goingOn);
-  const tokens = await tokenize(collection, tokenizer, {
+  const tokens = await tokenize(collection, forDocuments(tokenizer), {
     cacheDir: data.cache ?? join(config.out, 'cache'),
     fractions: { validation: data.validation, test: data.test },
     onProgress: ({ bytes }) => events.progress('tokenising', bytes, undefined, 'B'),
@@ -84,10 +84,10 @@ async function tokenizerFor(
   collection: Collection,
   events: CorpusEvents,
   goingOn: boolean,
-): Promise<Tokenizer> {
+): Promise<TextTokenizer> {
   const { tokenizer: wanted, data, out } = config;
   const path = wanted.path ?? modelToGoOnFrom(config);
-  if (path !== undefined) return loadTokenizer(path);
+  if (path !== undefined) return openTokenizer(path);
   const own = tokenizerPath(out);
   if (existsSync(own)) return goingOn ? loadTokenizer(own) : learntBefore(own, wanted.vocabSize, events);
   const sample = sampleTexts(collection, wanted.trainBytes, () => {
@@ -96,7 +96,7 @@ async function tokenizerFor(
   const tokenizer = await trainBpe(sample, {
     vocabSize: wanted.vocabSize,
     ...(isEncoder(config)
-      ? { specialTokens: [...ENCODER_TOKENS] }
+      ? { specialTokens: [...ENCODER_TOKENS], template: 'roberta' as const }
       : { specialTokens: [...SPECIAL_TOKENS], shownTokens: [...SHOWN_TOKENS] }),
     onProgress: (p) =>
       p.stage === 'count'

@@ -1,27 +1,33 @@
-import { type BatchIterator, type BatchOptions, batches, type MaskOptions, maskedBatches } from '../data/index.js';
+import {
+  type BatchIterator,
+  type BatchOptions,
+  batches,
+  type DataTokenizer,
+  type MaskOptions,
+  maskedBatches,
+} from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import type { Family } from '../models/family.js';
-import type { Tokenizer } from '../tokenizer/index.js';
+import type { TextTokenizer } from '../tokenizer/index.js';
 
 /** Special tokens of a vocabulary that is learnt for an encoder: RoBERTa's, the first four with its ids. */
 export const ENCODER_TOKENS = ['<s>', '<pad>', '</s>', '<unk>', '<mask>'] as const;
 
-/** What released models call the token that stands for a hidden one. */
-const MASKS = ['<mask>', '[MASK]'] as const;
-
 /** What masking needs to know of a tokenizer. */
-export type MaskTokenizer = Pick<Tokenizer, 'idOf' | 'isSpecial' | 'isToken' | 'vocabSize' | 'bosId'>;
+export type MaskTokenizer = Pick<
+  TextTokenizer,
+  'maskId' | 'clsId' | 'bosId' | 'isSpecial' | 'isToken' | 'vocabSize' | 'source'
+>;
 
 /**
  * The token that stands for a hidden one.
  * @throws TrainMoeError `bad-config` when the vocabulary has none
  */
-export function maskIdOf(tokenizer: Pick<MaskTokenizer, 'idOf'>): number {
-  const id = MASKS.map((name) => tokenizer.idOf(name)).find((found) => found !== undefined);
-  if (id !== undefined) return id;
+export function maskIdOf({ maskId, source }: Pick<MaskTokenizer, 'maskId' | 'source'>): number {
+  if (maskId !== undefined) return maskId;
   throw new TrainMoeError(
     'bad-config',
-    `The tokenizer has no token ${MASKS.join(' or ')}, which an encoder needs; give the tokenizer of an encoder, or none to learn one.`,
+    `The tokenizer ${source} has no token <mask> or [MASK], which an encoder needs; give the tokenizer of an encoder, or none to learn one.`,
   );
 }
 
@@ -33,10 +39,24 @@ export function maskingOf(family: Family, tokenizer: MaskTokenizer, share: numbe
   if (!family.encoder) return undefined;
   return {
     maskId: maskIdOf(tokenizer),
-    bosId: tokenizer.bosId,
+    bosId: tokenizer.clsId ?? tokenizer.bosId,
     vocabulary: tokenizer.vocabSize,
     isSpecial: (id) => tokenizer.isSpecial(id) || !tokenizer.isToken(id),
     share,
+  };
+}
+
+/** A tokenizer for documents, which end with BERT's `[SEP]` where there is no other end. */
+export function forDocuments(tokenizer: TextTokenizer): DataTokenizer {
+  if (tokenizer.eosId !== undefined || tokenizer.sepId === undefined) return tokenizer;
+  const { vocabSize, fingerprint, bosId, sepId: eosId } = tokenizer;
+  return {
+    vocabSize,
+    fingerprint,
+    bosId,
+    eosId,
+    encode: (text) => tokenizer.encode(text),
+    isSpecial: (id) => tokenizer.isSpecial(id),
   };
 }
 

@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { defineConfig } from '../../src/config/index.js';
 import { pretrain } from '../../src/train/pretrain.js';
 import { installPackage, runInstalled } from '../package/installed.js';
 import { tinyRun } from '../train/tiny.js';
@@ -37,6 +38,46 @@ describe('generate', () => {
     const { code, out, err } = await commandLine([...words(0), 'the cat']);
     expect([code !== 0, out]).toEqual([true, '']);
     expect(err).toContain('--max-tokens is 0');
+  });
+});
+
+describe('fill', () => {
+  it('says what an encoder finds behind each mask, and what it cannot do', async () => {
+    const out = join(folder, 'encoder');
+    const sizes = { hidden: 16, layers: 1, heads: 2, inner: 32 };
+    const { data, tokenizer, log } = tinyRun(out);
+    const train = { steps: 2, rows: 2, length: 24 };
+    const { checkpoint } = await pretrain(
+      defineConfig({ preset: 'roberta-nano', out, device: 'cpu', data, tokenizer, log, model: sizes, train }),
+    );
+    const chats = join(folder, 'chats.jsonl');
+    writeFileSync(chats, JSON.stringify({ prompt: 'a', completion: 'b' }));
+    const asked = ['fill', '--model', checkpoint!, '--device', 'cpu', '--top', '3', 'a <mask> and a <mask>'];
+    const told = await commandLine([...asked, '--json']);
+    const masks = JSON.parse(told.out) as { id: number; text: string; probability: number }[][];
+    expect(masks.map((found) => found.length)).toEqual([3, 3]);
+    for (const [best, second] of masks) expect(best!.probability).toBeGreaterThanOrEqual(second!.probability);
+    expect((await commandLine(asked)).out).toMatch(/^mask 1\n.*%\n.*%\n.*%\nmask 2\n/);
+    const fails = async (...args: string[]) => (await commandLine([...args, '--device', 'cpu'])).err;
+    expect(await fails('fill', '--model', checkpoint!, 'nothing')).toMatch(
+      /The text hides nothing; write <mask> where/,
+    );
+    expect(await fails('fill', '--model', model, 'a <mask>')).toMatch(/has no token <mask> or \[MASK\]/);
+    expect(await fails('generate', '--model', checkpoint!, 'a')).toMatch(/roberta model is an encoder/);
+    expect(await fails('sft', '--model', checkpoint!, '--data', chats, '--out', join(folder, 'no'))).toMatch(
+      /roberta model, an encoder: it fills in hidden words/,
+    );
+    const scored = await commandLine([
+      'eval',
+      '--model',
+      checkpoint!,
+      '--device',
+      'cpu',
+      '--data',
+      'LICENSE',
+      '--json',
+    ]);
+    expect(JSON.parse(scored.out)).toMatchObject({ loss: expect.any(Number) });
   });
 });
 

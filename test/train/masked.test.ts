@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ import { forward } from '../../src/models/forward.js';
 import { families, presetNamed } from '../../src/models/index.js';
 import { AdamW } from '../../src/optim/adamw.js';
 import { device, differentiate, resetGradients, scope, tensorsIn, zeros } from '../../src/tensor/index.js';
-import { loadTokenizer } from '../../src/tokenizer/index.js';
+import { loadTokenizer, openTokenizer } from '../../src/tokenizer/index.js';
 import { evaluate } from '../../src/train/evaluate.js';
 import { languageModelLoss } from '../../src/train/loss.js';
 import { pretrain } from '../../src/train/pretrain.js';
@@ -146,7 +146,9 @@ describe('pretrain of an encoder', () => {
     expect(last.reduce((a, b) => a + b) / 50).toBeLessThan(1);
     const tokenizer = loadTokenizer(end.checkpoint!);
     const model = loadModel(end.checkpoint!, { device: cpu });
-    const maskId = tokenizer.idOf('<mask>')!;
+    const maskId = tokenizer.maskId!;
+    expect([...tokenizer.withSpecials([7, 8], [9]).ids]).toEqual([0, 7, 8, 2, 2, 9, 2]);
+    expect(tokenizer.decode(tokenizer.encode('The <mask>', { allowSpecial: true }))).toBe('The<mask>');
     expect(model.hubConfig.values).toMatchObject({
       model_type: 'roberta',
       architectures: ['RobertaForMaskedLM'],
@@ -177,6 +179,31 @@ describe('pretrain of an encoder', () => {
       expect(readFileSync(join(last.checkpoint!, file)).equals(readFileSync(join(whole.checkpoint!, file)))).toBe(true);
   });
 
+  it('of a WordPiece vocabulary keeps it beside the model', async () => {
+    const vocabulary = join(folder, 'wordpiece');
+    mkdirSync(vocabulary);
+    const letters = [...'abcdefghijklmnopqrstuvwxyz0123456789'];
+    const words = [...letters, ...letters.map((letter) => `##${letter}`), ...animals, ...sounds, 'the', '.'];
+    writeFileSync(join(vocabulary, 'vocab.txt'), ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', ...words].join('\n'));
+    const { checkpoint } = await pretrain({
+      ...run(join(folder, 'bert'), 4),
+      ...defineConfig({
+        ...run(join(folder, 'bert'), 4),
+        preset: 'bert-tiny',
+        tokenizer: { path: vocabulary },
+        model: { hidden: 16, layers: 1, heads: 2, inner: 32, relation: false },
+      }),
+    });
+    const tokenizer = openTokenizer(checkpoint!);
+    expect(tokenizer.decode(tokenizer.encode('The owl hoots.'))).toBe('the owl hoots.');
+    const model = loadModel(checkpoint!, { device: cpu });
+    expect(model.hubConfig.values).toMatchObject({ architectures: ['BertForMaskedLM'], vocab_size: 5 + words.length });
+    const { ids } = tokenizer.withSpecials(tokenizer.encode('the [MASK] hoots.', { allowSpecial: true }));
+    expect([ids[0], ids.at(-1)]).toEqual([tokenizer.clsId, tokenizer.sepId]);
+    expect(fillMask(model, ids, { maskId: tokenizer.maskId! })[0]).toHaveLength(5);
+    disposeModel(model);
+  });
+
   it('is told what it lacks', async () => {
     const { family, config } = presetNamed('roberta-nano');
     const model = createModel(family, { ...(config as object), ...sizes }, { device: cpu, dtype: 'f32', seed: 1 });
@@ -190,7 +217,7 @@ describe('pretrain of an encoder', () => {
         packing: 'stream',
       }),
     ).toThrow(/is scored on words that are hidden/);
-    expect(() => fillMask(model, [0, 5, 2], { maskId: 4 })).toThrow(/hides nothing/);
+    expect(() => fillMask(model, [0, 5, 2], { maskId: 4 })).toThrow(/hide nothing/);
     expect(() => fillMask(model, new Array(40).fill(4), { maskId: 4 })).toThrow(/40 tokens, but this model reads 32/);
     disposeModel(model);
     await expect(pretrain(run(join(folder, 'fim'), 2, { fim: 0.5 }))).rejects.toThrow(/data\.fim/);

@@ -1,14 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { collect, tokenize } from '../../data/index.js';
+import { collect, MASKED_SHARE, tokenize } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
 import { type Evaluation, evaluate } from '../../train/evaluate.js';
-import { maskingOf } from '../../train/masking.js';
-import { type ModelOptions, openModel, openTokenizer } from './open.js';
-
-/** Share of the tokens that are hidden from an encoder. */
-const SHARE = 0.15;
+import { forDocuments, maskingOf } from '../../train/masking.js';
+import { type ModelOptions, openModel, openTextTokenizer } from './open.js';
 
 export interface EvaluationOptions extends ModelOptions {
   readonly data: readonly string[];
@@ -21,15 +18,15 @@ export interface EvaluationOptions extends ModelOptions {
 /** Scores a model on all of the text given. @throws TrainMoeError `bad-data` when it holds less than two tokens. */
 export async function runEvaluation(options: EvaluationOptions): Promise<Evaluation> {
   const { model, device } = openModel(options);
-  const tokenizer = openTokenizer(options);
+  const tokenizer = openTextTokenizer(options);
   const cacheDir = mkdtempSync(join(tmpdir(), 'train-moe-eval-'));
   try {
-    const tokens = await tokenize(collect(options.data, { field: options.field }), tokenizer, {
+    const tokens = await tokenize(collect(options.data, { field: options.field }), forDocuments(tokenizer), {
       cacheDir,
       fractions: { validation: 0, test: 0 },
     });
     const { length, rows, windows } = options;
-    const masking = maskingOf(model.family, tokenizer, SHARE);
+    const masking = maskingOf(model.family, tokenizer, MASKED_SHARE);
     const result = evaluate(model, tokens.split('train'), {
       device,
       length,

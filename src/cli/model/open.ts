@@ -2,7 +2,7 @@ import { TrainMoeError } from '../../errors.js';
 import { type LoadedModel, loadModel } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { chooseDevice, type Device } from '../../tensor/index.js';
-import { loadTokenizer, type Tokenizer } from '../../tokenizer/index.js';
+import { loadTokenizer, openTokenizer as openAny, type TextTokenizer, type Tokenizer } from '../../tokenizer/index.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 
 export interface ModelOptions {
@@ -29,4 +29,9 @@ export function openModel(options: Omit<ModelOptions, 'tokenizer'>, train = fals
 /** The tokenizer named, or the one in the model's folder. */
 export function openTokenizer({ model, tokenizer }: Pick<ModelOptions, 'model' | 'tokenizer'>): Tokenizer {
   return loadTokenizer(tokenizer ?? modelFolder(model));
+}
+
+/** The same of any kind, byte-level BPE or not: what encoders need. */
+export function openTextTokenizer({ model, tokenizer }: Pick<ModelOptions, 'model' | 'tokenizer'>): TextTokenizer {
+  return openAny(tokenizer ?? modelFolder(model));
 }

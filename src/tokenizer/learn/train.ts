@@ -32,6 +32,11 @@ export interface TrainBpeOptions {
   readonly vocabSize: number;
   /** They get the first ids, in this order. Their roles (bos, eos, pad) are told by the names released models use. */
   readonly specialTokens?: readonly string[];
+  /**
+   * What goes around the texts that a model reads: `roberta` is `<s> A </s></s> B </s>`, whose tokens must be among the special
+   * ones. By default nothing.
+   */
+  readonly template?: 'roberta';
   /** One id each as well, behind the special ones, but part of the text: decoding shows them. DeepSeek-R1's `<think>`. */
   readonly shownTokens?: readonly string[];
   /** How text is cut before merging; DeepSeek-V3's three splits by default. */
@@ -81,7 +86,11 @@ export async function trainBpe(
   }
   const { table, tokens } = learner.take();
   const shown = new Set(options.shownTokens);
-  const added = names.map((name, id) => ({ ...specialToken(name, id), special: !shown.has(name) }));
+  const added = names.map((name, id) => ({
+    ...specialToken(name, id),
+    special: !shown.has(name),
+    lstrip: name === '<mask>', // a hidden word takes the space before it along, as a shown one does
+  }));
   const utf8 = new TextEncoder();
   const source = 'the vocabulary just learned';
   return new Tokenizer({
@@ -94,6 +103,7 @@ export async function trainBpe(
     normalForms: [],
     added,
     roles: rolesOf(added),
+    ...(options.template && { extra: { post_processor: robertaProcessing(names) } }),
     source,
   });
 }
@@ -130,6 +140,15 @@ async function countPieces(
     await pool[Symbol.asyncDispose]();
   }
 }
+
+/** RoBERTa's post-processor, of tokens whose ids are their places. */
+const robertaProcessing = (names: readonly string[]) => ({
+  type: 'RobertaProcessing',
+  sep: ['</s>', names.indexOf('</s>')],
+  cls: ['<s>', names.indexOf('<s>')],
+  trim_offsets: true,
+  add_prefix_space: false,
+});
 
 const addedNames = ({ specialTokens = [], shownTokens = [] }: TrainBpeOptions): string[] => [
   ...specialTokens,

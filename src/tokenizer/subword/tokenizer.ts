@@ -45,6 +45,7 @@ interface Reading {
  */
 export class SubwordTokenizer implements TextTokenizer {
   readonly vocabSize: number;
+  readonly source: string;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;
@@ -66,6 +67,7 @@ export class SubwordTokenizer implements TextTokenizer {
   constructor(readonly parts: SubwordParts) {
     const { tokens, added, roles } = parts;
     this.vocabSize = tokens.length;
+    this.source = parts.source;
     this.bosId = roles.bos;
     this.eosId = roles.eos;
     this.padId = roles.pad;

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type FolderSink, writeText } from '../../hub/byte_sink.js';
-import type { Tokenizer } from '../../tokenizer/index.js';
+import type { TextTokenizer } from '../../tokenizer/index.js';
 
 const TEMPLATE = 'chat_template.jinja';
 
@@ -12,11 +12,11 @@ const TEMPLATE = 'chat_template.jinja';
  */
 export function writeTokenizerFiles(
   folder: FolderSink,
-  tokenizer: Tokenizer,
+  tokenizer: TextTokenizer,
   { template, end }: { readonly template?: string | undefined; readonly end?: string | undefined } = {},
 ): void {
   const { chat_template: configured, ...config } = tokenizer.configJson();
-  const beside = template ?? templateBeside(tokenizer.parts.source);
+  const beside = template ?? templateBeside(tokenizer.source);
   writeText(folder, 'tokenizer.json', JSON.stringify(tokenizer.toJson()));
   const kept = beside === undefined && configured !== undefined ? { chat_template: configured } : {};
   const written = { ...config, ...kept, ...(end !== undefined && { eos_token: end }) };
