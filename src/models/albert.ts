@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { TrainMoeError } from '../errors.js';
 import type { Param } from '../nn/param.js';
-import { bertFromHub, bertPieces, bertSchema, bertToHub, ending, olderNames } from './bert.js';
+import { bertFromHub, bertPieces, bertSchema, bertToHub, ending, olderNames, shapeOfBert } from './bert.js';
 import { encoderFamily } from './encoder.js';
 import { type HubPiece, wholePiece } from './family.js';
 import { type LayerNames, layerPieces, wholeHeads } from './transformer.js';
@@ -12,9 +12,9 @@ export const albertSchema = wholeHeads(
     .strictObject({
       ...bertSchema.shape,
       embedding: z.int().positive().describe('width of the tables of words, positions and types'),
-      groups: z.int().positive().describe('layers with weights of their own; divides layers'),
+      groups: z.int().positive().describe('layers with weights of their own, each for a run of layers'),
     })
-    .refine(({ layers, groups }) => layers % groups === 0, { path: ['groups'], error: 'must divide layers' }),
+    .refine(({ layers, groups }) => groups <= layers, { path: ['groups'], error: 'must not be more than layers' }),
 );
 
 /** What an ALBERT is made of. */
@@ -49,7 +49,7 @@ export const albert = encoderFamily<AlbertConfig>({
   modelTypes: ['albert'],
   schema: albertSchema,
   presets: albertPresets,
-  shape: (c) => ({ ...c, width: c.embedding, blocks: c.groups, positions: c.context, preNorm: false }),
+  shape: (c) => ({ ...shapeOfBert(c), width: c.embedding, blocks: c.groups }),
   relationNames: { labels: 'sentence_order_label', logits: 'sop_logits' },
   fromHub(h) {
     if (Number(h.inner_group_num ?? 1) !== 1)

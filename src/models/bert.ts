@@ -50,6 +50,7 @@ export const shapeOfBert = (c: BertConfig): EncoderShape => ({
   ...c,
   width: c.hidden,
   blocks: c.layers,
+  headActivation: c.activation,
   positions: c.context,
   preNorm: false,
 });

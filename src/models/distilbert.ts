@@ -35,6 +35,7 @@ export const distilbert = encoderFamily<DistilbertConfig>({
     width: c.hidden,
     blocks: c.layers,
     eps: 1e-12, // config.json has no key for it
+    headActivation: c.activation,
     positions: c.context,
     types: 0,
     preNorm: false,

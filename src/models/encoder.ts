@@ -30,9 +30,11 @@ export interface EncoderShape extends Transformer {
   readonly vocabulary: number;
   /** E, of the tables of words, positions and types; another than `hidden` is followed by a projection. */
   readonly width: number;
-  /** Blocks that have weights of their own; the layers take turns in runs of equal length. */
+  /** Blocks that have weights of their own, each for a run of layers. */
   readonly blocks: number;
   readonly activation: Activation;
+  /** Of the head for hidden words. */
+  readonly headActivation: Activation;
   readonly eps: number;
   /** Rows of the table of positions. */
   readonly positions: number;
@@ -92,8 +94,7 @@ function embedded(w: EncoderWeights, s: EncoderShape, ids: Tensor, run: Run): Te
 
 function forward(w: EncoderWeights, s: EncoderShape, ids: Tensor, run: Run): Tensor {
   const attention = attendOf(s);
-  const turns = s.layers / s.blocks;
-  const layers = Array.from({ length: s.layers }, (_, i) => w.layers[Math.floor(i / turns)]!);
+  const layers = Array.from({ length: s.layers }, (_, i) => w.layers[Math.floor((i * s.blocks) / s.layers)]!);
   return decoder(
     { ...w, layers },
     s.eps,
@@ -145,7 +146,7 @@ export function encoderFamily<C>({ shape, relationNames, ...parts }: EncoderPart
     head: (w) => ({ weight: w.embed, bias: w.headBias }),
     encoder: {
       transform: (w, c, hidden) =>
-        norm(w.transform.norm, activation(dense(w.transform, hidden), shape(c).activation), shape(c).eps),
+        norm(w.transform.norm, activation(dense(w.transform, hidden), shape(c).headActivation), shape(c).eps),
       relation: (w, _, hidden, layout) =>
         w.pooler && w.relation
           ? dense(w.relation, activation(dense(w.pooler, firstTokens(hidden, layout)), 'tanh'), 'f32')

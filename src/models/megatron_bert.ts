@@ -8,6 +8,7 @@ import {
   LAYER,
   olderNames,
   published,
+  shapeOfBert,
 } from './bert.js';
 import { encoderFamily } from './encoder.js';
 import type { LayerNames } from './transformer.js';
@@ -34,7 +35,7 @@ export const megatronBert = encoderFamily<BertConfig>({
   modelTypes: ['megatron-bert'],
   schema: bertSchema,
   presets: megatronBertPresets,
-  shape: (c) => ({ ...c, width: c.hidden, blocks: c.layers, positions: c.context, preNorm: true }),
+  shape: (c) => ({ ...shapeOfBert(c), preNorm: true }),
   relationNames: { labels: 'next_sentence_label', logits: 'seq_relationship_logits' },
   fromHub: bertFromHub,
   toHub: (c) => ({

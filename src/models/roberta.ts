@@ -47,6 +47,7 @@ export const roberta = encoderFamily<RobertaConfig>({
     ...c,
     width: c.hidden,
     blocks: c.layers,
+    headActivation: 'gelu', // whatever that of the layers is
     positions: c.context + before(c),
     preNorm: false,
     relation: false,
