@@ -17,7 +17,6 @@ export {
 export type { PostProcessor, TemplatePiece } from './post_processor.js';
 export type { TiktokenOptions } from './ranks.js';
 export type { StreamDecoder } from './stream.js';
-export { type SubwordParts, SubwordTokenizer } from './subword/tokenizer.js';
 export type { DecodeOptions, Encoded, EncodeOptions, TextStream, TextTokenizer } from './text_tokenizer.js';
 export { Tokenizer } from './tokenizer.js';
 export type { Vocabulary } from './vocabulary.js';

@@ -47,7 +47,7 @@ export function loadTokenizer(path: string, options: TiktokenOptions = {}): Toke
   if (tokenizer instanceof Tokenizer) return tokenizer;
   throw new TrainMoeError(
     'bad-data',
-    `${path} holds a WordPiece or Unigram tokenizer, and a byte-level BPE tokenizer is needed here; openTokenizer() takes the others.`,
+    `${path} holds a ${tokenizer.type} tokenizer, and a byte-level BPE tokenizer is needed here; openTokenizer() takes the others.`,
   );
 }
 

@@ -34,10 +34,14 @@ export interface TextStream {
 }
 
 /**
- * Text to ids and back, whatever the vocabulary is: byte-level BPE (`Tokenizer`), WordPiece or Unigram
- * (`SubwordTokenizer`). `openTokenizer` gives the one that a file holds. Not shared between threads.
+ * Text to ids and back, whatever the model is: byte-level BPE (which is a `Tokenizer`), WordPiece or Unigram. `openTokenizer`
+ * gives the one that a file holds. Not shared between threads.
  */
 export interface TextTokenizer {
+  /** The model, as `tokenizer.json` names it. */
+  readonly type: 'BPE' | 'WordPiece' | 'Unigram';
+  /** Where it came from, for error sentences: mostly a path. */
+  readonly source: string;
   /** One more than the largest id: the rows an embedding needs. */
   readonly vocabSize: number;
   /** The file or folder it came from, or what it is. */

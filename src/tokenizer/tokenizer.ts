@@ -17,6 +17,9 @@ import { configOf, saveTokenizer, type TokenizerJson, toJson } from './write.js'
  * comes back exactly unless a normal form is set. Not shared between threads.
  */
 export class Tokenizer implements TextTokenizer {
+  readonly type = 'BPE';
+  /** Where it came from, for error sentences: mostly a path. */
+  readonly source: string;
   /** One more than the largest id: the rows an embedding needs. */
   readonly vocabSize: number;
   readonly source: string;
@@ -41,6 +44,7 @@ export class Tokenizer implements TextTokenizer {
 
   constructor(readonly parts: TokenizerParts) {
     const { vocabulary, model, preTokenizer, added, roles, source } = parts;
+    this.source = source;
     this.vocabSize = vocabulary.size;
     this.source = source;
     this.bosId = roles.bos;

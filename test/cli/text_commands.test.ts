@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { exitCodes } from '../../src/cli/exit_codes.js';
 import { sharedPath } from '../shared.js';
+import { bertJson } from '../tokenizer/subword_files.js';
 import { commandLine } from './command_line.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-cli-'));
@@ -40,6 +41,34 @@ describe('train-moe tokenizer', () => {
     expect((await commandLine([...words, '--no-special'])).out).not.toContain('50256');
     const back = ['tokenizer', 'decode', '--tokenizer', gpt2, '64', '50256'];
     expect((await commandLine([...back, '--skip-special'])).out).toBe('a\n');
+  });
+
+  it('puts texts into the template of a WordPiece tokenizer', async () => {
+    const path = file('bert.json', JSON.stringify(bertJson(['a', '##b', 'c'])));
+    const words = ['tokenizer', 'encode', '--tokenizer', path];
+    expect((await commandLine([...words, 'AB c'])).out).toBe('5 6 7\n');
+    expect((await commandLine([...words, 'ab', '--template'])).out).toBe('2 5 6 3\n');
+    expect(JSON.parse((await commandLine([...words, 'ab', '--pair', 'c', '--json'])).out)).toEqual({
+      text: 'ab',
+      pair: 'c',
+      ids: [2, 5, 6, 3, 7, 3],
+      type_ids: [0, 0, 0, 0, 1, 1],
+    });
+    expect((await commandLine(['tokenizer', 'decode', '--tokenizer', path, '2', '5', '6', '7'])).out).toBe(
+      '[CLS] ab c\n',
+    );
+    const input = file('pairs.jsonl', '{"text":"a","pair":"c"}\n{"text":"c"}\n');
+    const out = join(folder, 'pairs-ids.jsonl');
+    await commandLine([...words, '--template', '--jsonl', input, '--out', out]);
+    expect(lines(out)).toEqual([
+      { text: 'a', pair: 'c', ids: [2, 5, 3, 7, 3], type_ids: [0, 0, 0, 1, 1] },
+      { text: 'c', ids: [2, 7, 3], type_ids: [0, 0, 0] },
+    ]);
+    await commandLine([...words, '--jsonl', input, '--out', out]);
+    expect(lines(out)[0]).toEqual({ text: 'a', ids: [5] });
+    const wrong = file('no-pair.jsonl', '{"text":"a","pair":7}\n');
+    const { code, err } = await commandLine([...words, '--template', '--jsonl', wrong]);
+    expect([code, err]).toEqual([exitCodes.badData, expect.stringContaining('no-pair.jsonl:1: "pair" is no string')]);
   });
 
   it('turns lines of text into lines with ids, and back', async () => {

@@ -15,8 +15,8 @@ export const decode = command({
       .option('skip-special', { type: 'boolean', default: false, describe: 'leave special tokens out of the text' })
       .option('json', jsonOption),
   handler: async (args) => {
-    const { loadTokenizer } = await import('../../tokenizer/index.js');
-    const tokenizer = loadTokenizer(args.tokenizer);
+    const { openTokenizer } = await import('../../tokenizer/index.js');
+    const tokenizer = openTokenizer(args.tokenizer);
     const textOf = (ids: readonly number[]): string => tokenizer.decode(ids, { skipSpecial: args.skipSpecial });
     if (args.jsonl !== undefined) return decodeLines(args.jsonl, args.out, tokenizer.vocabSize, textOf);
     const ids = idsIn((args.ids ?? []).map(numberIn), tokenizer.vocabSize, 'the command line');

@@ -3,7 +3,7 @@ export const tokenizerOption = {
   type: 'string',
   demandOption: true,
   requiresArg: true,
-  describe: 'tokenizer.json, .tiktoken, vocab.json, or a folder that holds one',
+  describe: 'tokenizer.json, .tiktoken, vocab.json, vocab.txt, or a folder that holds one',
 } as const;
 
 export const jsonlOption = {

@@ -5,10 +5,14 @@ const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
 /** Characters that no letter shows up, but that join their own kind: flags and Hangul jamo. */
 const JOINS_ITS_KIND = /^[\p{RI}\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff]/u;
 
+/** Characters of these categories are asked about; all others stand apart from letters. */
+const DOUBTFUL = /^(?:[\p{M}\p{Cf}\p{Lm}\p{Sk}]|(?![\p{Script=Han}\uac00-\ud7a3])\p{Lo})/u;
+
 /** Characters that may share a grapheme cluster with a neighbour; between two others is always a boundary, save CR LF. */
 const JOINING = new CodePointSet((code) => {
   const character = String.fromCodePoint(code);
   if (JOINS_ITS_KIND.test(character)) return true;
+  if (!DOUBTFUL.test(character)) return false;
   return [`a${character}`, `${character}a`].some((text) => [...graphemes.segment(text)].length < 2);
 });
 

@@ -44,6 +44,8 @@ interface Reading {
  * of. Lone surrogates count as U+FFFD. Not shared between threads.
  */
 export class SubwordTokenizer implements TextTokenizer {
+  readonly type: 'WordPiece' | 'Unigram';
+  readonly source: string;
   readonly vocabSize: number;
   readonly source: string;
   readonly bosId: number | undefined;
@@ -65,7 +67,9 @@ export class SubwordTokenizer implements TextTokenizer {
   #fingerprint: string | undefined;
 
   constructor(readonly parts: SubwordParts) {
-    const { tokens, added, roles } = parts;
+    const { model, tokens, added, roles, source } = parts;
+    this.type = model.type;
+    this.source = source;
     this.vocabSize = tokens.length;
     this.source = parts.source;
     this.bosId = roles.bos;
