@@ -7,7 +7,7 @@
 namespace moe {
 
 /// Raised whenever this struct or the table changes shape; a backend library of another number is refused by name.
-inline constexpr int kAbi = 5;
+inline constexpr int kAbi = 6;
 
 struct Backend {
   int abi;
@@ -17,11 +17,14 @@ struct Backend {
   void (*copy_in)(void* to, const void* from, size_t bytes);  ///< host to backend; `from` may change once it returns
   void (*copy_out)(void* to, const void* from, size_t bytes); ///< backend to host, waits
   void (*synchronize)();
+  bool fresh;  ///< each allocation is to be a new one, of the very size: the emulator looks for reads before writes, and beyond ends
 
   // What follows may be null, all of a group together.
 
   size_t (*capacity)();  ///< bytes of memory the device has; null: the host's own memory
   void (*close)();       ///< this thread needs the backend no more
+  /// Ops of this thread that lack memory of their own call give_back(owner), which frees what is kept for reuse, and try again.
+  void (*on_shortage)(void (*give_back)(void* owner), void* owner);
 
   void (*begin_timer)();   ///< from here, on the device's own clock ...
   double (*end_timer)();   ///< ... to here, in seconds; waits. Null: the host's clock is as good

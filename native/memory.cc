@@ -42,6 +42,10 @@ Allocator::TagUse& Allocator::tag(int index) {
 }
 
 void* Allocator::take(size_t bytes, size_t& capacity) {
+  if (backend_->fresh) {
+    capacity = bytes;
+    return limit_ && use_.live + bytes > limit_ ? nullptr : backend_->allocate(bytes);
+  }
   capacity = sizeClass(bytes);
   auto& list = free_[classOf(capacity)];
   if (!list.empty()) {
@@ -60,6 +64,7 @@ void* Allocator::take(size_t bytes, size_t& capacity) {
 }
 
 void Allocator::give(void* data, size_t capacity) {
+  if (backend_->fresh) return backend_->release(data, capacity);
   free_[classOf(capacity)].push_back(data);
   use_.cached += capacity;
 }
@@ -81,7 +86,7 @@ void Allocator::uncount(int tagIndex, size_t bytes) {
 }
 
 Buffer* Allocator::create(size_t bytes, int tagIndex, const std::function<std::string()>& what) {
-  size_t capacity = sizeClass(bytes);
+  size_t capacity = backend_->fresh ? bytes : sizeClass(bytes);
   void* data = nullptr;
   if (arena_ && !arena_->free[capacity].empty()) {
     data = arena_->free[capacity].back();
@@ -152,7 +157,7 @@ size_t Allocator::ceiling() const {
   return backend_->capacity ? backend_->capacity() : 0;
 }
 
-void Allocator::exhausted(size_t bytes, int tagIndex, const std::function<std::string()>& what) {
+std::string Allocator::held() const {
   std::vector<std::pair<size_t, int>> holders;
   for (size_t i = 0; i < use_.tags.size(); i++)
     if (use_.tags[i].live) holders.emplace_back(use_.tags[i].live, static_cast<int>(i));
@@ -160,8 +165,12 @@ void Allocator::exhausted(size_t bytes, int tagIndex, const std::function<std::s
   std::string held;
   for (size_t i = 0; i < holders.size() && i < 5; i++)
     held += (i ? ", " : "") + tagNames()[holders[i].second] + " " + megabytes(holders[i].first);
+  return held.empty() ? "nothing" : held;
+}
+
+void Allocator::exhausted(size_t bytes, int tagIndex, const std::function<std::string()>& what) {
   throw Error("out-of-memory", std::string(backend_->name) + " has no room for " + (what ? what() + " (" + megabytes(bytes) + ")" : megabytes(bytes)) +
-                                   " of " + tagNames()[tagIndex] + "; held now: " + (held.empty() ? "nothing" : held) + ".");
+                                   (tagIndex ? " of " + tagNames()[tagIndex] : "") + "; held now: " + held() + ".");
 }
 
 }  // namespace moe

@@ -22,8 +22,8 @@ void synchronize() {}
 
 extern const Backend MOE_JOIN(cpu_, MOE_ISA, _backend);
 const Backend MOE_JOIN(cpu_, MOE_ISA, _backend) = {
-    kAbi, "cpu-" MOE_TEXT(MOE_ISA), allocate, release, copy, copy, synchronize,
-    nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,  // nothing to wait for, nothing to record
+    kAbi, "cpu-" MOE_TEXT(MOE_ISA), allocate, release, copy, copy, synchronize, false,
+    nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,  // nothing to wait for, nothing to record
 #define OP(name, params, contract) MOE_ISA::name,
 #include "../../native/ops.def"
 #undef OP

@@ -27,8 +27,8 @@ template <class Name, class... P, void (*op)(P...)> struct Named<op, Name> {
 #undef OP
 
 const Backend backend = {
-    kAbi, machine::kName, machine::allocate, machine::release, machine::copyIn, machine::copyOut, machine::synchronize,
-    machine::capacity, machine::close, machine::beginTimer, machine::endTimer, machine::beginCopyOut, machine::endCopyOut,
+    kAbi, machine::kName, machine::allocate, machine::release, machine::copyIn, machine::copyOut, machine::synchronize, machine::kFresh,
+    machine::capacity, machine::close, machine::onShortage, machine::beginTimer, machine::endTimer, machine::beginCopyOut, machine::endCopyOut,
     machine::beginCapture, machine::endCapture, machine::launchGraph, machine::destroyGraph,
 #define OP(name, params, contract) Named<cuda::name, name##_text>::call,
 #include "../../native/ops.def"

@@ -7,6 +7,7 @@
 namespace moe::machine {
 
 extern const char* const kName;  ///< "cuda" or "emulator"
+extern const bool kFresh;        ///< allocations are not kept for reuse (native/backend.h)
 
 /// Whether the device can be used; otherwise one sentence (without its full stop) says why not.
 bool usable(char* why, size_t size);
@@ -21,6 +22,8 @@ void synchronize();
 
 size_t capacity();  ///< bytes of memory of the device
 void close();       ///< gives back what this thread holds besides its allocations
+/// Whom scratch() asks to give memory back before it fails.
+void onShortage(void (*giveBack)(void* owner), void* owner);
 
 /// Seconds between the two on the device's clock; the end waits.
 void beginTimer();

@@ -86,6 +86,8 @@ double addBackend(Context& context, const Backend* backend) {
   for (size_t i = 0; i < context.backends.size(); i++)
     if (context.backends[i].backend == backend) return static_cast<double>(i);
   context.backends.push_back({backend, std::make_unique<Allocator>(backend)});
+  if (backend->on_shortage)
+    backend->on_shortage([](void* owner) { static_cast<Allocator*>(owner)->trim(); }, context.backends.back().allocator.get());
   return static_cast<double>(context.backends.size() - 1);
 }
 

@@ -122,14 +122,15 @@ template <class T> void touched(const List<T>& list) {
   for (const T& item : list) touched(item);
 }
 
-/// The call itself. What fails inside a backend is told with the call's shapes.
+/// The call itself. What fails inside a backend is told with the call's shapes, and for lack of memory with who holds it.
 template <class... A> void make(const Backend* backend, void (*Backend::*member)(A...), const Contract& contract, const Reader& reader, std::tuple<A...>& arguments) {
   const profile::Range range(contract.op.c_str());
   try {
     std::apply([&](A&... a) { (backend->*member)(a...); }, arguments);
   } catch (const Error& e) {
     if (!strcmp(e.code, "bad-argument")) throw;
-    throw Error(e.code, std::string(e.what()) + " The call was " + contract.describe(reader.at(0).data()) + ".");
+    const std::string held = strcmp(e.code, "out-of-memory") ? "" : " Held now: " + reader.owner->held() + ".";
+    throw Error(e.code, e.what() + held + " The call was " + contract.describe(reader.at(0).data()) + ".");
   }
 }
 

@@ -110,6 +110,23 @@ describe.skipIf(spawnSync('g++', ['--version']).status !== 0)('a backend library
     addon.release(Float64Array.of(y, a), 2);
   });
 
+  it('that lacks memory for an op gets back what is kept for reuse, and else is told who holds what', () => {
+    const { index } = addon.openLibrary(compileBackend('short'));
+    const [f32, half, small] = [0, 1 << 17, 16]; // its fill needs three quarters of a mebibyte
+    const [x, y] = [addon.create(index, f32, 0, half), addon.create(index, f32, 0, small)];
+    const before = addon.setTag('weights');
+    const held = addon.create(index, f32, 0, small);
+    addon.setTag(before);
+    expect(() => addon.ops.fill!(y, 0)).toThrow(
+      'fill: no scratch memory. Held now: untagged 0.52 MB, weights 0.00 MB. The call was fill(y[16]:f32).',
+    );
+    addon.release(Float64Array.of(x), 1);
+    expect(addon.memory(index, false).cached).toBe(4 * half);
+    addon.ops.fill!(y, 0);
+    expect(addon.memory(index, false).cached).toBe(0);
+    addon.release(Float64Array.of(y, held), 2);
+  });
+
   it('of another version is refused by number', () => {
     expect(() => addon.openLibrary(compileBackend('other', '-DOTHER_ABI'))).toThrow(
       `the backend library failing has ABI ${ABI - 1}, this addon ${ABI}; rebuild it (npm run build).`,

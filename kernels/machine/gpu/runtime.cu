@@ -22,6 +22,7 @@
 namespace moe::machine {
 
 const char* const kName = "cuda";
+const bool kFresh = false;
 
 namespace {
 
@@ -51,6 +52,8 @@ struct Thread {
     size_t bytes = 0;
   } slots[kSlots];
   std::vector<void*> outgrown;  // scratch memory that graphs may still point to
+  void (*giveBack)(void* owner) = nullptr;
+  void* owner = nullptr;
   cudaEvent_t timer[2] = {};
   InRing in;
   OutTickets out;
@@ -190,6 +193,11 @@ void copyWithin(void* to, const void* from, size_t bytes) {
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, thread().stream), "copy on the GPU");
 }
 
+void onShortage(void (*giveBack)(void* owner), void* owner) {
+  self.giveBack = giveBack;
+  self.owner = owner;
+}
+
 void synchronize() { waitAndCheck("wait"); }
 
 size_t capacity() { return device.memory; }
@@ -230,6 +238,10 @@ void* scratch(int slot, size_t bytes) {
   if (s.data && t.graphs) t.outgrown.push_back(s.data);
   else if (s.data) releaseOn(t.stream, s.data);
   s = {allocate(bytes), bytes};
+  if (!s.data && t.giveBack) {
+    t.giveBack(t.owner);
+    s.data = allocate(bytes);
+  }
   if (!s.data) {
     s.bytes = 0;
     throw Error("out-of-memory", std::string(t.op) + ": " + std::to_string(bytes) + " bytes of scratch memory are not free on the GPU; use a smaller batch.");

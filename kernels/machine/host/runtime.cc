@@ -1,4 +1,5 @@
-// The emulator's device: plain memory, each allocation ending at a page that faults, fresh memory NaN.
+// The emulator's device: plain memory, each allocation ending at a page that faults, fresh memory NaN. Up to 63 bytes lie between an
+// allocation's end and that page, and some before its begin: after every op they must be as they were.
 #include "../runtime.h"
 
 #include <sys/mman.h>
@@ -6,7 +7,9 @@
 
 #include <chrono>
 #include <cstring>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "../../../native/tensor.h"
@@ -15,10 +18,11 @@
 namespace moe::machine {
 
 const char* const kName = "emulator";
+const bool kFresh = true;
 
 namespace {
 
-constexpr unsigned char kGuard = 0xa5;
+constexpr unsigned char kGuard = 0xa5, kNaN = 0xff;
 
 size_t pageBytes() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
 size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -35,15 +39,49 @@ std::vector<Slot>& slots() {
 
 Recording* recording = nullptr;  // the graph being recorded
 
+/// All allocations with their sizes. Worker threads of JavaScript share them.
+struct Blocks {
+  std::mutex mutex;
+  std::unordered_map<unsigned char*, size_t> all;
+};
+Blocks& blocks() {
+  static Blocks* all = new Blocks;  // never destroyed: tensors may be released while the process ends
+  return *all;
+}
+
+bool all(const unsigned char* from, const unsigned char* to, unsigned char value) {
+  while (from < to && *from == value) from++;
+  return from == to;
+}
+
+void guard(unsigned char* data, size_t bytes) {
+  const size_t gap = wholePages(bytes) - rounded(bytes);
+  memset(data - gap, kGuard, gap);
+  memset(data + bytes, kNaN, rounded(bytes) - bytes);
+}
+
+/// Where somebody wrote around the allocation, or null.
+const char* damageOf(const unsigned char* data, size_t bytes) {
+  const size_t gap = wholePages(bytes) - rounded(bytes);
+  if (!all(data - gap, data, kGuard)) return "before the begin";
+  return all(data + bytes, data + rounded(bytes), kNaN) ? nullptr : "past the end";
+}
+
 int32_t faultCode = 0;
-bool damaged = false;
 const char* currentOp = "";
 
+/// @throws when the op wrote beside an allocation, once for each
+void checkBlocks() {
+  const std::lock_guard lock(blocks().mutex);
+  for (const auto& [data, bytes] : blocks().all)
+    if (const char* where = damageOf(data, bytes)) {
+      guard(data, bytes);
+      throw Error("internal", std::string(currentOp) + ": memory " + where + " of an allocation of " + std::to_string(bytes) + " bytes was written.");
+    }
+}
+
 void throwFault() {
-  if (damaged) {
-    damaged = false;
-    throw Error("internal", "memory before the begin of an allocation was written");
-  }
+  checkBlocks();
   if (!faultCode) return;
   const Fault fault = static_cast<Fault>(faultCode);
   faultCode = 0;
@@ -60,19 +98,21 @@ void* allocate(size_t bytes) {
   if (memory == MAP_FAILED) return nullptr;
   auto* base = static_cast<unsigned char*>(memory);
   mprotect(base + room, page, PROT_NONE);
-  const size_t gap = room - rounded(bytes);
-  memset(base, kGuard, gap);
-  memset(base + gap, 0xff, room - gap);
-  return base + gap;
+  unsigned char* data = base + room - rounded(bytes);
+  memset(data, kNaN, bytes);
+  guard(data, bytes);
+  const std::lock_guard lock(blocks().mutex);
+  blocks().all.emplace(data, bytes);
+  return data;
 }
 
 void release(void* data, size_t bytes) {
-  const size_t room = wholePages(bytes), gap = room - rounded(bytes);
-  unsigned char* base = static_cast<unsigned char*>(data) - gap;
-  bool intact = true;
-  for (size_t i = 0; i < gap; i++) intact &= base[i] == kGuard;
-  munmap(base, room + pageBytes());
-  damaged |= !intact;  // thrown by the next op: this may run in a destructor
+  const size_t room = wholePages(bytes);
+  {
+    const std::lock_guard lock(blocks().mutex);
+    blocks().all.erase(static_cast<unsigned char*>(data));
+  }
+  munmap(static_cast<unsigned char*>(data) - (room - rounded(bytes)), room + pageBytes());
 }
 
 void copyIn(void* to, const void* from, size_t bytes) { memcpy(to, from, bytes); }
@@ -87,6 +127,7 @@ void synchronize() {
 
 size_t capacity() { return 0; }
 void close() {}
+void onShortage(void (*)(void*), void*) {}  // nothing is kept that could be given back
 
 namespace {
 std::chrono::steady_clock::time_point timerStart;

@@ -32,6 +32,14 @@ export const layerMutants: readonly Mutant[] = [
     calls: ['norms', 'linear: ['],
   },
   {
+    what: 'a sum is written one column past the end of its tensor',
+    file: 'slabs.cu',
+    find: 'threadIdx.x < kLanes && col < cols) accumulate(',
+    replace: 'threadIdx.x < kLanes && col <= cols) accumulate(',
+    calls: ['linear: ['],
+    says: /linear_backward: memory past the end of an allocation of \d+ bytes was written/,
+  },
+  {
     what: 'a thread turns heads that there are not',
     file: 'rope.cu',
     find: '    if (first + i * step >= t.heads) continue;\n',
