@@ -1,6 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import { type CacheForm, contextOf, type Model } from '../models/family.js';
-import { type Device, graphsPay, scope, tensorsIn } from '../tensor/index.js';
+import { type Device, graphsPay, scope, tagged, tensorsIn } from '../tensor/index.js';
 import { forwardBatch, launchBatch } from './batch.js';
 import { DecodeGraphs } from './decode.js';
 import { check, type GenerateOptions, type ResolvedOptions, resolveOptions } from './options.js';
@@ -159,10 +159,11 @@ export class Engine {
     const batch = [...this.running];
     const first = batch.filter((s) => s.cached < s.prompt.length);
     const plain = first.length === 0 && !batch.some((s) => s.options.repetitionPenalty !== 1);
-    const { ids, logprobs } =
+    const { ids, logprobs } = tagged('activations', () =>
       plain && this.graphs
         ? launchBatch(this.graphs, batch, this.pool)
-        : scope(() => forwardBatch(this.model, batch, this.pool));
+        : scope(() => forwardBatch(this.model, batch, this.pool)),
+    );
     const events: TokenEvent[] = [];
     let at = 0;
     for (const s of batch) {

@@ -1,4 +1,5 @@
 import { flagOf } from '../config/flag_name.js';
+import type { EngineOptions } from '../generate/index.js';
 import { type CacheForm, cacheShapeOf, type Model } from '../models/family.js';
 import { countParameters } from '../nn/param.js';
 import { bytesOf, type Device, sizeOf } from '../tensor/index.js';
@@ -57,8 +58,17 @@ function bytesOfRun(
   const largest = c.prompts * c.group * (c.maxPrompt + c.maxTokens);
   const tokens = Math.min(c.rowsAtOnce, largest);
   const step = estimateMemory({ family, config }, { dtype, tokens, moments: 'f32', recompute: c.recompute });
-  const { key, value } = cacheShapeOf({ family, config }, form);
-  const perToken = family.layers(config) * (sizeOf(key) + (value ? sizeOf(value) : 0)) * bytesOf(dtype);
   const reference = c.kl > 0 ? step.parameters * bytesOf(dtype) : 0;
-  return step.total + (engineOptions(c).cacheTokens ?? 0) * perToken + reference;
+  return step.total + cacheBytes({ family, config, dtype }, engineOptions(c), form) + reference;
+}
+
+/** Bytes of an engine's key cache. */
+export function cacheBytes(
+  { family, config, dtype }: Pick<Model, 'family' | 'config' | 'dtype'>,
+  { cacheTokens = 0 }: EngineOptions,
+  form: CacheForm,
+): number {
+  const { key, value, shared } = cacheShapeOf({ family, config }, form);
+  const perToken = [key, value, shared].reduce((sum, shape) => sum + (shape ? sizeOf(shape) : 0), 0);
+  return cacheTokens * family.layers(config) * perToken * bytesOf(dtype);
 }

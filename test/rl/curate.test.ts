@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { curateView } from '../../src/cli/rl/curate.js';
 import { Engine } from '../../src/generate/index.js';
 import { loadModel } from '../../src/models/folder.js';
+import { addon } from '../../src/native.js';
 import {
   type RejectInput,
   resolveReject,
@@ -19,7 +20,7 @@ import { synthesize } from '../../src/rl/curate/synthesize.js';
 import { fill, openTemplate, variablesOf } from '../../src/rl/curate/templates.js';
 import type { openGraders, RewardResult, Sample } from '../../src/rl/rewards/index.js';
 import { rollout } from '../../src/rl/rollout.js';
-import { device, tensorsIn } from '../../src/tensor/index.js';
+import { device, memoryOf, tensorsIn } from '../../src/tensor/index.js';
 import { loadTokenizer } from '../../src/tokenizer/index.js';
 import { writeTinyModel } from './tiny.js';
 
@@ -94,6 +95,36 @@ const synthesis = (out: string, more: Partial<SynthesizeInput> = {}) => {
   };
   return resolveSynthesize({ rounds: 4, batch: 2, most: 8, temperature: 1, ...common, ...more });
 };
+
+describe('a run that does not fit', () => {
+  it('says which of its settings would; the first of them makes the same data', async () => {
+    const cpu = device('cpu');
+    const sampling = { samples: 4, batch: 12, maxTokens: 64, maxPrompt: 32 };
+    const run = (out: string, more: Partial<RejectInput> = {}) =>
+      reject(settings(out, { ...sampling, ...more }), { open: inProcess });
+    addon.trimMemory(cpu.index);
+    const start = memoryOf(cpu, true).live;
+    await run('roomy');
+    const whole = memoryOf(cpu).peak - start;
+    addon.trimMemory(cpu.index);
+    addon.limitMemory(cpu.index, start + Math.round(0.9 * whole));
+    try {
+      const error = await run('short').then(
+        () => undefined,
+        (e: Error) => e,
+      );
+      expect(error).toMatchObject({ code: 'out-of-memory' });
+      expect(error!.message).toMatch(
+        /[Hh]eld now: key cache [^;]* activations .*these would fit: --parallel \d+ \(about .*; --dtype bf16 \(about .*; /,
+      );
+      addon.trimMemory(cpu.index);
+      await run('fits', { parallel: Number(/--parallel (\d+)/.exec(error!.message)![1]) });
+      expect(bytesIn('fits')[0]).toBe(bytesIn('roomy')[0]);
+    } finally {
+      addon.limitMemory(cpu.index, 0);
+    }
+  });
+});
 
 describe('rejection sampling', () => {
   it('accounts for every completion, and keeps conversations with what is known of them', async () => {

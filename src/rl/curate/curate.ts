@@ -1,21 +1,24 @@
 import { defaultsOf } from '../../config/keys.js';
 import { Engine, endIds } from '../../generate/index.js';
 import { disposeModel } from '../../models/codec.js';
+import type { Model } from '../../models/family.js';
 import { modelFingerprint } from '../../models/fingerprint.js';
 import { loadDecoder } from '../../models/folder.js';
 import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
 import { chooseDevice } from '../../tensor/index.js';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/index.js';
+import { advising } from '../../train/fit.js';
 import { lockRun } from '../../train/run/lock.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 import { settingsToKeep } from '../../train/run/policy.js';
 import { namedByContent } from '../preference/reward.js';
 import type { RewardResult } from '../rewards/types.js';
-import { engineOptions, longestPrompt, rollout } from '../rollout.js';
+import { longestPrompt, rollout } from '../rollout.js';
 import type { Question, Sample } from '../sample.js';
 import { type CurateConfig, rejectSchema, synthesizeSchema } from './config.js';
 import { type Reason, SeenTexts, textFilter } from './filters.js';
+import { curateChoices, engineFor } from './fit.js';
 import { type Panel, reasonAgainst } from './panel.js';
 import { addCounts, type Counts, dataPath, NO_COUNTS, openStore, type Store } from './store.js';
 
@@ -150,8 +153,6 @@ async function run(
   const tell = hooks.onEvent ?? (() => {});
   const { device, reason } = chooseDevice(config.device);
   const model = loadDecoder(folder, { device, dtype: config.dtype, train: false });
-  const sizes = { ...config, group: config.samples, prompts: config.batch, evaluateSamples: 1 };
-  const engine = new Engine(model, engineOptions(sizes));
   try {
     tell({
       kind: 'start',
@@ -166,6 +167,27 @@ async function run(
         rewards: curation.panel?.rewards.map(({ name, weight }) => (weight === 1 ? name : `${weight} * ${name}`)) ?? [],
       },
     });
+    return await advising(
+      device,
+      () => curateChoices(model, config),
+      () => batches(config, model, tokenizer, curation, store, hooks),
+    );
+  } finally {
+    disposeModel(model);
+  }
+}
+
+async function batches(
+  config: CurateConfig,
+  model: Model,
+  tokenizer: Tokenizer,
+  curation: Curation,
+  store: Store,
+  hooks: CurateHooks,
+): Promise<boolean> {
+  const tell = hooks.onEvent ?? (() => {});
+  const engine = new Engine(model, engineFor(config));
+  try {
     if (store.next > 0) tell({ kind: 'note', sentence: `Going on behind question ${store.next}.` });
     const seen = seenIn(curation, store);
     const place = (): CuratePlace => ({ next: store.next, total: curation.total, counts: store.counts });
@@ -179,7 +201,6 @@ async function run(
     return false;
   } finally {
     engine.dispose();
-    disposeModel(model);
   }
 }
 

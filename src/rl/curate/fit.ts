@@ -1,0 +1,54 @@
+import { flagOf } from '../../config/flag_name.js';
+import type { Model } from '../../models/family.js';
+import { countParameters } from '../../nn/param.js';
+import { bytesOf } from '../../tensor/index.js';
+import { type Choices, halvings } from '../../train/fit.js';
+import { cacheBytes } from '../fit.js';
+import { engineOptions } from '../rollout.js';
+import type { CurateConfig } from './config.js';
+
+/** The settings that decide how much memory sampling takes. */
+export type CurateSize = Pick<CurateConfig, 'parallel' | 'maxTokens' | 'maxPrompt' | 'dtype'>;
+
+/** The engine of a run: as many completions at once as the settings allow. */
+export const engineFor = (c: CurateSize & Pick<CurateConfig, 'samples' | 'batch'>) =>
+  engineOptions({ ...c, group: c.samples, prompts: c.batch, evaluateSamples: 1 });
+
+/**
+ * Choices of a run that samples from a model: fewer completions at once, which changes none of them, then arithmetic in bf16,
+ * shorter completions and shorter prompts.
+ */
+export function curateChoices(model: Pick<Model, 'family' | 'config'>, config: CurateConfig): Choices<CurateSize> {
+  const { parallel, maxTokens, maxPrompt, dtype, samples, batch } = config;
+  const fewer = halvings(Math.min(parallel, batch * samples)).filter((n) => n >= samples);
+  const narrow = dtype === 'f32' ? [{ dtype: 'bf16' as const }] : [];
+  const least = fewer.length > 0 ? { parallel: fewer.at(-1)! } : {};
+  const held = (s: CurateSize) =>
+    countParameters(model.family.specs(model.config)) * bytesOf(s.dtype) +
+    cacheBytes({ ...model, dtype: s.dtype }, engineFor({ ...config, ...s }), 'latent');
+  return {
+    now: { parallel, maxTokens, maxPrompt, dtype },
+    candidates: [
+      ...fewer.map((n) => ({ parallel: n })),
+      ...narrow,
+      ...narrow.map((n) => ({ ...n, ...least })),
+      ...halvings(maxTokens).map((n) => ({ maxTokens: n })),
+      ...halvings(maxTokens).map((n) => ({ maxTokens: n, ...least, ...narrow[0] })),
+      ...halvings(maxPrompt).map((n) => ({ maxPrompt: n })),
+    ],
+    bytes: (s) => held(s) + passBytes(model, { ...config, ...s }),
+    least: held,
+    flag: flagOf,
+  };
+}
+
+/** Of the largest step, roughly: prompts in one block, some twenty times the hidden width each, and the logits of all sequences. */
+function passBytes(
+  { family, config }: Pick<Model, 'family' | 'config'>,
+  c: CurateSize & Pick<CurateConfig, 'samples' | 'batch'>,
+): number {
+  const { prefillTokens = 0, maxBatch = 0 } = engineFor(c);
+  const tokens = Math.min(prefillTokens, c.batch * c.maxPrompt);
+  const width = 6 * (family.activeParameters(config) / Math.max(family.layers(config), 1)) ** 0.5;
+  return tokens * width * bytesOf(c.dtype) + 2 * 4 * maxBatch * family.vocabulary(config);
+}
