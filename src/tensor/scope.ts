@@ -68,7 +68,16 @@ export function keep<T>(value: T): T {
   return value;
 }
 
-/** Runs `body`, whose tensors belong to nobody: they live until dispose(). */
+/** Runs `body`, whose tensors belong to nobody: they live until dispose(). Those made before it fails are released. */
 export function permanent<T>(body: () => T): T {
-  return owning(undefined, body);
+  const owner: Owner = { made: [] };
+  let result: T;
+  try {
+    result = owning(owner, body);
+  } catch (error) {
+    releaseNow(owner.made);
+    throw error;
+  }
+  for (const tensor of owner.made) if (tensor) forget(tensor);
+  return result;
 }

@@ -44,8 +44,6 @@ export interface TextTokenizer {
   readonly source: string;
   /** One more than the largest id: the rows an embedding needs. */
   readonly vocabSize: number;
-  /** The file or folder it came from, or what it is. */
-  readonly source: string;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;

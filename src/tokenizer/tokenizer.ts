@@ -22,7 +22,6 @@ export class Tokenizer implements TextTokenizer {
   readonly source: string;
   /** One more than the largest id: the rows an embedding needs. */
   readonly vocabSize: number;
-  readonly source: string;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;
@@ -44,7 +43,6 @@ export class Tokenizer implements TextTokenizer {
 
   constructor(readonly parts: TokenizerParts) {
     const { vocabulary, model, preTokenizer, added, roles, source } = parts;
-    this.source = source;
     this.vocabSize = vocabulary.size;
     this.source = source;
     this.bosId = roles.bos;

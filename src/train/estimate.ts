@@ -78,6 +78,15 @@ export function estimateMemory({ family, config }: Shape, o: StepNeeds): MemoryE
 }
 
 /**
+ * Bytes that a pass without gradients takes beside the weights, roughly: its tokens in one block, some twenty times the hidden width
+ * each, and `logits` rows of logits.
+ */
+export function passBytes({ family, config }: Shape, dtype: 'f32' | 'bf16', tokens: number, logits = 0): number {
+  const width = 6 * (family.activeParameters(config) / Math.max(family.layers(config), 1)) ** 0.5;
+  return tokens * width * (dtype === 'bf16' ? 2 : 4) + 2 * 4 * logits * family.vocabulary(config);
+}
+
+/**
  * FLOP/s of the device's own matrix product at a comfortable size: what MFU is measured against. Takes about 0.2 s on a
  * laptop; a GPU needs a larger product to be busy.
  */

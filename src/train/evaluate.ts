@@ -1,7 +1,7 @@
 import type { MaskOptions, TokenStream } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { contextOf, type Model } from '../models/family.js';
-import { type Device, noGrad } from '../tensor/index.js';
+import { type Device, noGrad, tagged } from '../tensor/index.js';
 import { languageModelLoss } from './loss.js';
 import { openBatches } from './masking.js';
 
@@ -62,7 +62,8 @@ export function evaluate(model: Model, split: TokenStream, o: EvaluateOptions): 
   for (let done = 0; done < o.windows; ) {
     const { value: batch } = source.next(Math.min(o.rows, o.windows - done));
     if (!batch) break;
-    loss += noGrad(() => languageModelLoss(model, batch, { device: o.device, trainedTokens: 1 }).main.item());
+    const lossOf = () => languageModelLoss(model, batch, { device: o.device, trainedTokens: 1 }).main.item();
+    loss += tagged('activations', () => noGrad(lossOf));
     tokens += batch.trainedTokens;
     bytes += batch.bytes;
     done += batch.rows;

@@ -77,7 +77,8 @@ export function advising<T, S extends object>(device: Device, choices: () => Cho
 export function refuseHopeless<S extends object>(choices: Choices<S>, device: Device): void {
   const { now } = choices;
   const [bytes, least] = [choices.bytes(now), choices.least(now)];
-  if (bytes <= HOPELESS * roomOf(device) && least <= roomWithSwap(device)) return;
+  // What is no number is left to whoever checks the settings.
+  if (!(bytes > HOPELESS * roomOf(device)) && !(least > roomWithSwap(device))) return;
   const amount = least > roomWithSwap(device) ? `at least ${formatBytes(least)}` : `about ${formatBytes(bytes)}`;
   throw withAdvice(new TrainMoeError('out-of-memory', `These settings take ${amount}.`), choices, device);
 }

@@ -11,6 +11,7 @@ import {
   memoryOf,
   named,
   parameter,
+  permanent,
   record,
   type Tensor,
 } from '../../src/tensor/index.js';
@@ -56,6 +57,16 @@ describe('a tensor without room', () => {
     const tensor = keep(empty(large));
     expect(() => short(() => new AdamW([{ name: 'layers.0.up', tensor, decay: true }]))).toThrow(at('layers\\.0\\.up'));
     tensor.dispose();
+  });
+
+  it('gives back what was made beside it for good', () => {
+    const before = memoryOf(cpu).tensors;
+    const small = keep(empty([10]));
+    expect(() => short(() => permanent(() => [empty([10]), empty(large)]))).toThrow(noRoom);
+    expect(memoryOf(cpu).tensors).toBe(before + 1);
+    const [kept] = permanent(() => [empty([10])]);
+    expect(memoryOf(cpu).tensors).toBe(before + 2);
+    for (const tensor of [small, kept!]) tensor.dispose();
   });
 
   it('leaves other errors as they are', () => {

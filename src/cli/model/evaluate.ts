@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { collect, MASKED_SHARE, tokenize } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
 import { type Evaluation, evaluate } from '../../train/evaluate.js';
+import { advising } from '../../train/fit.js';
 import { forDocuments, maskingOf } from '../../train/masking.js';
+import { scoreChoices } from './fit.js';
 import { type ModelOptions, openModel, openTextTokenizer } from './open.js';
 
 export interface EvaluationOptions extends ModelOptions {
@@ -27,14 +29,11 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
     });
     const { length, rows, windows } = options;
     const masking = maskingOf(model.family, tokenizer, MASKED_SHARE);
-    const result = evaluate(model, tokens.split('train'), {
+    const result = advising(
       device,
-      length,
-      rows,
-      windows,
-      packing: 'stream',
-      masking,
-    });
+      () => scoreChoices(model, { rows, length }),
+      () => evaluate(model, tokens.split('train'), { device, length, rows, windows, packing: 'stream', masking }),
+    );
     if (!result) throw new TrainMoeError('bad-data', 'The text holds less than two tokens; there is nothing to score.');
     return result;
   } finally {

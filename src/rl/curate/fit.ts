@@ -2,6 +2,7 @@ import { flagOf } from '../../config/flag_name.js';
 import type { Model } from '../../models/family.js';
 import { countParameters } from '../../nn/param.js';
 import { bytesOf } from '../../tensor/index.js';
+import { passBytes } from '../../train/estimate.js';
 import { type Choices, halvings } from '../../train/fit.js';
 import { cacheBytes } from '../fit.js';
 import { engineOptions } from '../rollout.js';
@@ -36,19 +37,11 @@ export function curateChoices(model: Pick<Model, 'family' | 'config'>, config: C
       ...halvings(maxTokens).map((n) => ({ maxTokens: n, ...least, ...narrow[0] })),
       ...halvings(maxPrompt).map((n) => ({ maxPrompt: n })),
     ],
-    bytes: (s) => held(s) + passBytes(model, { ...config, ...s }),
+    bytes: (s) => {
+      const { prefillTokens = 0, maxBatch = 0 } = engineFor({ ...config, ...s });
+      return held(s) + passBytes(model, s.dtype, Math.min(prefillTokens, batch * s.maxPrompt), maxBatch);
+    },
     least: held,
     flag: flagOf,
   };
-}
-
-/** Of the largest step, roughly: prompts in one block, some twenty times the hidden width each, and the logits of all sequences. */
-function passBytes(
-  { family, config }: Pick<Model, 'family' | 'config'>,
-  c: CurateSize & Pick<CurateConfig, 'samples' | 'batch'>,
-): number {
-  const { prefillTokens = 0, maxBatch = 0 } = engineFor(c);
-  const tokens = Math.min(prefillTokens, c.batch * c.maxPrompt);
-  const width = 6 * (family.activeParameters(config) / Math.max(family.layers(config), 1)) ** 0.5;
-  return tokens * width * bytesOf(c.dtype) + 2 * 4 * maxBatch * family.vocabulary(config);
 }

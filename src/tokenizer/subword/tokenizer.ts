@@ -47,7 +47,6 @@ export class SubwordTokenizer implements TextTokenizer {
   readonly type: 'WordPiece' | 'Unigram';
   readonly source: string;
   readonly vocabSize: number;
-  readonly source: string;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;
@@ -71,7 +70,6 @@ export class SubwordTokenizer implements TextTokenizer {
     this.type = model.type;
     this.source = source;
     this.vocabSize = tokens.length;
-    this.source = parts.source;
     this.bosId = roles.bos;
     this.eosId = roles.eos;
     this.padId = roles.pad;
