@@ -7,11 +7,7 @@
 
 namespace moe::cuda {
 
-#ifdef MOE_PARTIAL  // while a backend is being written: ops that are still missing link, and crash when called
-#define OP(name, params, contract) __attribute__((weak)) void name params;
-#else
 #define OP(name, params, contract) void name params;
-#endif
 #include "../../native/ops.def"
 #undef OP
 

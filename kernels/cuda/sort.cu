@@ -1,6 +1,7 @@
 // How it runs: chunks of 256 items. (1) a block counts its chunk's items by bucket, (2) one block adds up the counts, which lie
 // buckets after each other and chunks in order within one, into places, (3) a block gives its items their places. In (1) and (3) a
 // thread owns a bucket and walks the chunk in shared memory, so no atomics are needed and the order is kept. Bound by latency.
+#include "prefix.h"
 #include "sort.cuh"
 
 namespace moe::cuda {
@@ -36,8 +37,8 @@ __device__ __forceinline__ int32_t sumBefore(int32_t mine, int lane) {
   int32_t upTo = mine;
 #pragma unroll
   for (int by = 1; by < kLanes; by *= 2) {
-    const int32_t other = __shfl_up_sync(kAll, upTo, by);
-    if (lane >= by) upTo += other;
+    const int32_t below = __shfl_up_sync(kAll, upTo, by);
+    upTo = prefix::withBelow(upTo, below, lane, by);
   }
   return upTo - mine;
 }
@@ -52,13 +53,7 @@ __global__ void __launch_bounds__(kThreads) scanCounts(int32_t* counts, int32_t*
     const int64_t at = first + threadIdx.x * kScanEach;
     Pack<int32_t, kScanEach> v = {};
     if (at < size) v = *reinterpret_cast<const Pack<int32_t, kScanEach>*>(counts + at);
-    int32_t mine = 0;
-#pragma unroll
-    for (int i = 0; i < kScanEach; i++) {
-      const int32_t n = at + i < size ? v.at[i] : 0;
-      v.at[i] = mine;
-      mine += n;
-    }
+    const int32_t mine = prefix::sumsBefore(v.at, size - at);
     const int32_t inWarp = sumBefore(mine, lane);
     if (lane == kLanes - 1) sums[turn + warp] = inWarp + mine;
     __syncthreads();

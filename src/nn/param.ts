@@ -118,10 +118,19 @@ export interface InitOptions {
  * not change the others.
  */
 export function initialize<S extends Specs>(specs: S, options: InitOptions, path = ''): Weights<S> {
-  return permanent(() => tagged('weights', () => build(specs, options, path))) as Weights<S>;
+  const made: Tensor[] = [];
+  try {
+    return permanent(() => tagged('weights', () => build(specs, { ...options, made }, path))) as Weights<S>;
+  } catch (error) {
+    for (const tensor of made) tensor.dispose();
+    throw error;
+  }
 }
 
-function build(specs: Specs | undefined, options: InitOptions, path: string): unknown {
+/** With what was made so far, to be given back when the next finds no room. */
+type Making = InitOptions & { readonly made: Tensor[] };
+
+function build(specs: Specs | undefined, options: Making, path: string): unknown {
   if (specs === undefined) return undefined;
   if (isParam(specs)) return named(path, () => make(specs, options, path));
   const join = (key: string | number) => (path ? `${path}.${key}` : String(key));
@@ -129,14 +138,16 @@ function build(specs: Specs | undefined, options: InitOptions, path: string): un
   return Object.fromEntries(Object.entries(specs).map(([key, s]) => [key, build(s as Specs, options, join(key))]));
 }
 
-function make(param: Param, options: InitOptions, path: string): Tensor {
+function make(param: Param, options: Making, path: string): Tensor {
   const dtype: DType = param.f32 ? 'f32' : options.dtype;
   const tensor = empty(param.shape, { dtype, device: options.device, weight: param.shape.length > 1 });
   if (options.seed !== undefined) {
     if ('constant' in param.init) native.fill(tensor, param.init.constant);
     else native.randomNormal(tensor, 0, param.init.normal, hash(path, options.seed));
   }
-  return param.buffer || options.train === false ? keep(tensor) : parameter(tensor);
+  const made = param.buffer || options.train === false ? keep(tensor) : parameter(tensor);
+  options.made.push(made);
+  return made;
 }
 
 function isParam(specs: Specs): specs is Param {

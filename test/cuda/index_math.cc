@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "../../kernels/cuda/gemm/schedule.h"
+#include "../../kernels/cuda/prefix.h"
 #include "../../kernels/machine/fragment.h"
 #include "../../kernels/moments.h"
 
@@ -147,6 +148,38 @@ bool piecesFit(int64_t m, int64_t n, int64_t k) {
 static_assert(piecesOf(576, 2048, 8192).count == 3 && piecesOf(4096, 512, 8192).count == 1 && piecesOf(576, 2048, 4096).count == 1);
 
 }  // namespace
+
+/// Sums are linear, so a one in each lane in turn tells of all values: the lanes from it on have it in their sums.
+constexpr bool warpSums() {
+  for (int from = 0; from < 32; from++) {
+    int32_t upTo[32] = {};
+    upTo[from] = 1;
+    for (int by = 1; by < 32; by *= 2) {
+      int32_t next[32] = {};
+      for (int lane = 0; lane < 32; lane++) next[lane] = cuda::prefix::withBelow(upTo[lane], upTo[lane >= by ? lane - by : lane], lane, by);
+      for (int lane = 0; lane < 32; lane++) upTo[lane] = next[lane];
+    }
+    for (int lane = 0; lane < 32; lane++)
+      if (upTo[lane] != (lane >= from ? 1 : 0)) return false;
+  }
+  return true;
+}
+static_assert(warpSums());
+
+/// The same within a thread, however many of its values count.
+constexpr bool threadSums() {
+  for (int valid = -1; valid <= 5; valid++)
+    for (int from = 0; from < 4; from++) {
+      int32_t values[4] = {};
+      values[from] = 1;
+      const bool counts = from < valid;
+      if (cuda::prefix::sumsBefore(values, valid) != (counts ? 1 : 0)) return false;
+      for (int i = 0; i < 4; i++)
+        if (values[i] != (counts && i > from ? 1 : 0)) return false;
+    }
+  return true;
+}
+static_assert(threadSums());
 
 int main() {
   for (int64_t down = 1; down <= 40; down++)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { addon } from '../../src/native.js';
-import { initialize, matrix } from '../../src/nn/param.js';
+import { initialize, matrix, vector } from '../../src/nn/param.js';
 import { AdamW } from '../../src/optim/adamw.js';
 import {
   device,
@@ -67,6 +67,9 @@ describe('a tensor without room', () => {
     const [kept] = permanent(() => [empty([10])]);
     expect(memoryOf(cpu).tensors).toBe(before + 2);
     for (const tensor of [small, kept!]) tensor.dispose();
+    const specs = { small: matrix([10, 10], 0.1), gain: vector(10, 1, { buffer: true }), large: matrix(large, 0.1) };
+    expect(() => short(() => initialize(specs, { device: cpu, dtype: 'f32', seed: 1 }))).toThrow(noRoom);
+    expect(memoryOf(cpu).tensors).toBe(before);
   });
 
   it('leaves other errors as they are', () => {
