@@ -21,6 +21,9 @@ export const linearSwiglu = (y: Tensor, gateUp: Tensor, x: Tensor, weight: Tenso
 /** `y[R,H,N]:f~ x[R,H,K]:f~ weight[H,A,B]:f~` */
 export const headsLinear = (y: Tensor, x: Tensor, weight: Tensor, transposed: boolean): void => ops.heads_linear(y.id, x.id, weight.id, transposed);
 
+/** `dx[R,H,K]:f~ dweight[H,N,K]:f~ dy[R,H,N]:f~ x[R,H,K]:f~ weight[H,N,K]:f~` */
+export const headsLinearBackward = (dx: Acc, dweight: Acc, dy: Tensor, x: Tensor, weight: Tensor): void => ops.heads_linear_backward(dx.id, dx.beta, dweight.id, dweight.beta, dy.id, x.id, weight.id);
+
 /** `y[M,N]:f x[T,K]:f~ weight[E,N,K]:f offsets[E+1]:i32 rows[M]:i32?` */
 export const groupedLinearForward = (y: Tensor, x: Tensor, weight: Tensor, offsets: Tensor, rows: Maybe): void => ops.grouped_linear_forward(y.id, x.id, weight.id, offsets.id, idOf(rows));
 
@@ -53,6 +56,12 @@ export const attentionForward = (o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v
 
 /** `dq[R,H,D]~ dk[S,G,N]~ dv[S,G,V]~ dk_shared[S,P]~ dout[R,H,V]~ q[R,H,D]~ k[S,G,N]~ v[S,G,V]~ k_shared[S,P]~? o[R,H,V]~ lse[R,H]:f32 ranges[R,2]:i32` */
 export const attentionBackward = (dq: Acc, dk: Acc, dv: Acc, dkShared: Acc, dout: Tensor, q: Tensor, k: Tensor, v: Tensor, kShared: Maybe, o: Tensor, lse: Tensor, ranges: Tensor, scale: number): void => ops.attention_backward(dq.id, dq.beta, dk.id, dk.beta, dv.id, dv.beta, dkShared.id, dkShared.beta, dout.id, q.id, k.id, v.id, idOf(kShared), o.id, lse.id, ranges.id, scale);
+
+/** `o[R,H,C]~ lse[R,H]:f32 q[R,H,D]~ k[S,H,D]~ v[S,H,C]~ position[R,H,P]:f32 segment[R,H,2]:f32? ranges[R,2]:i32 offsets[R]:i32 hidden[R,M]:u8? types[R]:i32? key_types[S]:i32?` */
+export const relativeAttentionForward = (o: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, position: Tensor, segment: Maybe, ranges: Tensor, offsets: Tensor, hidden: Maybe, types: Maybe, keyTypes: Maybe, scale: number): void => ops.relative_attention_forward(o.id, lse.id, q.id, k.id, v.id, position.id, idOf(segment), ranges.id, offsets.id, idOf(hidden), idOf(types), idOf(keyTypes), scale);
+
+/** `dq[R,H,D]~ dk[S,H,D]~ dv[S,H,C]~ dposition[R,H,P]:f32 dsegment[R,H,2]:f32 dout[R,H,C]~ q[R,H,D]~ k[S,H,D]~ v[S,H,C]~ position[R,H,P]:f32 segment[R,H,2]:f32? o[R,H,C]~ lse[R,H]:f32 ranges[R,2]:i32 offsets[R]:i32 hidden[R,M]:u8? types[R]:i32? key_types[S]:i32?` */
+export const relativeAttentionBackward = (dq: Acc, dk: Acc, dv: Acc, dposition: Acc, dsegment: Acc, dout: Tensor, q: Tensor, k: Tensor, v: Tensor, position: Tensor, segment: Maybe, o: Tensor, lse: Tensor, ranges: Tensor, offsets: Tensor, hidden: Maybe, types: Maybe, keyTypes: Maybe, scale: number): void => ops.relative_attention_backward(dq.id, dq.beta, dk.id, dk.beta, dv.id, dv.beta, dposition.id, dposition.beta, dsegment.id, dsegment.beta, dout.id, q.id, k.id, v.id, position.id, idOf(segment), o.id, lse.id, ranges.id, offsets.id, idOf(hidden), idOf(types), idOf(keyTypes), scale);
 
 /** `o[R,H,V]~ q[R,H,D]~ k[Z,P,G,N]~ v[Z,P,G,V]~ k_shared[Z,P,S]~? pages[B,M]:i32 sequence[R]:i32 lengths[R]:i32` */
 export const attentionDecode = (o: Tensor, q: Tensor, k: Tensor, v: Tensor, kShared: Maybe, pages: Tensor, sequence: Tensor, lengths: Tensor, scale: number): void => ops.attention_decode(o.id, q.id, k.id, v.id, idOf(kShared), pages.id, sequence.id, lengths.id, scale);

@@ -2,6 +2,7 @@
 // dx = dy W      dW = dy^T x      db = sum over rows of dy
 // swiglu: gate_up = x W^T, then y = silu(gate) * up
 // heads: y[r, h] = W[h] x[r, h]  (or W[h]^T x[r, h])   one small matrix per head, the absorbed projections of latent attention
+//        dx[r, h] = W[h]^T dy[r, h]      dW[h] = sum over rows of dy[r, h] x[r, h]^T
 //
 // How it runs and what bounds it: the products are those of gemm/gemm.h. db is one pass over dy, bound by memory.
 #include <optional>
@@ -13,8 +14,9 @@ namespace moe::MOE_ISA {
 
 namespace {
 
-using gemm::Block;
+using gemm::Left;
 using gemm::Product;
+using gemm::Right;
 using gemm::Target;
 
 std::optional<Target> added(const Acc& c) {
@@ -44,6 +46,23 @@ template <class T> void columnSums(const Acc& dst, const In& dy) {
       }
     }
   });
+}
+
+// ---- one product for each head of x [R, H, C] ----
+
+char* atHead(const View& x, int64_t head) { return static_cast<char*>(x.data) + head * x.stride[1] * bytes(x.dtype); }
+Left leftOf(const View& x, int64_t head) { return {atHead(x, head), x.dtype, x.stride[0]}; }
+Target targetOf(const View& y, int64_t head) { return {atHead(y, head), y.dtype, y.stride[0]}; }
+/// Matrix `head` of a stack [H, A, B], where it lies.
+Right matrixOf(const View& w, int64_t head) { return {static_cast<char*>(w.data) + head * w.stride[0] * bytes(w.dtype), w.dtype, w.stride[1]}; }
+
+/// Computes the products of all heads, which are of one size, as one list of blocks.
+template <class F> void forHeads(int64_t heads, F&& productOf) {
+  if (heads == 0) return;
+  const Product first = productOf(0);
+  const gemm::Cut cut = gemm::cut(first.m, first.n, first.k, heads, first.a.kFirst);
+  const int64_t each = first.m > 0 && first.n > 0 ? cut.tasks(first.m, first.n) : 0;
+  parallel::loop(heads * each, [&](int64_t task, int worker) { compute(productOf(task / each), cut.block(task % each, first.m, first.n), worker); });
 }
 
 }  // namespace
@@ -81,27 +100,35 @@ void heads_linear(Out y, In x, In weight, bool transposed) {
   const int64_t rows = x.shape[0], heads = x.shape[1], depth = x.shape[2], cols = y.shape[2];
   if (weight.shape[1] != (transposed ? depth : cols) || weight.shape[2] != (transposed ? cols : depth))
     throw Error("bad-argument", "heads_linear: weight must be [heads, outputs, inputs], or [heads, inputs, outputs] when transposed.");
-  const auto at = [](const View& v, int64_t head) { return static_cast<char*>(v.data) + head * v.stride[1] * bytes(v.dtype); };
   const auto all = [&](const auto& right) {
-    const gemm::Cut cut = gemm::cut(rows, cols, depth, heads);
-    const int64_t each = rows > 0 && cols > 0 ? cut.tasks(rows, cols) : 0;
-    parallel::loop(heads * each, [&](int64_t task, int worker) {
-      const int64_t head = task / each;
-      const Product product = {.a = {at(x, head), x.dtype, x.stride[0]},
-                               .b = right(head),
-                               .c = {at(y, head), y.dtype, y.stride[0]},
-                               .m = rows, .n = cols, .k = depth};
-      compute(product, cut.block(task % each, rows, cols), worker);
-    });
+    forHeads(heads, [&](int64_t head) { return Product{.a = leftOf(x, head), .b = right(head), .c = targetOf(y, head), .m = rows, .n = cols, .k = depth}; });
   };
   if (transposed) {
-    all([&](int64_t head) {
-      return gemm::Right{static_cast<char*>(weight.data) + head * weight.stride[0] * bytes(weight.dtype), weight.dtype, weight.stride[1]};
-    });
+    all([&](int64_t head) { return matrixOf(weight, head); });
   } else {
     const gemm::PackedWeight packed({&weight, heads, cols, depth, weight.stride[0], weight.stride[1]}, x.dtype, rows);
     all([&](int64_t head) { return packed[head]; });
   }
+}
+
+void heads_linear_backward(Acc dx, Acc dweight, In dy, In x, In weight) {
+  const int64_t rows = x.shape[0], heads = x.shape[1], inner = x.shape[2], outer = dy.shape[2];
+  if (dx)
+    forHeads(heads, [&](int64_t head) {
+      Target c = targetOf(dx, head);
+      c.add = dx.beta != 0;
+      return Product{.a = leftOf(dy, head), .b = matrixOf(weight, head), .c = c, .m = rows, .n = inner, .k = outer};
+    });
+  if (dweight)
+    forHeads(heads, [&](int64_t head) {
+      Left a = leftOf(dy, head);
+      a.kFirst = true;
+      char* to = static_cast<char*>(dweight.data) + head * dweight.stride[0] * bytes(dweight.dtype);
+      return Product{.a = a,
+                     .b = {atHead(x, head), x.dtype, x.stride[0]},
+                     .c = {to, dweight.dtype, dweight.stride[1], dweight.beta != 0},
+                     .m = outer, .n = inner, .k = rows};
+    });
 }
 
 }  // namespace moe::MOE_ISA

@@ -2,6 +2,7 @@
 // dx = dy W      dW = dy^T x      db = sum over rows of dy
 // swiglu: gate_up = x W^T, then y = silu(gate) * up
 // heads: y[r, h] = W[h] x[r, h]  (or W[h]^T x[r, h])   one small matrix per head, the absorbed projections of latent attention
+//        dx[r, h] = W[h]^T dy[r, h]      dW[h] = sum over rows of dy[r, h] x[r, h]^T
 // experts: rows m in offsets[e] .. offsets[e+1] use W[e]; s(m) is rows[m] when given, else m; offsets[0] is 0
 //          y[m] = W[e] x[s(m)]      dx[m] = W[e]^T dy[m]      dW[e] = sum over its rows of dy[m] x[s(m)]^T
 //
@@ -24,6 +25,10 @@ Target added(const Acc& c) { return {c.data, c.dtype, c.stride[0], c.beta != 0};
 
 /// Expert e's matrix of a [E, N, K] tensor.
 Side matrices(const In& weight, bool kFirst) { return {weight.data, weight.dtype, weight.stride[1], kFirst, nullptr, weight.stride[0]}; }
+
+/// All heads of a [R, H, C] tensor, a batch.
+Side headsSide(const View& x, bool kFirst = false) { return {x.data, x.dtype, x.stride[0], kFirst, nullptr, x.stride[1]}; }
+Target headsTarget(const View& y, bool add = false) { return {y.data, y.dtype, y.stride[0], add, nullptr, DType::f32, y.stride[1]}; }
 
 Product forwardOf(const View& y, In x, In weight) { return {side(x), side(weight), Target{y.data, y.dtype, y.stride[0]}, x.shape[0], weight.shape[0], x.shape[1]}; }
 
@@ -62,8 +67,15 @@ void heads_linear(Out y, In x, In weight, bool transposed) {
   const int64_t rows = x.shape[0], heads = x.shape[1], depth = x.shape[2], cols = y.shape[2];
   if (weight.shape[1] != (transposed ? depth : cols) || weight.shape[2] != (transposed ? cols : depth))
     throw Error("bad-argument", "heads_linear: weight must be [heads, outputs, inputs], or [heads, inputs, outputs] when transposed.");
-  compute(Product{Side{x.data, x.dtype, x.stride[0], false, nullptr, x.stride[1]}, matrices(weight, transposed),
-                  Target{y.data, y.dtype, y.stride[0], false, nullptr, DType::f32, y.stride[1]}, rows, cols, depth, heads});
+  compute(Product{headsSide(x), matrices(weight, transposed), headsTarget(y), rows, cols, depth, heads});
+}
+
+void heads_linear_backward(Acc dx, Acc dweight, In dy, In x, In weight) {
+  const int64_t rows = x.shape[0], heads = x.shape[1], inner = x.shape[2], outer = dy.shape[2];
+  if (dx) compute(Product{headsSide(dy), matrices(weight, true), headsTarget(dx, dx.beta != 0), rows, inner, outer, heads});
+  if (!dweight) return;
+  const Target c{dweight.data, dweight.dtype, dweight.stride[1], dweight.beta != 0, nullptr, DType::f32, dweight.stride[0]};
+  compute(Product{headsSide(dy, true), headsSide(x, true), c, outer, inner, rows, heads});
 }
 
 void grouped_linear_forward(Out y, In x, In weight, In offsets, MaybeIn rows) { compute(expertsForward(y, x, weight, offsets, rows)); }

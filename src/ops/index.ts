@@ -37,6 +37,7 @@ export {
   preferenceOf,
   scoresAt,
 } from './preference_loss.js';
+export { type RelativeAttentionOptions, relativeAttention, type SegmentScores } from './relative_attention.js';
 export { rmsnorm, rmsnormInPlace } from './rmsnorm.js';
 export { rope } from './rope.js';
 export { type Routed, type RouterOptions, router } from './router.js';

@@ -30,11 +30,11 @@ export function linearSwiglu(x: Tensor, weight: Tensor): Tensor {
   });
 }
 
-/**
- * One small matrix per head, without gradient (decoding): y[t,h] = W[h] x[t,h]. x [T,H,K], weight [H,N,K] -> [T,H,N].
- */
-export function headsLinear(x: Tensor, weight: Tensor): Tensor {
-  const y = empty([x.shape[0]!, x.shape[1]!, weight.shape[1]!], x);
+/** One small matrix per head: y[t,h] = W[h] x[t,h]. x [T,H,K], weight [H,N,K] -> [T,H,N] in `dtype` (default: x's). */
+export function headsLinear(x: Tensor, weight: Tensor, dtype: DType = x.dtype): Tensor {
+  const y = empty([x.shape[0]!, x.shape[1]!, weight.shape[1]!], { dtype, device: x.device });
   native.headsLinear(y, x, weight, false);
-  return y;
+  return record('heads_linear', [x, weight], y, (dy) =>
+    native.headsLinearBackward(grad(x), grad(weight), dy, x, weight),
+  );
 }

@@ -29,4 +29,4 @@ export {
 } from './tape.js';
 export { bytesOf, type DType, empty, from, type Shape, sizeOf, Tensor, type TensorOptions, zeros } from './tensor.js';
 export { namedTensors, type Tree, tensorsIn } from './tree.js';
-export { insertDimension, reshape, rows, split } from './view.js';
+export { exchanged, insertDimension, reshape, rows, split } from './view.js';

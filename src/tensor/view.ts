@@ -58,6 +58,21 @@ export function rows(x: Tensor, start: number, end: number): Tensor {
   return split(x, [start, end - start, x.shape[0]! - end], 0)[1]!;
 }
 
+/**
+ * x [A,B,..] seen as [B,A,..], a window that shares its memory, and whose gradient is written straight into x's.
+ * @throws TrainMoeError `bad-argument` when x is a window made by split().
+ */
+export function exchanged(x: Tensor): Tensor {
+  if (x.gradient?.isPart)
+    throw new TrainMoeError('bad-argument', 'exchanged: x is a window made by split(); exchange before it is cut.');
+  const swap = ([a, b, ...rest]: Shape): Shape => [b!, a!, ...rest];
+  const [shape, stride] = [swap(x.shape), swap(x.stride)];
+  const y = window(x, 0, shape, stride);
+  if (x.gradient && recording())
+    y.gradient = new GradientState(y, false, { parent: x.gradient, offset: 0, shape, stride });
+  return y;
+}
+
 /** x with a dimension of size 1 inserted before `dim`; rows of x may lie apart. */
 export function insertDimension(x: Tensor, dim: number): Tensor {
   const shape = x.shape.toSpliced(dim, 0, 1);

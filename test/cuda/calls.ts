@@ -6,6 +6,7 @@ import { layerCalls } from './calls/layers.js';
 import { lossCalls } from './calls/losses.js';
 import { optimizerCalls } from './calls/optimizer.js';
 import { productCalls } from './calls/products.js';
+import { relativeAttentionCalls } from './calls/relative_attention.js';
 
 export { type Bench, benchOf, type Call, valuesOf } from './calls/bench.js';
 export { by } from './calls/products.js';
@@ -16,6 +17,7 @@ export { by } from './calls/products.js';
  */
 export const calls: readonly Call[] = [
   ...attentionCalls,
+  ...relativeAttentionCalls,
   ...decodeCalls,
   ...layerCalls,
   ...productCalls,

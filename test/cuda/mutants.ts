@@ -8,6 +8,7 @@ import type { Mutant } from './mutants/mutant.js';
 import { optimizerMutants } from './mutants/optimizer.js';
 import { productMutants } from './mutants/products.js';
 import { hopperProductMutants } from './mutants/products_hopper.js';
+import { relativeAttentionMutants } from './mutants/relative_attention.js';
 
 export type { Mutant } from './mutants/mutant.js';
 
@@ -20,6 +21,7 @@ export const mutants: readonly Mutant[] = [
   ...hopperProductMutants,
   ...hopperAttentionMutants,
   ...attentionMutants,
+  ...relativeAttentionMutants,
   ...decodeMutants,
   ...lossMutants,
   ...expertMutants,

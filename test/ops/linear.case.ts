@@ -1,7 +1,7 @@
 import { headsLinear, linear, linearSwiglu } from '../../src/ops/linear.js';
-import { from } from '../../src/tensor/index.js';
+import { exchanged, from } from '../../src/tensor/index.js';
 import type { OpCase, Values } from './harness.js';
-import { swigluOf } from './reference.js';
+import { inner, swigluOf } from './reference.js';
 
 /** y[r][n] = b[n] + sum_k x[r][k] w[n][k] */
 function product(x: Values, w: Values, b?: Values): Values {
@@ -33,6 +33,28 @@ function swigluCase(name: string, rows: number, depth: number, cols: number): Op
     inputs: { x: { shape: [rows, depth] }, w: { shape: [2 * cols, depth], scale: depth ** -0.5 } },
     run: ({ x, w }) => linearSwiglu(x!, w!),
     reference: ({ x, w }) => swigluOf(product(x!, w!)),
+  };
+}
+
+/** y[r,h,n] = sum_k x[r,h,k] w[row(h,n)][k] */
+function headsProduct(x: Values, w: Values, row: (h: number, n: number) => number): Values {
+  const [rows, heads, depth] = x.shape as [number, number, number];
+  const cols = w.data.length / heads / depth;
+  const y = new Float64Array(rows * heads * cols);
+  for (let r = 0; r < rows; r++)
+    for (let h = 0; h < heads; h++)
+      for (let n = 0; n < cols; n++)
+        for (let k = 0; k < depth; k++)
+          y[(r * heads + h) * cols + n]! += x.data[(r * heads + h) * depth + k]! * w.data[row(h, n) * depth + k]!;
+  return { shape: [rows, heads, cols], data: y };
+}
+
+function headsCase(name: string, rows: number, heads: number, depth: number, cols: number): OpCase {
+  return {
+    name,
+    inputs: { x: { shape: [rows, heads, depth] }, w: { shape: [heads, cols, depth] } },
+    run: ({ x, w }) => headsLinear(inner(x!), w!),
+    reference: ({ x, w }) => headsProduct(x!, w!, (h, n) => h * cols + n),
   };
 }
 
@@ -68,18 +90,7 @@ export const cases: OpCase[] = [
   linearCase('linear: several blocks of the inner dimension', 5, 520, 2, true),
   linearCase('linear: one row', 1, 33, 100, true),
   {
-    name: 'heads_linear',
-    inputs: { x: { shape: [9, 3, 11], grad: false }, w: { shape: [3, 18, 11], grad: false } },
-    run: ({ x, w }) => headsLinear(x!, w!),
-    reference: ({ x, w }) => {
-      const y = new Float64Array(9 * 3 * 18);
-      for (let r = 0; r < 9; r++)
-        for (let h = 0; h < 3; h++)
-          for (let n = 0; n < 18; n++)
-            for (let k = 0; k < 11; k++)
-              y[(r * 3 + h) * 18 + n]! += x!.data[(r * 3 + h) * 11 + k]! * w!.data[(h * 18 + n) * 11 + k]!;
-      return { shape: [9, 3, 18], data: y };
-    },
+    ...headsCase('heads_linear', 9, 3, 11, 18),
     bad: [
       {
         what: 'a weight that is neither [H,N,K] nor its transpose',
@@ -87,5 +98,13 @@ export const cases: OpCase[] = [
         says: /heads_linear: weight must be \[heads, outputs, inputs\]/,
       },
     ],
+  },
+  headsCase('heads_linear: several panels, one inner channel', 34, 2, 1, 70),
+  {
+    ...headsCase('heads_linear: matrices beside each other, an f32 result', 7, 4, 6, 5),
+    // [N,H,K], as a projection of N rows to H heads leaves it
+    inputs: { x: { shape: [7, 4, 6] }, w: { shape: [5, 4, 6] } },
+    run: ({ x, w }) => headsLinear(inner(x!), exchanged(inner(w!)), 'f32'),
+    reference: ({ x, w }) => headsProduct(x!, w!, (h, n) => n * 4 + h),
   },
 ];

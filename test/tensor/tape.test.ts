@@ -4,13 +4,14 @@ import { addon } from '../../src/native.js';
 import { add } from '../../src/ops/add.js';
 import { concat } from '../../src/ops/concat.js';
 import { linearCrossEntropy } from '../../src/ops/cross_entropy.js';
-import { linear } from '../../src/ops/linear.js';
+import { headsLinear, linear } from '../../src/ops/linear.js';
 import { rmsnorm } from '../../src/ops/rmsnorm.js';
 import {
   checkpoint,
   device,
   differentiate,
   empty,
+  exchanged,
   from,
   memoryOf,
   noGrad,
@@ -100,6 +101,26 @@ describe('gradients', () => {
       );
       const [whole] = pull(() => linear(x, w), [w], padded);
       expect(relativeError(part!, whole!)).toBeLessThan(1e-6);
+      w.dispose();
+    });
+  });
+
+  it('of a tensor seen with its first dimensions exchanged land where its values lie', () => {
+    scope(() => {
+      const w = weight([2, 3, 2], 1);
+      const twice = () => add(w, w);
+      const each = from([1, 0, 0, 1, 1, 0, 0, 1], [2, 2, 2]); // an identity to each head
+      const dy = random([3, 2, 2], 2);
+      const [mine] = pull(() => headsLinear(exchanged(twice()), each), [w], dy);
+      const at = dy.read();
+      const expected = Float32Array.from({ length: 12 }, (_, i) => {
+        const [a, b, c] = [Math.floor(i / 6), Math.floor(i / 2) % 3, i % 2];
+        return 2 * at[(b * 2 + a) * 2 + c]!;
+      });
+      expect(relativeError(mine!, expected)).toBeLessThan(1e-6);
+      expect(() => pull(() => exchanged(split(twice(), [1, 1], 0)[0]!), [w], random([3, 1, 2], 3))).toThrow(
+        /exchanged: x is a window made by split\(\)/,
+      );
       w.dispose();
     });
   });
