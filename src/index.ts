@@ -4,7 +4,7 @@
  *
  * - runs, each a folder that goes on where it stopped: pretrain(), sft(), trainRewardModel(), trainDpo(), trainGrpo(), reject(),
  *   synthesize(), r1(); their settings are plain objects (defineConfig(), resolveSft(), ..), their events arrive in `onEvent`
- * - text: collect(), trainBpe(), loadTokenizer(), tokenize(), batches()
+ * - text: collect(), trainBpe(), openTokenizer(), loadTokenizer(), tokenize(), batches()
  * - models: loadModel(), saveModel(), createModel(), forward(), evaluate(), trainStep(), Engine, streamText()
  * - beneath: tensors and their tape (differentiate(), scope()), `ops`, `nn`, AdamW, `native`
  * - reasoning: `tasks`, `rewards`

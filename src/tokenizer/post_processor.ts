@@ -41,14 +41,16 @@ const Json = z.discriminatedUnion('type', [
   }),
 ]);
 type Json = z.infer<typeof Json>;
+const TYPES = ['ByteLevel', 'BertProcessing', 'RobertaProcessing', 'TemplateProcessing'];
 
 /**
  * Reads the `post_processor` of a `tokenizer.json` whose vocabulary has `vocabSize` ids.
  * Throws a `TrainMoeError` with `bad-data`; `where` begins its sentence.
  */
 export function readPostProcessor(json: unknown, vocabSize: number, where: string): PostProcessor {
-  const steps = flatten(json).map((step) => check(z.object({ post_processor: Json }), { post_processor: step }, where));
-  const adding = steps.map((step) => step.post_processor).filter((step) => step.type !== 'ByteLevel');
+  const adding = flatten(json)
+    .map((step) => readStep(step, where))
+    .filter((step) => step.type !== 'ByteLevel');
   if (adding.length > 1) {
     throw new TrainMoeError(
       'bad-data',
@@ -70,6 +72,17 @@ function flatten(json: unknown): unknown[] {
   if (json === null || json === undefined) return [];
   const { type, processors } = json as { type?: unknown; processors?: unknown };
   return type === 'Sequence' && Array.isArray(processors) ? processors.flatMap(flatten) : [json];
+}
+
+function readStep(json: unknown, where: string): Json {
+  const { type } = json as { type?: unknown };
+  if (TYPES.includes(type as string)) {
+    return check(z.object({ post_processor: Json }), { post_processor: json }, where).post_processor;
+  }
+  throw new TrainMoeError(
+    'bad-data',
+    `${where}: post_processor has type ${JSON.stringify(type)}; supported are ${TYPES.join(', ')} and Sequence.`,
+  );
 }
 
 function piecesOf(json: Exclude<Json, { type: 'ByteLevel' }>, where: string): PostProcessor {

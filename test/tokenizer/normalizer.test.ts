@@ -84,6 +84,15 @@ describe('a precompiled table', () => {
     );
   });
 
+  it('gives the same for clusters and stretches longer than the segmenter gets at once', () => {
+    for (let marks = 245; marks < 265; marks++) {
+      const text = `a${'\u0301'.repeat(marks)}a\u{e0100}e\u0301`;
+      expect(table(text)).toBe(byClusters(replacements, text));
+    }
+    const long = 'x\u0301a\u{e0100}'.repeat(500);
+    expect(table(long)).toBe('yA'.repeat(500));
+  });
+
   it('that is damaged is refused when it is read or met', () => {
     const good = charsmapOf({ ab: 'c' });
     const of = (base64: string) => readNormalizer({ type: 'Precompiled', precompiled_charsmap: base64 }, 'x.json');

@@ -110,7 +110,7 @@ describe('post-processors in files', () => {
   });
 
   it('that do not fit are refused with the place that is wrong', () => {
-    expect(() => of({ type: 'Nope' })).toThrow(refusal(/^x\.json: post_processor\.type does not fit/));
+    expect(() => of({ type: 'Nope' })).toThrow(refusal(/^x\.json: post_processor has type "Nope"; supported are/));
     expect(() => of({ type: 'BertProcessing', sep: 3, cls: ['a', 1] })).toThrow(refusal(/post_processor\.sep/));
     expect(() => of(template([A, { SpecialToken: { id: '<x>', type_id: 0 } }], [A, B]))).toThrow(
       refusal(/post_processor\.single has the token "<x>", which is not among its special_tokens/),

@@ -108,7 +108,10 @@ export function precompiled(base64: string, where: string): (text: string) => st
     for (let at = 0; at < text.length; ) {
       const next = at + widthAt(text, at);
       if (!map.beginnings.has(text.codePointAt(at)!)) at = next;
-      else if (
+      else if (text.startsWith('\r\n', at)) {
+        if (!put(at, at + 2)) putCharacters(at, at + 2); // a cluster, and a frequent one
+        at += 2;
+      } else if (
         next < text.length &&
         bytesOf(text, at, next + widthAt(text, next)) < LONG_CLUSTER &&
         mayJoin(text, next)

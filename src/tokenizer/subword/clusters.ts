@@ -2,6 +2,9 @@ import { CodePointSet } from '../classes.js';
 
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
 
+/** UTF-16 units that the segmenter gets at once. */
+const WINDOW = 256;
+
 /** Characters that no letter shows up, but that join their own kind: flags and Hangul jamo. */
 const JOINS_ITS_KIND = /^[\p{RI}\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff]/u;
 
@@ -33,10 +36,22 @@ export function stretchAround(text: string, at: number, low: number): { readonly
   return { from, to };
 }
 
-/** Calls back with the place of each extended grapheme cluster (UAX #29) of `text[from, to)`, in order. */
+/**
+ * Calls back with the place of each extended grapheme cluster (UAX #29) of `text[from, to)`, in order. The engine's segmenter
+ * takes longer for each cluster the longer its text is, so it gets a little at a time; the last cluster of what it got may go
+ * on, and begins the next.
+ */
 export function eachCluster(text: string, from: number, to: number, found: (from: number, to: number) => void): void {
-  for (const { index, segment } of graphemes.segment(text.slice(from, to))) {
-    found(from + index, from + index + segment.length);
+  let size = WINDOW;
+  for (let at = from; at < to; ) {
+    const most = Math.min(to, at + size);
+    const window = text.slice(at, text.codePointAt(most - 1)! > 0xffff ? most + 1 : most); // no half characters
+    const starts = Array.from(graphemes.segment(window), ({ index }) => index);
+    const last = at + window.length === to;
+    const ends = last ? [...starts.slice(1), window.length] : starts.slice(1);
+    for (const [i, end] of ends.entries()) found(at + starts[i]!, at + end);
+    size = ends.length === 0 ? size * 2 : WINDOW; // a cluster longer than the window
+    at += ends.at(-1) ?? 0;
   }
 }
 

@@ -95,9 +95,12 @@ function markedText({ replacement, prepend, split }: Metaspace): WordSplitter {
 /** `Metaspace` on each word between white space: a word that does not begin with the mark gets one. */
 function markedWords({ replacement, prepend, split }: Metaspace): WordSplitter {
   const beginning = new RegExp(`(?:[${WHITE_SPACE}]+|^)${escapeOf(replacement)}?`, 'gu');
-  const rewrite = (text: string): string => trimEnd(text).replace(beginning, ` ${replacement}`);
+  const mark = (text: string): string => {
+    const trimmed = trimEnd(text);
+    return trimmed === '' ? '' : trimmed.replace(beginning, ` ${replacement}`);
+  };
   return {
-    rewrite: prepend ? (text) => (trimEnd(text) === '' ? '' : rewrite(text)) : same,
+    rewrite: prepend ? mark : same,
     split: split ? splitAtSpaceAndBefore(replacement) : splitAtSpace,
     dropsSpace: true,
   };
