@@ -13,7 +13,7 @@ export class Trie {
   constructor(tokens: readonly (readonly [token: string, id: number])[]) {
     const spelled = tokens.map(([token, id]) => [this.#utf8.encode(token), id] as const);
     const most = spelled.reduce((sum, [bytes]) => sum + bytes.length, 1);
-    this.#children = new PairMap(most);
+    this.#children = new PairMap(tokens.length * 2);
     const ids = new Int32Array(most).fill(-1);
     let nodes = 1;
     for (const [bytes, id] of spelled) {
