@@ -36,7 +36,14 @@ export {
   type TensorBytes,
   writeSafetensors,
 } from './hub/safetensors.js';
-export { createModel, disposeModel, loadWeights, parametersOf, type ReadTensor } from './models/codec.js';
+export {
+  createModel,
+  disposeModel,
+  type GiveWeight,
+  loadWeights,
+  parametersOf,
+  type ReadTensor,
+} from './models/codec.js';
 export type { EncoderWeights } from './models/encoder.js';
 export type { CacheForm, CacheShape, Encoder, Head, HubPiece, RelationNames } from './models/family.js';
 export { type LoadedModel, type LoadOptions, loadModel, modelContent } from './models/folder.js';

@@ -7,7 +7,8 @@ import {
   tokenize,
 } from '../data/index.js';
 import { formatAmount } from '../terminal/format.js';
-import { loadTokenizer } from '../tokenizer/index.js';
+import { openTokenizer } from '../tokenizer/index.js';
+import { forDocuments } from '../train/masking.js';
 import { withLines } from './jsonl.js';
 
 /** What `train-moe collect` is asked to do. */
@@ -71,7 +72,10 @@ async function writeShards(
   cacheDir: string,
   { validation, test }: CollectRequest,
 ): Promise<{ report: CollectReport; shards: Shards }> {
-  const set = await tokenize(collection, loadTokenizer(tokenizer), { cacheDir, fractions: { validation, test } });
+  const set = await tokenize(collection, forDocuments(openTokenizer(tokenizer)), {
+    cacheDir,
+    fractions: { validation, test },
+  });
   const about = (name: SplitName) => {
     const { documents, tokens, bytes } = set.split(name);
     return { documents, tokens, bytes };
