@@ -75,10 +75,15 @@ export {
   megatronBert,
   type NextWeights,
   presetNamed,
+  type Recurrence,
   type RobertaConfig,
   roberta,
+  type XlnetBlock,
+  type XlnetConfig,
+  xlnet,
 } from './models/index.js';
 export { mergeAdapter, writeAdapter } from './models/peft.js';
+export type { RecurrentInputs } from './models/recurrence.js';
 export { saveModel } from './models/save.js';
 export { loadScoring, type ScoreKind, type ScoringModel, scoring } from './models/scoring.js';
 export type { TransformerBlock } from './models/transformer.js';

@@ -50,6 +50,8 @@ const bert = onWordsAlone(encoder({ vocabSize: 30_522, steps: 1_000_000, rows: 2
 // ALBERT, arXiv:1909.11942, section 4.1: LAMB at 0.00176, which is not here; the learning rate of AdamW is ours.
 const albert = onWordsAlone(encoder({ vocabSize: 30_000, steps: 125_000, rows: 4096, lr: 4e-4, warmup: 3125 }));
 
+const xlnet = encoder({ vocabSize: 32_000, steps: 500_000, rows: 8192, lr: 4e-4, warmup: 40_000 });
+
 /** How others trained theirs: as published, for reference and for machines that could. */
 const published = {
   // DeepSeek LLM, arXiv:2401.02954, table 2 and section 2.3: 2T tokens.
@@ -119,6 +121,9 @@ const published = {
   'megatron-bert-345m': onWordsAlone(
     encoder({ vocabSize: 29_056, steps: 2_000_000, rows: 1024, lr: 1e-4, warmup: 10_000 }),
   ),
+  // XLNet, arXiv:1906.08237, section 3.1 and appendix A.4.1, the large one's; its training is not built: pretrain refuses it.
+  'xlnet-base': xlnet,
+  'xlnet-large': xlnet,
   // CTRL, arXiv:1909.05858, section 3.2: Adagrad at 0.05, which is not here; the learning rate of AdamW is ours.
   ctrl: {
     tokenizer: { vocabSize: 246_534 },

@@ -76,8 +76,8 @@ export function readWeights(model: Model, read: ReadTensor, give: GiveWeight): v
   }
 }
 
-/** Rows and columns of a matrix on disk. */
-const sidesOf = ({ shape }: HubPiece) => shape as readonly [number, number];
+/** Rows and columns of a matrix on disk, whose columns may be told as heads and their channels. */
+const sidesOf = ({ shape: [rows, ...columns] }: HubPiece) => [rows!, sizeOf(columns)] as const;
 
 /** Every parameter of a model with its path, specification and tensor. */
 export function parametersOf(

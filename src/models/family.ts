@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { TrainMoeError } from '../errors.js';
 import type { Layout } from '../nn/layout.js';
 import type { Param, Specs } from '../nn/param.js';
+import type { RelativeSettings } from '../nn/relative_layout.js';
 import type { Run } from '../nn/run.js';
 import { linear } from '../ops/linear.js';
 import type { Tensor } from '../tensor/index.js';
@@ -54,6 +55,16 @@ export interface Encoder<C = unknown, W = unknown> {
   readonly relationNames?: RelationNames;
 }
 
+/** What a family with a memory of earlier segments says of its passes. */
+export interface Recurrence extends RelativeSettings {
+  /** A pass gives the memory for the next: what goes into each layer. */
+  readonly remembers: boolean;
+  /** Tokens that are remembered at most; 0: all. */
+  readonly memoryLength: number;
+  /** First tokens of a segment that are remembered; 0: all. */
+  readonly reuseLength: number;
+}
+
 /**
  * Everything the rest of the package needs to know of a model family: one file in src/models each, listed in index.ts.
  * `C` is its configuration, `W` its tree of weights.
@@ -80,10 +91,12 @@ export interface Family<C = unknown, W = unknown> {
   predictNext?(weights: W, config: C, hidden: Tensor, nextIds: Tensor, run: Run): Tensor;
   /** Router correction biases with the layer they belong to, to be updated after each step. */
   routerBiases?(weights: W): readonly { readonly layer: number; readonly bias: Tensor }[];
-  /** Absent where every token sees those after it, too, so that nothing can be written: encoders. */
+  /** Absent where every token sees those after it, too, so that nothing can be written: encoders, XLNet. */
   cacheShape?(config: C, form: CacheForm): CacheShape;
   /** Present in encoders: how masked words are predicted. */
   readonly encoder?: Encoder<C, W>;
+  /** Present where passes have a memory and may predict words in any order; their labels are not those of the next: XLNet. */
+  recurrence?(config: C): Recurrence;
   layers(config: C): number;
   vocabulary(config: C): number;
   /** Experts a layer routes over, 0 where it is dense; the list has an entry per layer, multi-token modules after them. */
@@ -113,20 +126,41 @@ export interface Model<C = unknown, W = unknown> {
   readonly dtype: 'f32' | 'bf16';
 }
 
-/** Positions that a model reads at most: every family's configuration has them under this name. */
+/** Positions that a model reads at most: a family's configuration has them under this name, unless there is no limit. */
 export const contextOf = ({ config }: Pick<Model, 'config'>): number =>
-  (config as { readonly context: number }).context;
+  (config as { readonly context?: number }).context ?? Number.POSITIVE_INFINITY;
+
+/** Why a model of this family cannot write; undefined of one that can. */
+export function whyMute({
+  name,
+  cacheShape,
+  encoder,
+}: Pick<Family, 'name' | 'cacheShape' | 'encoder'>): string | undefined {
+  if (cacheShape) return undefined;
+  return encoder
+    ? `a ${name} model, an encoder: it fills in masked words and cannot write`
+    : `a model of the family ${name}, for which generation is not built`;
+}
+
+/**
+ * Refuses families that learn from words in any order: XLNet.
+ * @throws TrainMoeError `bad-config`
+ */
+export function refuseUntrained({ name, recurrence }: Pick<Family, 'name' | 'recurrence'>): void {
+  if (!recurrence) return;
+  throw new TrainMoeError(
+    'bad-config',
+    `Models of the family ${name} learn from words in any order, for which training and scoring are not built; give a model such as gpt2, llama or roberta.`,
+  );
+}
 
 /**
  * What a token of a layer's cache holds.
- * @throws TrainMoeError `bad-argument` of an encoder
+ * @throws TrainMoeError `bad-argument` of a model that cannot write
  */
 export function cacheShapeOf({ family, config }: Pick<Model, 'family' | 'config'>, form: CacheForm): CacheShape {
   if (family.cacheShape) return family.cacheShape(config, form);
-  throw new TrainMoeError(
-    'bad-argument',
-    `A ${family.name} model is an encoder: it fills in masked words and cannot write; give a model such as llama, deepseek or gpt2.`,
-  );
+  throw new TrainMoeError('bad-argument', `This is ${whyMute(family)}; give a model such as llama, deepseek or gpt2.`);
 }
 
 /** Logits of hidden states [T,C], in f32. -> [T,V] */

@@ -5,7 +5,7 @@ import { type ModelContent, type ModelFolder, openModelFolder } from '../hub/fol
 import { f32ToBf16 } from '../hub/numbers.js';
 import type { Device, Tensor } from '../tensor/index.js';
 import { createModel, disposeModel, type GiveWeight, hubTensors, type ReadTensor, readWeights } from './codec.js';
-import type { Family, Model } from './family.js';
+import { type Family, type Model, whyMute } from './family.js';
 import { familyOfHub } from './index.js';
 import { openMapped } from './mapped_file.js';
 
@@ -50,15 +50,12 @@ export function loadModel(path: string, options: LoadOptions): LoadedModel {
 
 /**
  * As loadModel(), of a model that writes.
- * @throws TrainMoeError `bad-config` also of an encoder
+ * @throws TrainMoeError `bad-config` also of one that cannot: an encoder, XLNet
  */
 export function loadDecoder(path: string, options: LoadOptions): LoadedModel {
-  const { family } = configOfFolder(path);
-  if (!family.encoder) return loadModel(path, options);
-  throw new TrainMoeError(
-    'bad-config',
-    `${path} is a ${family.name} model, an encoder: it fills in hidden words and cannot write; give a model such as llama, deepseek or gpt2.`,
-  );
+  const why = whyMute(configOfFolder(path).family);
+  if (why === undefined) return loadModel(path, options);
+  throw new TrainMoeError('bad-config', `${path} is ${why}; give a model such as llama, deepseek or gpt2.`);
 }
 
 /**

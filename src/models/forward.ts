@@ -16,9 +16,10 @@ import {
 } from '../tensor/index.js';
 import { hubTensors } from './codec.js';
 import { type Head, logitsOf, type Model } from './family.js';
+import { type RecurrentInputs, recurrentPass } from './recurrence.js';
 
 /** Arguments of a model as transformers takes them; [B,T] row-major, labels not shifted, -100 ignored. */
-export interface ForwardInputs {
+export interface ForwardInputs extends RecurrentInputs {
   /** [B,T] */
   readonly shape: readonly [number, number];
   /** [B,T] */
@@ -27,9 +28,9 @@ export interface ForwardInputs {
   readonly attentionMask?: Int32Array;
   /** [B,T] absent: counted from the first token. */
   readonly positionIds?: Int32Array;
-  /** [B,T] of encoders, which of two sentences each token is of; absent: 0. */
+  /** [B,T] of encoders and XLNet, which of two sentences each token is of; absent: 0, or no scores for it. */
   readonly tokenTypeIds?: Int32Array;
-  /** [B,T] absent: no loss. */
+  /** [B,T], or of XLNet's targets [B,K]; absent: no loss. */
   readonly labels?: Int32Array;
   /** [B] of encoders that judge pairs of sentences; absent: that loss is left out. */
   readonly relationLabels?: Int32Array;
@@ -39,9 +40,9 @@ export interface ForwardInputs {
 
 /** What a pass computes, on the host. */
 export interface ForwardResult {
-  /** [B,T,V], rows of padding are zero. */
+  /** [B,T,V], rows of padding are zero; of XLNet's targets [B,K,V]. */
   readonly logits: Float32Array;
-  /** [B,T,C] each, as transformers' hidden_states. */
+  /** [B,T,C] each, as transformers' hidden_states; none where there are targets. */
   readonly hidden: readonly Float32Array[];
   /** Layer -> [B,T,K], in order of score. */
   readonly experts: ReadonlyMap<number, Int32Array>;
@@ -53,6 +54,8 @@ export interface ForwardResult {
   readonly mtpLogits?: Float32Array;
   /** [B,2] of encoders that judge pairs of sentences. */
   readonly relationLogits?: Float32Array;
+  /** Per layer [M,B,C] of XLNet, the mems of the next pass. */
+  readonly newMems?: readonly Float32Array[];
   /** Gradients of `loss` under the names on disk. */
   readonly gradients?: ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;
 }
@@ -91,6 +94,7 @@ interface PassResult {
   readonly mtpLogits: Tensor | undefined;
   readonly relation: Tensor | undefined;
   readonly relationLogits: Tensor | undefined;
+  readonly newMems: readonly Float32Array[] | undefined;
 }
 
 function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen): PassResult {
@@ -106,8 +110,10 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
     device,
   });
   const mask = inputs.attentionMask;
+  const recurrent = recurrentPass(model, inputs, device);
   const run: Run = {
     layout,
+    ...(recurrent && { relative: recurrent.relative }),
     ...(inputs.tokenTypeIds && { types: from(inputs.tokenTypeIds, [count], { device }) }),
     losses: [],
     onRouting: ({ layer, experts, weights: w }: Routing) => {
@@ -122,10 +128,11 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
   const hidden = family.forward(weights, config, from(inputs.inputIds, [count], { device }), run);
   const read = family.encoder?.transform(weights, config, hidden) ?? hidden;
   const logits = logitsOf(model, read);
-  const targets = family.encoder ? inputs.labels : shiftLabels(inputs);
+  const targets = family.encoder || recurrent ? inputs.labels : shiftLabels(inputs);
   const main = targets && meanLoss(read, head, targets, 1, device);
-  const pairs = relationOf(model, hidden, layout, inputs.relationLabels);
-  if (!inputs.mtpWeight || !family.predictNext) return { logits, main, mtp: undefined, mtpLogits: undefined, ...pairs };
+  const extras = { ...relationOf(model, hidden, layout, inputs.relationLabels), newMems: recurrent?.newMems() };
+  if (!inputs.mtpWeight || !family.predictNext)
+    return { logits, main, mtp: undefined, mtpLogits: undefined, ...extras };
   const documentStart = new Int32Array(count);
   const next = shiftOnce({
     ids: inputs.inputIds,
@@ -139,7 +146,7 @@ function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen
     main,
     mtp: targets && meanLoss(further, head, next.nextTargets, inputs.mtpWeight, device),
     mtpLogits: logitsOf(model, further),
-    ...pairs,
+    ...extras,
   };
 }
 
@@ -180,16 +187,18 @@ function shiftLabels({ labels, shape: [, length] }: ForwardInputs): Int32Array |
 function valuesOf(
   r: PassResult,
   inputs: ForwardInputs,
-): Pick<ForwardResult, 'logits' | 'loss' | 'mainLoss' | 'mtpLoss' | 'mtpLogits' | 'relationLogits'> {
+): Pick<ForwardResult, 'logits' | 'loss' | 'mainLoss' | 'mtpLoss' | 'mtpLogits' | 'relationLogits' | 'newMems'> {
   const count = inputs.shape[0] * inputs.shape[1];
+  const mask = inputs.targetMapping ? undefined : inputs.attentionMask;
   const main = r.main?.item();
   const mtp = r.mtp?.item();
   return {
-    logits: zeroPadding(r.logits.read(), inputs.attentionMask, r.logits.size / count),
+    logits: zeroPadding(r.logits.read(), mask, r.logits.size / count),
     ...(main !== undefined && { mainLoss: main, loss: main + (mtp ?? 0) + (r.relation?.item() ?? 0) }),
     ...(mtp !== undefined && { mtpLoss: mtp / inputs.mtpWeight! }),
     ...(r.mtpLogits && { mtpLogits: r.mtpLogits.read() }),
     ...(r.relationLogits && { relationLogits: r.relationLogits.read() }),
+    ...(r.newMems && { newMems: r.newMems }),
   };
 }
 

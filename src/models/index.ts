@@ -11,6 +11,7 @@ import { gpt2 } from './gpt2.js';
 import { llama } from './llama.js';
 import { megatronBert } from './megatron_bert.js';
 import { roberta } from './roberta.js';
+import { xlnet } from './xlnet.js';
 
 /** The table of models. A new family is a file and a line. */
 export const families: readonly Family[] = [
@@ -25,6 +26,7 @@ export const families: readonly Family[] = [
   distilbert,
   albert,
   megatronBert,
+  xlnet,
 ] as unknown as readonly Family[];
 
 /** The family that a config.json belongs to. @throws TrainMoeError `bad-config` when none does. */
@@ -54,8 +56,9 @@ export { type DeepseekMoeConfig, deepseekMoe } from './deepseek_moe.js';
 export { type DeepseekV2Config, deepseekV2 } from './deepseek_v2.js';
 export { type DeepseekV3Config, deepseekV3, type NextWeights } from './deepseek_v3.js';
 export { type DistilbertConfig, distilbert } from './distilbert.js';
-export type { Family, HubPiece, Model } from './family.js';
+export type { Family, HubPiece, Model, Recurrence } from './family.js';
 export { type Gpt2Config, gpt2 } from './gpt2.js';
 export { type LlamaConfig, llama } from './llama.js';
 export { megatronBert } from './megatron_bert.js';
 export { type RobertaConfig, roberta } from './roberta.js';
+export { type XlnetBlock, type XlnetConfig, xlnet } from './xlnet.js';

@@ -2,7 +2,7 @@ import { TrainMoeError } from '../errors.js';
 import { type Config, withValues } from '../hub/config_json.js';
 import { matrix, type Param, type Specs } from '../nn/param.js';
 import type { Tensor } from '../tensor/index.js';
-import { type Family, wholePiece } from './family.js';
+import { type Family, wholePiece, whyMute } from './family.js';
 import { isScoring, type LoadedModel, type LoadOptions, loadFolder, SCORING } from './folder.js';
 import { familyOfHub } from './index.js';
 
@@ -72,11 +72,9 @@ export function loadScoring(path: string, options: LoadOptions & { readonly kind
   const model = loadFolder(path, options, (hub) => {
     kind = kindOf(hub, path, options.kind);
     const base = familyOfHub(hub);
-    if (base.encoder)
-      throw new TrainMoeError(
-        'bad-config',
-        `${path} is a ${base.name} model, an encoder; reward models are made of models that write.`,
-      );
+    const why = whyMute(base);
+    if (why !== undefined)
+      throw new TrainMoeError('bad-config', `${path} is ${why}; reward models are made of models that write.`);
     const family = scoring(base);
     if (isScoring(hub)) return { family };
     const width = (family.specs(family.fromHub(hub)) as { score: Param }).score.shape[1]!;

@@ -6,6 +6,15 @@
  */
 export { type AttendConfig, type AttendWeights, attend, attendSpec } from './attend.js';
 export { attendLatent, type LatentConfig, type LatentWeights, latentSpec } from './attend_latent.js';
+export {
+  attendRelative,
+  attendRelativeSpec,
+  distanceTable,
+  type RelativeConfig,
+  type RelativeKeys,
+  type RelativeWeights,
+  relativeKeys,
+} from './attend_relative.js';
 export { type BlockWeights, block, blockOrRecompute, type Layer, postNormBlock } from './block.js';
 export type { KvCache, LayerCache } from './cache.js';
 export { type DecoderWeights, decoder } from './decoder.js';
@@ -27,6 +36,14 @@ export {
   vector,
   type Weights,
 } from './param.js';
+export {
+  makeRelativeLayout,
+  type Relative,
+  type RelativeLayout,
+  type RelativePass,
+  type RelativeSettings,
+  type Sight,
+} from './relative_layout.js';
 export { attentionFactor, type Rope, ropeTable, ropeTableFor } from './rope_table.js';
 export type { Routing, Run } from './run.js';
 export { sinusoid, sinusoidFor } from './sinusoid.js';

@@ -1,6 +1,7 @@
 import type { Tensor } from '../tensor/index.js';
 import type { KvCache } from './cache.js';
 import type { Layout } from './layout.js';
+import type { Relative } from './relative_layout.js';
 
 /** What a router decided in one layer, for load balancing, parity tests and replay. */
 export interface Routing {
@@ -18,6 +19,8 @@ export interface Run {
   readonly layout: Layout;
   /** [T] i32, which of two sentences each token is of, for encoders; absent: 0. */
   readonly types?: Tensor;
+  /** Where tokens stand for attention by distances, and what is remembered: XLNet. Absent: as the layout says, and nothing. */
+  readonly relative?: Relative;
   /** Scalar losses that layers report (load balance). They are roots of the backward pass already; the caller disposes them. */
   readonly losses: Tensor[];
   /** Present when generating: keys of earlier tokens are read from it and new ones written. */

@@ -1,5 +1,5 @@
 import { type Batch, IGNORE, shiftOnce } from '../data/index.js';
-import type { Model } from '../models/family.js';
+import { type Model, refuseUntrained } from '../models/family.js';
 import { type Layout, type LayoutValues, layoutOf, layoutValues, rewriteLayout } from '../nn/layout.js';
 import type { Routing, Run } from '../nn/run.js';
 import { linearCrossEntropy } from '../ops/cross_entropy.js';
@@ -52,6 +52,7 @@ export interface LossInputs {
 }
 
 function lossValues(model: Model<never, never>, batch: Batch, options: LossOptions): LossValues {
+  refuseUntrained(model.family);
   const { rows, length, documentStart, targets, ids } = batch;
   const weighted = (of: Int32Array, weight: number) => ({
     targets: of,

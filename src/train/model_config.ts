@@ -8,6 +8,12 @@ import { modelFolder } from './run/model_folder.js';
 export const modelToGoOnFrom = ({ model }: Pick<RunConfig, 'model'>): string | undefined =>
   typeof model === 'string' ? modelFolder(model) : undefined;
 
+/** The family of the model that a run trains. */
+export function familyOfRun(run: Pick<RunConfig, 'model' | 'preset'>): Family {
+  const from = modelToGoOnFrom(run);
+  return from === undefined ? presetNamed(run.preset).family : configOfFolder(from).family;
+}
+
 /** Whether a run that learns its vocabulary trains an encoder. */
 export const isEncoder = ({ preset }: Pick<RunConfig, 'preset'>): boolean =>
   presetNamed(preset).family.encoder !== undefined;

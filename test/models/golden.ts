@@ -51,6 +51,7 @@ export const FAMILIES = [
   'distilbert',
   'albert',
   'megatron-bert',
+  'xlnet',
 ] as const;
 
 /** The largest entry of all gradients: some are zero in exact arithmetic, and noise beside it. */
@@ -87,6 +88,8 @@ export function runGolden(
 ): { model: Model; result: ForwardResult } {
   const model = loadModel(folder, { device: on, dtype, train: true });
   const optional = (name: string) => (golden.has(name) ? golden.ints(name) : undefined);
+  const floats = (name: string) => (golden.has(name) ? golden.floats(name) : undefined);
+  const mems = golden.names().filter((name) => name.startsWith('mems.'));
   const [rows, length] = golden.shape('input_ids') as [number, number];
   const result = forward(
     model,
@@ -98,6 +101,9 @@ export function runGolden(
       tokenTypeIds: optional('token_type_ids'),
       labels: optional('labels'),
       relationLabels: optional('next_sentence_label') ?? optional('sentence_order_label'),
+      permMask: floats('perm_mask'),
+      targetMapping: floats('target_mapping'),
+      mems: mems.length > 0 ? mems.map((_, i) => golden.floats(`mems.${i}`)) : undefined,
       mtpWeight: golden.has('mtp_weight') ? golden.floats('mtp_weight')[0] : undefined,
     },
     on,

@@ -8,13 +8,14 @@ export const forward = command({
         type: 'string',
         demandOption: true,
         requiresArg: true,
-        describe: 'a .safetensors file with input_ids, attention_mask, position_ids, token_type_ids, labels',
+        describe:
+          'a .safetensors file with input_ids, attention_mask, position_ids, token_type_ids, labels; of XLNet also perm_mask, target_mapping, mems.i',
       })
       .option('out', {
         type: 'string',
         demandOption: true,
         requiresArg: true,
-        describe: 'the .safetensors file to write: logits, loss, grad.*',
+        describe: 'the .safetensors file to write: logits, loss, grad.*; of XLNet also new_mems.i',
       })
       .option('grads', {
         type: 'boolean',

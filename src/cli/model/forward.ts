@@ -32,7 +32,11 @@ const OPTIONAL = {
   next_sentence_label: 'relationLabels',
   sentence_order_label: 'relationLabels',
 } as const satisfies Readonly<Record<string, keyof ForwardInputs>>;
-const KNOWN = ['input_ids', ...Object.keys(OPTIONAL), 'mtp_weight'];
+/** The same of XLNet's numbers, of any type; `mems.i` are its memory, a layer each. */
+const RECURRENT = { perm_mask: 'permMask', target_mapping: 'targetMapping' } as const satisfies Readonly<
+  Record<string, keyof ForwardInputs>
+>;
+const KNOWN = ['input_ids', ...Object.keys(OPTIONAL), ...Object.keys(RECURRENT), 'mems.0', 'mtp_weight'];
 
 function readInputs(file: SafetensorsFile): ForwardInputs {
   const shape = file.tensors.get('input_ids')?.shape;
@@ -43,30 +47,45 @@ function readInputs(file: SafetensorsFile): ForwardInputs {
     );
   const weight = file.tensors.has('mtp_weight') ? numbers(file, 'mtp_weight')[0] : undefined;
   const given = Object.entries(OPTIONAL).filter(([name]) => file.tensors.has(name));
+  const recurrent = Object.entries(RECURRENT).filter(([name]) => file.tensors.has(name));
+  const mems = [...file.tensors.keys()].filter((name) => name.startsWith('mems.'));
   return {
     shape: shape as [number, number],
     inputIds: integers(file, 'input_ids'),
     ...Object.fromEntries(given.map(([name, key]) => [key, integers(file, name)])),
+    ...Object.fromEntries(recurrent.map(([name, key]) => [key, numbers(file, name)])),
+    ...(mems.length > 0 && { mems: mems.map((_, i) => numbers(file, `mems.${i}`)) }),
     ...(weight !== undefined && { mtpWeight: weight }),
   };
 }
 
 /** Integers of any width as 32-bit ones. */
 function integers(file: SafetensorsFile, name: string): Int32Array {
-  const tensor = file.tensors.get(name)!;
-  const bytes = tensor.read().slice().buffer;
-  if (tensor.dtype === 'I32') return new Int32Array(bytes);
-  if (tensor.dtype === 'I64') return Int32Array.from(new BigInt64Array(bytes), Number);
-  throw new TrainMoeError(
-    'bad-data',
-    `${name} in ${file.path} is ${tensor.dtype}; I32 or I64 is expected (known inputs: ${KNOWN.join(', ')}).`,
-  );
+  const values = valuesOf(file, name);
+  return values instanceof Int32Array ? values : refuse(file, name, 'I32 or I64');
 }
 
 function numbers(file: SafetensorsFile, name: string): ArrayLike<number> {
-  const tensor = file.tensors.get(name)!;
+  return valuesOf(file, name) ?? refuse(file, name, 'F32, F64, I32 or I64');
+}
+
+/** Undefined of a type that arguments do not have. */
+function valuesOf(file: SafetensorsFile, name: string): Int32Array | Float32Array | Float64Array | undefined {
+  const tensor = file.tensors.get(name);
+  if (!tensor) throw new TrainMoeError('bad-data', `${file.path} has no ${name}, but others of its kind.`);
   const bytes = tensor.read().slice().buffer;
-  return tensor.dtype === 'F64' ? new Float64Array(bytes) : new Float32Array(bytes);
+  if (tensor.dtype === 'I32') return new Int32Array(bytes);
+  if (tensor.dtype === 'I64') return Int32Array.from(new BigInt64Array(bytes), Number);
+  if (tensor.dtype === 'F32') return new Float32Array(bytes);
+  return tensor.dtype === 'F64' ? new Float64Array(bytes) : undefined;
+}
+
+function refuse(file: SafetensorsFile, name: string, expected: string): never {
+  const { dtype } = file.tensors.get(name)!;
+  throw new TrainMoeError(
+    'bad-data',
+    `${name} in ${file.path} is ${dtype}; ${expected} is expected (known inputs: ${KNOWN.join(', ')}).`,
+  );
 }
 
 function writeResult(
@@ -76,11 +95,15 @@ function writeResult(
   { family, config }: Model,
 ): void {
   const values = new Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>();
-  values.set('logits', { shape: [rows, length, family.vocabulary(config)], data: r.logits });
+  const vocabulary = family.vocabulary(config);
+  values.set('logits', { shape: [rows, r.logits.length / rows / vocabulary, vocabulary], data: r.logits });
   const relation = family.encoder?.relationNames;
   if (relation && r.relationLogits) values.set(relation.logits, { shape: [rows, 2], data: r.relationLogits });
   for (const [i, h] of r.hidden.entries())
     values.set(`hidden.${i}`, { shape: [rows, length, h.length / rows / length], data: h });
+  const { hidden: width } = config as { readonly hidden: number };
+  for (const [i, m] of r.newMems?.entries() ?? [])
+    values.set(`new_mems.${i}`, { shape: [m.length / rows / width, rows, width], data: m });
   for (const [name, value] of [
     ['loss', r.loss],
     ['main_loss', r.mtpLoss === undefined ? undefined : r.mainLoss],
