@@ -5,24 +5,27 @@
 //   backward, with delta = <do, o>:  ds = scale p (<do, v[s]> - delta)     dq = sum_s ds k[s]    dk[s] = sum_r ds q    dv[s] = sum_r p do
 //                                    dposition[r,h, offsets[r]+j] = ds     dsegment[r,h,t] = sum of ds over the keys of that kind
 //
-// How it runs: forward takes rows of one head by themselves, all scores of a row at once. Backward gives each head of a segment
-// (attention_segments.h) to one task, which goes over its rows in order and keeps dk and dv in f32; so nothing is shared, and
-// every sum is one chain whatever the number of threads. What bounds it: two products and three additions of a key's channels
-// for each pair that is seen, of one row with one key: no tile of keys serves several rows.
-#include <cstdio>
-
+// How it runs: tasks take rows of one head, at most kChunk at a time: the products are those of gemm/gemm.h, between the rows and the keys
+// that some of them see; what lies between the products is one pass over the scores. Forward shares out the chunks; backward gives
+// each head of a segment (attention_segments.h) to one task, which goes over its chunks in order and keeps dk and dv in f32: so
+// nothing is shared, and every sum is one chain whatever the number of threads. What bounds it: the multiply-adds, 2 (D + C)
+// operations forward and 6 D + 4 C backward for each row and key of a chunk, seen or not.
 #include "attention_segments.h"
 #include "elementwise.h"
+#include "gemm/gemm.h"
 
 namespace moe::MOE_ISA {
 
+using attention::least;
+using attention::most;
 using attention::refuse;
 using attention::Segment;
 using attention::Segments;
 
 namespace {
 
-constexpr int64_t kChunk = 16;  // rows of a forward task
+constexpr int64_t kChunk = 64;  // rows that a task takes at once
+constexpr int kSlot = 3;        // of scratch: products use the others
 
 /// What forward and backward read.
 struct Inputs {
@@ -35,88 +38,139 @@ struct Inputs {
   int64_t heads, depth, width;
 
   int64_t begin(int64_t r) const { return ranges[2 * r]; }
-  int64_t count(int64_t r) const { return ranges[2 * r + 1] > ranges[2 * r] ? ranges[2 * r + 1] - ranges[2 * r] : 0; }
-  int64_t positionsOf(int64_t r, int64_t h) const { return (r * heads + h) * position.shape[2] + offsets[r]; }
+  int64_t count(int64_t r) const { return most(ranges[2 * r + 1] - ranges[2 * r], 0); }
   bool otherType(int64_t r, int64_t s) const { return types[r] != keyTypes[s]; }
+};
 
-  /// The scores of row r's keys, those of hidden ones -infinity.
-  template <class T> void scores(float* to, int64_t r, int64_t h) const {
-    const T* own = attention::at<const T>(q, r, h);
-    const float* ofPosition = position.as<float>() + positionsOf(r, h);
-    const float* ofType = segment ? segment.as<float>() + (r * heads + h) * 2 : nullptr;
-    const uint8_t* unseen = hidden ? hidden.as<uint8_t>() + r * hidden.stride[0] : nullptr;
-    for (int64_t j = 0, s = begin(r); j < count(r); j++, s++) {
-      if (unseen && unseen[j]) {
-        to[j] = -INFINITY;
-        continue;
-      }
-      float sum = reduce(depth, [](vec a, vec b) { return a * b; }, own, attention::at<const T>(k, s, h)) + ofPosition[j];
-      if (ofType) sum += ofType[otherType(r, s)];
-      to[j] = scale * sum;
+/// Rows of one segment, and the keys that some of them see.
+struct Chunk {
+  int64_t row, rows, begin, keys;
+
+  Chunk(const Inputs& in, int64_t first, int64_t count) : row(first), rows(count), begin(INT64_MAX), keys(0) {
+    int64_t end = 0;
+    for (int64_t r = row; r < row + rows; r++) {
+      if (in.count(r) == 0) continue;
+      begin = least(begin, in.begin(r));
+      end = most(end, in.begin(r) + in.count(r));
     }
+    if (end == 0) begin = 0;
+    else keys = end - begin;
   }
 };
 
-float highest(const float* x, int64_t n) {
-  float most = -INFINITY;
-  for (int64_t i = 0; i < n; i++) most = x[i] > most ? x[i] : most;
-  return most;
+// ---- products of a chunk and a head; x [R, H, C] is a matrix [R, C] for each head ----
+
+const void* headOf(const View& x, int64_t first, int64_t h) {
+  return static_cast<const char*>(x.data) + (first * x.stride[0] + h * x.stride[1]) * bytes(x.dtype);
+}
+gemm::Left left(const View& x, int64_t first, int64_t h) { return {headOf(x, first, h), x.dtype, x.stride[0]}; }
+gemm::Right right(const View& x, int64_t first, int64_t h, gemm::Form form = gemm::Form::rows) { return {headOf(x, first, h), x.dtype, x.stride[0], form}; }
+gemm::Target target(const View& y, int64_t first, int64_t h, bool add = false) { return {const_cast<void*>(headOf(y, first, h)), y.dtype, y.stride[0], add}; }
+gemm::Target floats(float* to, int64_t stride, bool add = false) { return {to, DType::f32, stride, add}; }
+
+void multiply(const gemm::Left& a, const gemm::Right& b, const gemm::Target& c, int64_t m, int64_t n, int64_t k, int worker) {
+  compute(gemm::Product{.a = a, .b = b, .c = c, .m = m, .n = n, .k = k}, gemm::Block{0, m, 0, n}, worker);
 }
 
-/// to += factor * x
-template <class T> void addTimes(float* to, float factor, const T* x, int64_t n) {
-  accumulate(1, to, n, [factor](vec v) { return factor * v; }, x);
+/// to[rows][keys] = <x[r], y[s]>
+void meet(float* to, const View& x, const View& y, const Chunk& chunk, int64_t h, int64_t channels, int worker) {
+  multiply(left(x, chunk.row, h), right(y, chunk.begin, h, gemm::Form::columns), floats(to, chunk.keys), chunk.rows, chunk.keys, channels, worker);
 }
 
-template <class T> void forwardRow(const Inputs& in, const Out& o, const Out& lse, int64_t r, int64_t h, float* room) {
+// ---- scores ----
+
+/// Row r's scores from its products with its keys: -infinity for the hidden ones.
+void finishScores(const Inputs& in, float* scores, int64_t r, int64_t h) {
   const int64_t count = in.count(r);
-  float *sums = room, *p = room + in.width;
-  memset(sums, 0, static_cast<size_t>(in.width) * sizeof(float));
-  in.scores<T>(p, r, h);
-  const float top = highest(p, count);
-  float total = 0;
-  if (top != -INFINITY) {
-    map(p, count, [top](vec x) { return exp(x - top); }, static_cast<const float*>(p));
-    total = reduce(count, [](vec x) { return x; }, static_cast<const float*>(p));
-    for (int64_t j = 0; j < count; j++)
-      if (p[j] != 0) addTimes(sums, p[j], attention::at<const T>(in.v, in.begin(r) + j, h), in.width);
+  const float* ofPosition = in.position.as<float>() + (r * in.heads + h) * in.position.shape[2] + in.offsets[r];
+  const float scale = in.scale;
+  if (in.segment) {
+    const float* ofType = in.segment.as<float>() + (r * in.heads + h) * 2;
+    const float same = ofType[0], other = ofType[1];
+    const int32_t own = in.types[r], *kinds = in.keyTypes + in.begin(r);
+    for (int64_t j = 0; j < count; j++) scores[j] += kinds[j] == own ? same : other;
   }
-  const float part = total > 0 ? 1 / total : 0;
-  map(attention::at<T>(o, r, h), in.width, [part](vec x) { return part * x; }, static_cast<const float*>(sums));
-  lse.as<float>()[r * in.heads + h] = total > 0 ? top + std::log(total) : -INFINITY;
+  map(scores, count, [scale](vec x, vec y) { return scale * (x + y); }, static_cast<const float*>(scores), ofPosition);
+  if (!in.hidden) return;
+  const uint8_t* unseen = in.hidden.as<uint8_t>() + r * in.hidden.stride[0];
+  for (int64_t j = 0; j < count; j++)
+    if (unseen[j]) scores[j] = -INFINITY;
 }
+
+/// Sets the keys of a chunk's row that are not in row r's range to 0. `row`: the chunk's keys.
+void clearAround(const Inputs& in, const Chunk& chunk, float* row, int64_t r) {
+  const int64_t count = in.count(r), first = count > 0 ? in.begin(r) - chunk.begin : 0;
+  memset(row, 0, static_cast<size_t>(first) * sizeof(float));
+  memset(row + first + count, 0, static_cast<size_t>(chunk.keys - first - count) * sizeof(float));
+}
+
+/// Row r's products become its probabilities; returns lse.
+float softmax(const Inputs& in, float* p, int64_t r, int64_t h) {
+  const int64_t count = in.count(r);
+  finishScores(in, p, r, h);
+  float top = -INFINITY;
+  for (int64_t j = 0; j < count; j++) top = p[j] > top ? p[j] : top;
+  if (top == -INFINITY) {  // sees nothing
+    memset(p, 0, static_cast<size_t>(count) * sizeof(float));
+    return top;
+  }
+  const float* scores = p;
+  map(p, count, [top](vec x) { return exp(x - top); }, scores);
+  const float total = reduce(count, [](vec x) { return x; }, scores), part = 1 / total;
+  map(p, count, [part](vec x) { return part * x; }, scores);
+  return top + std::log(total);
+}
+
+void forwardChunk(const Inputs& in, const Out& o, const Out& lse, const Chunk& chunk, int64_t h, int worker) {
+  auto* p = static_cast<float*>(parallel::scratch(worker, kSlot, chunk.rows * chunk.keys * static_cast<int64_t>(sizeof(float))));
+  meet(p, in.q, in.k, chunk, h, in.depth, worker);
+  for (int64_t i = 0; i < chunk.rows; i++) {
+    const int64_t r = chunk.row + i;
+    float* own = p + i * chunk.keys;
+    const bool any = in.count(r) > 0;
+    lse.as<float>()[r * in.heads + h] = any ? softmax(in, own + in.begin(r) - chunk.begin, r, h) : -INFINITY;
+    clearAround(in, chunk, own, r);
+  }
+  multiply({p, DType::f32, chunk.keys}, right(in.v, chunk.begin, h), target(o, chunk.row, h), chunk.rows, in.width, chunk.keys, worker);
+}
+
+// ---- backward ----
 
 struct Gradients {
   const Acc &dq, &dk, &dv, &dposition, &dsegment;
   const In &dout, &o, &lse;
 };
 
-/// What a backward task keeps: of the row it is at, and of all keys that its segment owns.
+/// What a backward task keeps: p and ds of a chunk, dk and dv of all keys that its segment owns.
 struct Room {
-  float *p, *ds, *dq, *dk, *dv;
-  static int64_t floats(const Inputs& in, int64_t keys) { return 2 * keys + in.depth + keys * (in.depth + in.width); }
-  Room(float* memory, const Inputs& in, int64_t keys) : p(memory), ds(p + keys), dq(ds + keys), dk(dq + in.depth), dv(dk + keys * in.depth) {}
+  float *p, *ds, *dk, *dv;
+  static int64_t floats(const Inputs& in, int64_t keys) { return keys * (2 * kChunk + in.depth + in.width); }
+  Room(float* memory, const Inputs& in, int64_t keys) : p(memory), ds(p + kChunk * keys), dk(ds + kChunk * keys), dv(dk + keys * in.depth) {}
 };
 
-/// p and ds of row r's keys.
-template <class T> void weights(const Inputs& in, const Gradients& g, const Room& room, int64_t r, int64_t h) {
-  const T* dout = attention::at<const T>(g.dout, r, h);
-  const auto product = [](vec a, vec b) { return a * b; };
-  const float delta = reduce(in.width, product, dout, attention::at<const T>(g.o, r, h)), lse = g.lse.as<float>()[r * in.heads + h];
+/// Row r's products become p, and those of dout with v ds, in its range.
+template <class T> void weights(const Inputs& in, const Gradients& g, float* p, float* ds, int64_t r, int64_t h) {
   const int64_t count = in.count(r);
-  in.scores<T>(room.p, r, h);
-  map(room.p, count, [lse](vec x) { return exp(x - lse); }, static_cast<const float*>(room.p));
-  for (int64_t j = 0; j < count; j++)
-    room.ds[j] = room.p[j] == 0 ? 0 : room.p[j] * (reduce(in.width, product, dout, attention::at<const T>(in.v, in.begin(r) + j, h)) - delta) * in.scale;
+  const float lse = g.lse.as<float>()[r * in.heads + h], scale = in.scale;
+  if (lse == -INFINITY) {  // sees nothing: there may be a range all the same
+    memset(p, 0, static_cast<size_t>(count) * sizeof(float));
+    memset(ds, 0, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  const float delta = reduce(in.width, [](vec a, vec b) { return a * b; }, attention::at<const T>(g.dout, r, h), attention::at<const T>(g.o, r, h));
+  finishScores(in, p, r, h);
+  map(p, count, [lse](vec x) { return exp(x - lse); }, static_cast<const float*>(p));
+  map(ds, count, [delta, scale](vec dp, vec own) { return own * (dp - delta) * scale; }, static_cast<const float*>(ds), static_cast<const float*>(p));
 }
 
-/// What row r adds to the gradients of its position and segment scores. A row that sees nothing has no ds.
-void scoreGradients(const Inputs& in, const Gradients& g, const float* ds, int64_t count, int64_t r, int64_t h) {
+/// What row r adds to the gradients of its position and segment scores, from the ds of its range.
+void scoreGradients(const Inputs& in, const Gradients& g, const float* ds, int64_t r, int64_t h) {
+  const int64_t count = in.count(r);
   if (g.dposition) {
     const int64_t places = in.position.shape[2];
     float* to = g.dposition.as<float>() + (r * in.heads + h) * places;
     if (g.dposition.beta == 0) memset(to, 0, static_cast<size_t>(places) * sizeof(float));
-    accumulate(g.dposition.beta, to + in.offsets[r], count, [](vec x) { return x; }, ds);
+    if (count > 0) accumulate(g.dposition.beta, to + in.offsets[r], count, [](vec x) { return x; }, ds);
   }
   if (!g.dsegment) return;
   float sums[2] = {};
@@ -127,34 +181,43 @@ void scoreGradients(const Inputs& in, const Gradients& g, const float* ds, int64
   }
 }
 
-/// dst = beta*dst + value
-template <class T> void deliver(const Acc& dst, int64_t row, int64_t h, const float* value, int64_t n) {
-  accumulate(dst.beta, attention::at<T>(dst, row, h), n, [](vec x) { return x; }, value);
+/// One chunk of rows of one head, whose segment owns keys from `first` on.
+template <class T> void backwardChunk(const Inputs& in, const Gradients& g, const Room& room, const Chunk& chunk, int64_t first, int64_t h, int worker) {
+  meet(room.p, in.q, in.k, chunk, h, in.depth, worker);
+  meet(room.ds, g.dout, in.v, chunk, h, in.width, worker);
+  for (int64_t i = 0; i < chunk.rows; i++) {
+    const int64_t r = chunk.row + i;
+    float *p = room.p + i * chunk.keys, *ds = room.ds + i * chunk.keys;
+    const int64_t at = in.count(r) > 0 ? in.begin(r) - chunk.begin : 0;
+    weights<T>(in, g, p + at, ds + at, r, h);
+    clearAround(in, chunk, p, r);
+    clearAround(in, chunk, ds, r);
+    scoreGradients(in, g, ds + at, r, h);
+  }
+  const gemm::Left ds = {room.ds, DType::f32, chunk.keys};
+  if (g.dq) multiply(ds, right(in.k, chunk.begin, h), target(g.dq, chunk.row, h, g.dq.beta != 0), chunk.rows, in.depth, chunk.keys, worker);
+  const int64_t key = chunk.begin - first;
+  const auto toKeys = [&](const float* a, const View& x, float* to, int64_t channels) {
+    multiply({a, DType::f32, chunk.keys, true}, right(x, chunk.row, h), floats(to + key * channels, channels, true), chunk.keys, channels, chunk.rows, worker);
+  };
+  if (chunk.keys == 0) return;
+  if (g.dk) toKeys(room.ds, in.q, room.dk, in.depth);
+  if (g.dv) toKeys(room.p, g.dout, room.dv, in.width);
 }
 
 /// One head of one segment.
-template <class T> void backwardSegment(const Inputs& in, const Gradients& g, const Segment& segment, int64_t h, float* memory) {
-  const int64_t keys = segment.last - segment.first;
-  const Room room(memory, in, keys);
-  memset(room.dk, 0, static_cast<size_t>(keys * (in.depth + in.width)) * sizeof(float));
-  for (int64_t r = segment.row; r < segment.row + segment.rows; r++) {
-    const bool seesNone = g.lse.as<float>()[r * in.heads + h] == -INFINITY;
-    const int64_t count = seesNone ? 0 : in.count(r), first = in.begin(r) - segment.first;
-    memset(room.dq, 0, static_cast<size_t>(in.depth) * sizeof(float));
-    if (count > 0) weights<T>(in, g, room, r, h);
-    for (int64_t j = 0; j < count; j++) {
-      if (room.p[j] == 0) continue;
-      addTimes(room.dq, room.ds[j], attention::at<const T>(in.k, in.begin(r) + j, h), in.depth);
-      addTimes(room.dk + (first + j) * in.depth, room.ds[j], attention::at<const T>(in.q, r, h), in.depth);
-      addTimes(room.dv + (first + j) * in.width, room.p[j], attention::at<const T>(g.dout, r, h), in.width);
-    }
-    if (g.dq) deliver<T>(g.dq, r, h, room.dq, in.depth);
-    scoreGradients(in, g, room.ds, count, r, h);
-  }
-  for (int64_t s = 0; s < keys; s++) {
-    if (g.dk) deliver<T>(g.dk, segment.first + s, h, room.dk + s * in.depth, in.depth);
-    if (g.dv) deliver<T>(g.dv, segment.first + s, h, room.dv + s * in.width, in.width);
-  }
+template <class T> void backwardSegment(const Inputs& in, const Gradients& g, const Segment& segment, int64_t h, const Room& room, int worker) {
+  const int64_t keys = segment.last - segment.first, end = segment.row + segment.rows;
+  memset(room.dk, 0, static_cast<size_t>(keys * in.depth) * sizeof(float));
+  memset(room.dv, 0, static_cast<size_t>(keys * in.width) * sizeof(float));
+  for (int64_t row = segment.row; row < end; row += kChunk)
+    backwardChunk<T>(in, g, room, Chunk(in, row, least(kChunk, end - row)), segment.first, h, worker);
+  const auto deliver = [&](const Acc& dst, const float* value, int64_t channels) {
+    for (int64_t s = 0; dst && s < keys; s++)
+      accumulate(dst.beta, attention::at<T>(dst, segment.first + s, h), channels, [](vec x) { return x; }, value + s * channels);
+  };
+  deliver(g.dk, room.dk, in.depth);
+  deliver(g.dv, room.dv, in.width);
 }
 
 Inputs inputsOf(const In& q, const In& k, const In& v, const In& position, const MaybeIn& segment, const In& ranges, const In& offsets, const MaybeIn& hidden,
@@ -172,27 +235,26 @@ Inputs inputsOf(const In& q, const In& k, const In& v, const In& position, const
   return in;
 }
 
-int64_t mostOf(const Segments& segments) {
-  int64_t most = 0;
-  for (int64_t i = 0; i < segments.count; i++) most = attention::most(most, segments.list[i].last - segments.list[i].first);
-  return most;
+/// Cuts every segment in chunks; `chunks` has room for one a row.
+int64_t cutRows(const Inputs& in, const Segments& segments, Chunk* chunks) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < segments.count; i++) {
+    const Segment& segment = segments.list[i];
+    for (int64_t row = 0; row < segment.rows; row += kChunk) chunks[count++] = Chunk(in, segment.row + row, least(kChunk, segment.rows - row));
+  }
+  return count;
 }
 
 }  // namespace
 
 void relative_attention_forward(Out o, Out lse, In q, In k, In v, In position, MaybeIn segment, In ranges, In offsets, MaybeIn hidden, MaybeIn types,
                                 MaybeIn keyTypes, float scale) {
-  const int64_t rows = q.shape[0], keys = k.shape[0];
-  attention::findSegments(ranges, keys, static_cast<Segment*>(parallel::shared(Segments::bytes(rows))));  // only to check the ranges
+  const int64_t rows = q.shape[0], table = Segments::bytes(rows);
+  auto* memory = static_cast<char*>(parallel::shared(table + rows * static_cast<int64_t>(sizeof(Chunk))));
+  auto* chunks = reinterpret_cast<Chunk*>(memory + table);
+  const Segments segments = attention::findSegments(ranges, k.shape[0], reinterpret_cast<Segment*>(memory));
   const Inputs in = inputsOf(q, k, v, position, segment, ranges, offsets, hidden, types, keyTypes, scale);
-  dispatch(q.dtype, [&](auto t) {
-    const int64_t chunks = divideUp(rows, kChunk);
-    parallel::loop(chunks * in.heads, [&](int64_t task, int worker) {
-      auto* room = static_cast<float*>(parallel::scratch(worker, 0, (in.width + keys) * static_cast<int64_t>(sizeof(float))));
-      const int64_t first = task / in.heads * kChunk, end = first + kChunk < rows ? first + kChunk : rows;
-      for (int64_t r = first; r < end; r++) forwardRow<decltype(t)>(in, o, lse, r, task % in.heads, room);
-    });
-  });
+  parallel::loop(cutRows(in, segments, chunks) * in.heads, [&](int64_t task, int worker) { forwardChunk(in, o, lse, chunks[task / in.heads], task % in.heads, worker); });
 }
 
 void relative_attention_backward(Acc dq, Acc dk, Acc dv, Acc dposition, Acc dsegment, In dout, In q, In k, In v, In position, MaybeIn segment, In o, In lse,
@@ -201,11 +263,13 @@ void relative_attention_backward(Acc dq, Acc dk, Acc dv, Acc dposition, Acc dseg
   const Inputs in = inputsOf(q, k, v, position, segment, ranges, offsets, hidden, types, keyTypes, scale);
   if (dsegment && !segment) refuse("relative_attention_backward: dsegment is given without segment.");
   const Gradients gradients = {dq, dk, dv, dposition, dsegment, dout, o, lse};
-  const int64_t floats = Room::floats(in, mostOf(segments));
+  int64_t keys = 0;
+  for (int64_t i = 0; i < segments.count; i++) keys = most(keys, segments.list[i].last - segments.list[i].first);
   dispatch(q.dtype, [&](auto t) {
     parallel::loop(segments.count * in.heads, [&](int64_t task, int worker) {
-      auto* memory = static_cast<float*>(parallel::scratch(worker, 0, floats * static_cast<int64_t>(sizeof(float))));
-      backwardSegment<decltype(t)>(in, gradients, segments.list[task / in.heads], task % in.heads, memory);
+      auto* memory = static_cast<float*>(parallel::scratch(worker, kSlot, Room::floats(in, keys) * static_cast<int64_t>(sizeof(float))));
+      const Segment& of = segments.list[task / in.heads];
+      backwardSegment<decltype(t)>(in, gradients, of, task % in.heads, Room(memory, in, of.last - of.first), worker);
     });
   });
 }

@@ -165,4 +165,16 @@ export const cases: OpCase[] = [
     offset: (r) => r % 3,
     type: (i) => i % 2,
   }),
+  relativeCase({
+    name: 'rows of two chunks, the last of which see nothing',
+    rows: 70,
+    keys: 5,
+    heads: 1,
+    depth: 2,
+    width: 3,
+    places: 7,
+    range: (r) => (r < 64 ? [0, 5] : [2, 2]),
+    offset: (r) => r % 3,
+    type: (i) => i % 3,
+  }),
 ];
