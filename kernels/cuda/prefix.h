@@ -11,7 +11,6 @@ constexpr int32_t withBelow(int32_t mine, int32_t below, int lane, int by) { ret
 /// The values of one thread, of which the first `valid` count, become the sums of those before them. Returns the sum of all.
 template <int N> constexpr int32_t sumsBefore(int32_t (&values)[N], int64_t valid) {
   int32_t sum = 0;
-#pragma unroll
   for (int i = 0; i < N; i++) {
     const int32_t n = i < valid ? values[i] : 0;
     values[i] = sum;

@@ -50,6 +50,7 @@ const bert = onWordsAlone(encoder({ vocabSize: 30_522, steps: 1_000_000, rows: 2
 // ALBERT, arXiv:1909.11942, section 4.1: LAMB at 0.00176, which is not here; the learning rate of AdamW is ours.
 const albert = onWordsAlone(encoder({ vocabSize: 30_000, steps: 125_000, rows: 4096, lr: 4e-4, warmup: 3125 }));
 
+// XLNet, arXiv:1906.08237, what it was trained with: its own objective is not built, and pretrain refuses it.
 const xlnet = encoder({ vocabSize: 32_000, steps: 500_000, rows: 8192, lr: 4e-4, warmup: 40_000 });
 
 /** How others trained theirs: as published, for reference and for machines that could. */

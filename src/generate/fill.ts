@@ -1,5 +1,5 @@
 import { TrainMoeError } from '../errors.js';
-import { logitsOf, type Model } from '../models/family.js';
+import { logitsOf, type Model, whyMute } from '../models/family.js';
 import { makeLayout } from '../nn/layout.js';
 import { gather } from '../ops/gather.js';
 import { from, noGrad, scope } from '../tensor/index.js';
@@ -26,7 +26,7 @@ export function fillMask(
   if (!encoder)
     throw new TrainMoeError(
       'bad-argument',
-      `A ${family.name} model writes what comes next and fills in nothing; give an encoder such as bert or roberta.`,
+      `This is ${whyMute(family) ?? `a ${family.name} model, which writes what comes next`}; give an encoder such as bert or roberta.`,
     );
   const tokens = Int32Array.from(ids);
   const length = tokens.length;

@@ -122,6 +122,12 @@ function withFolder(path: string, body: (folder: ModelFolder) => void): void {
   }
 }
 
+/** transformers 5 calls it `dtype`, released files `torch_dtype`: the keys that a config.json has say the same. */
+function typeKeys(base: Config | undefined, type: string): Record<string, string> {
+  const there = ['dtype', 'torch_dtype'].filter((key) => base?.values[key] !== undefined);
+  return Object.fromEntries((there.length > 0 ? there : ['torch_dtype']).map((key) => [key, type]));
+}
+
 /** What a Hugging Face folder of this model holds; see writeModelFolder(). Correction biases stay f32. */
 export function modelContent(
   model: Model,
@@ -138,7 +144,7 @@ export function modelContent(
   return {
     config: withValues(options.base ?? EMPTY_CONFIG, {
       ...model.family.toHub(model.config),
-      torch_dtype: options.dtype === 'bf16' ? 'bfloat16' : 'float32',
+      ...typeKeys(options.base, options.dtype === 'bf16' ? 'bfloat16' : 'float32'),
     }),
     tensors: tensors.map(({ name, shape }): TensorSpec => ({ name, shape, dtype: narrow(name) ? 'BF16' : 'F32' })),
     data: ({ name }) => {

@@ -57,6 +57,18 @@ describe('saveModel', () => {
     expect(loadTokenizer(f32).encode('one')).toEqual(loadTokenizer(source).encode('one'));
   });
 
+  it('says the type under the key that its config.json has', async () => {
+    const source = join(folder, 'newer');
+    await writeTinyModel(source);
+    const { torch_dtype: _, ...config } = configOf(source);
+    writeFileSync(join(source, 'config.json'), JSON.stringify({ ...config, dtype: 'float32' }));
+    const model = loadModel(source, { device: cpu });
+    saveModel(join(folder, 'newer-bf16'), model, { dtype: 'bf16' });
+    disposeModel(model);
+    expect(configOf(join(folder, 'newer-bf16'))).toMatchObject({ dtype: 'bfloat16' });
+    expect(configOf(join(folder, 'newer-bf16'))).not.toHaveProperty('torch_dtype');
+  });
+
   it('writes over no other model', () => {
     const model = tinyModel('dense');
     expect(() => saveModel(join(folder, 'plain'), model)).toThrow(/plain holds a model already; name a folder/);
