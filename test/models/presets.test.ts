@@ -20,6 +20,33 @@ describe('published shapes have the published number of parameters', () => {
     expect(Math.abs(count(name) / expected - 1)).toBeLessThan(1e-3);
   });
 
+  // Of transformers' models with their heads for pre-training, tied tensors once: BERT with that for pairs of sentences, too.
+  it.each([
+    ['gpt2', 124_439_808],
+    ['gpt2-medium', 354_823_168],
+    ['gpt2-large', 774_030_080],
+    ['gpt2-xl', 1_557_611_200],
+    ['ctrl', 1_637_964_550],
+    ['bert-tiny', 4_433_468],
+    ['bert-mini', 11_267_900],
+    ['bert-small', 29_058_876],
+    ['bert-medium', 41_668_412],
+    ['bert-base', 110_106_428],
+    ['bert-large', 336_226_108],
+    ['roberta-base', 124_697_433],
+    ['roberta-large', 355_412_057],
+    ['distilbert-base', 66_985_530],
+    ['albert-base', 11_813_810],
+    ['albert-large', 17_847_474],
+    ['albert-xlarge', 59_021_490],
+    ['albert-xxlarge', 223_158_450],
+    ['xlnet-base', 116_750_336],
+    ['xlnet-large', 360_300_800],
+    ['megatron-bert-345m', 334_723_458],
+  ])('%s: %i, to the last one', (name, expected) => {
+    expect(count(name)).toBe(expected);
+  });
+
   it('deepseek-v3: 671.026B and a module of 11.61B', () => {
     const { family, config } = presetNamed('deepseek-v3');
     const main = countParameters(family.specs({ ...(config as object), mtpLayers: 0 }));
