@@ -3,7 +3,14 @@ import { TrainMoeError } from '../errors.js';
 import type { Param } from '../nn/param.js';
 import { type EncoderShape, encoderFamily, encoderFields } from './encoder.js';
 import { type HubPiece, wholePiece } from './family.js';
-import { activationFromHub, activationToHub, type LayerNames, layerPieces, wholeHeads } from './transformer.js';
+import {
+  activationFromHub,
+  activationToHub,
+  type LayerNames,
+  layerPieces,
+  refuseUntied,
+  wholeHeads,
+} from './transformer.js';
 
 /** BERT. Devlin et al., arXiv:1810.04805. */
 export const bertSchema = wholeHeads(
@@ -89,12 +96,14 @@ export function bertFromHub(h: Json): BertConfig {
   };
 }
 
+/** Empty where the file does not say, as those of BERT's small models do not: it is read as one for masked words. */
 const architectureOf = (h: Json): string => String((h.architectures as readonly unknown[] | undefined)?.[0] ?? '');
 
 /** @throws TrainMoeError `bad-config` for models whose heads or attention we do not have */
 export function refuseOthers(h: Json): void {
+  refuseUntied(h);
   const name = architectureOf(h);
-  if (!/(ForMaskedLM|ForPreTraining)$/.test(name))
+  if (!/^$|(ForMaskedLM|ForPreTraining)$/.test(name))
     throw new TrainMoeError(
       'bad-config',
       `config.json names the architecture "${name}"; of encoders those are read that predict masked words: ...ForMaskedLM, ...ForPreTraining.`,

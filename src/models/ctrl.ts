@@ -14,6 +14,7 @@ import {
   type LayerNames,
   layerPieces,
   preNormLayer,
+  refuseUntied,
   type TransformerBlock,
   transformerFields,
   transformerSpec,
@@ -91,16 +92,19 @@ export const ctrl: Family<CtrlConfig, CtrlWeights> = {
   routedExperts: (c) => new Array<number>(c.layers).fill(0),
   activeParameters: (c) => countParameters(specs(c)),
   attentionWidth: widthOfAttention,
-  fromHub: (h) => ({
-    vocabulary: Number(h.vocab_size),
-    hidden: Number(h.n_embd),
-    layers: Number(h.n_layer),
-    heads: Number(h.n_head),
-    inner: Number(h.dff),
-    eps: Number(h.layer_norm_epsilon ?? 1e-6),
-    context: Number(h.n_positions ?? 256),
-    deviation: Number(h.initializer_range ?? 0.02),
-  }),
+  fromHub(h) {
+    refuseUntied(h);
+    return {
+      vocabulary: Number(h.vocab_size),
+      hidden: Number(h.n_embd),
+      layers: Number(h.n_layer),
+      heads: Number(h.n_head),
+      inner: Number(h.dff),
+      eps: Number(h.layer_norm_epsilon ?? 1e-6),
+      context: Number(h.n_positions ?? 256),
+      deviation: Number(h.initializer_range ?? 0.02),
+    };
+  },
   toHub: (c) => ({
     architectures: ['CTRLLMHeadModel'],
     model_type: 'ctrl',

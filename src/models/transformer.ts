@@ -108,6 +108,15 @@ export function layerPieces(names: LayerNames, at: string, rest: string, p: Para
   return wholePiece(`${at}.${names[key]}.${ending}`, p);
 }
 
+/** @throws TrainMoeError `bad-config` where the head has a matrix of its own, in families whose head is the embedding */
+export function refuseUntied(h: Readonly<Record<string, unknown>>): void {
+  if (h.tie_word_embeddings !== false) return;
+  throw new TrainMoeError(
+    'bad-config',
+    `config.json has tie_word_embeddings false; of ${h.model_type} models only those are read whose head is the embedding.`,
+  );
+}
+
 /** Nonlinearities as settings. */
 export const activationSchema = z.enum(['gelu', 'geluTanh', 'relu', 'silu', 'tanh']);
 

@@ -1,14 +1,14 @@
 import { TrainMoeError } from '../errors.js';
 import type { Param } from '../nn/param.js';
 import { type HubPiece, wholePiece } from './family.js';
-import { activationFromHub, activationToHub } from './transformer.js';
+import { activationFromHub, activationToHub, refuseUntied } from './transformer.js';
 import type { XlnetConfig } from './xlnet.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
 const ARCHITECTURE = 'XLNetLMHeadModel';
 
-/** @throws TrainMoeError `bad-config` for other heads than that of words, and head sizes that do not divide the width */
+/** @throws TrainMoeError `bad-config` for other heads than that of words, which is the embedding, and head sizes that do not divide the width */
 export function xlnetFromHub(h: Json): XlnetConfig {
   const name = String((h.architectures as readonly unknown[] | undefined)?.[0] ?? ARCHITECTURE);
   if (name !== ARCHITECTURE)
@@ -16,6 +16,7 @@ export function xlnetFromHub(h: Json): XlnetConfig {
       'bad-config',
       `config.json names the architecture "${name}"; of XLNet only ${ARCHITECTURE} is read, which predicts words.`,
     );
+  refuseUntied(h);
   const [hidden, heads] = [Number(h.d_model), Number(h.n_head)];
   if (h.d_head !== undefined && Number(h.d_head) * heads !== hidden)
     throw new TrainMoeError(
