@@ -123,9 +123,11 @@ export const activationSchema = z.enum(['gelu', 'geluTanh', 'relu', 'silu', 'tan
 /** Ours of the names that config.json has for nonlinearities. */
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   gelu: 'gelu',
+  gelu_python: 'gelu',
   gelu_new: 'geluTanh',
   gelu_pytorch_tanh: 'geluTanh',
   gelu_fast: 'geluTanh',
+  gelu_accurate: 'geluTanh',
   relu: 'relu',
   silu: 'silu',
   swish: 'silu',

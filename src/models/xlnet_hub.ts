@@ -36,7 +36,7 @@ export function xlnetFromHub(h: Json): XlnetConfig {
     clampLength: Math.max(0, Number(h.clamp_len ?? 0)),
     reversedHalf: Boolean(h.bi_data),
     remembers: h.use_mems_eval !== false,
-    memoryLength: Number(h.mem_len ?? 0),
+    memoryLength: Number(h.mem_len === undefined ? 512 : h.mem_len), // null: all
     reuseLength: Number(h.reuse_len ?? 0),
     deviation: Number(h.initializer_range ?? 0.02),
   };

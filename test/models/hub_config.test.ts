@@ -20,6 +20,11 @@ describe('config.json of released models', () => {
     },
   );
 
+  it('of XLNet remembers all tokens where mem_len is null, and 512 where it says nothing, as transformers does', () => {
+    expect(read('xlnet-base', { mem_len: null })).toMatchObject({ memoryLength: 0 });
+    expect(read('xlnet-base', { mem_len: undefined })).toMatchObject({ memoryLength: 512 });
+  });
+
   it('of an encoder that names no architecture is that of one for masked words', () => {
     for (const architectures of [undefined, null, []])
       expect(read('bert-tiny', { architectures })).toEqual({ ...presetNamed('bert-tiny').config!, relation: false });
