@@ -40,7 +40,9 @@ export const isScoring = (hub: Readonly<Record<string, unknown>>): boolean =>
  */
 export function loadModel(path: string, options: LoadOptions): LoadedModel {
   return loadFolder(path, options, (hub) => {
-    if (!isScoring(hub)) return { family: familyOfHub(hub) };
+    const family = familyOfHub(hub);
+    // Classifiers of other families are no reward models; fromHub() refuses them.
+    if (!isScoring(hub) || whyMute(family) !== undefined) return { family };
     throw new TrainMoeError(
       'bad-config',
       `${path} is a reward model, which scores texts and cannot write them; give a language model.`,

@@ -1,5 +1,13 @@
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { folderSink } from '../../src/hub/byte_sink.js';
+import { EMPTY_CONFIG, withValues } from '../../src/hub/config_json.js';
+import { writeModelFolder } from '../../src/hub/folder.js';
+import { loadModel } from '../../src/models/folder.js';
 import { families, presetNamed } from '../../src/models/index.js';
+import { device } from '../../src/tensor/index.js';
 
 /** The config.json of a preset, with other values; `undefined` leaves a key out. */
 function read(preset: string, changes: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -28,5 +36,32 @@ describe('config.json of released models', () => {
   it('of an encoder that names no architecture is that of one for masked words', () => {
     for (const architectures of [undefined, null, []])
       expect(read('bert-tiny', { architectures })).toEqual({ ...presetNamed('bert-tiny').config!, relation: false });
+  });
+});
+
+describe('a folder whose config.json is not that of a model we read', () => {
+  const root = mkdtempSync(join(tmpdir(), 'train-moe-hub-'));
+  afterAll(() => rmSync(root, { recursive: true, force: true }));
+  const cpu = device('cpu');
+
+  /** A folder without a tensor, which no config.json gets as far as. */
+  function written(preset: string, changes: Readonly<Record<string, unknown>>): string {
+    const { family, config } = presetNamed(preset);
+    const path = mkdtempSync(join(root, `${preset}-`));
+    writeModelFolder(folderSink(path), {
+      config: withValues(EMPTY_CONFIG, { ...family.toHub(config), ...changes }),
+      tensors: [],
+      data: () => new Uint8Array(),
+    });
+    return path;
+  }
+
+  it.each([
+    ['bert-tiny', 'BertForSequenceClassification'],
+    ['distilbert-base', 'DistilBertForSequenceClassification'],
+    ['xlnet-base', 'XLNetForSequenceClassification'],
+  ])('a classifier (%s) is not called a reward model', (preset, name) => {
+    const path = written(preset, { architectures: [name] });
+    expect(() => loadModel(path, { device: cpu })).toThrow(`config.json names the architecture "${name}"; of `);
   });
 });
