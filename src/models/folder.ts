@@ -69,7 +69,7 @@ export function configOfFolder(path: string): { readonly family: Family; readonl
   try {
     if (!folder.config) throw noConfig(path);
     const family = familyOfHub(folder.config.values);
-    return { family, config: family.fromHub(folder.config.values) };
+    return { family, config: checkedConfig(family, folder.config.values, path) };
   } finally {
     folder.close();
   }
@@ -77,6 +77,27 @@ export function configOfFolder(path: string): { readonly family: Family; readonl
 
 const noConfig = (path: string): TrainMoeError =>
   new TrainMoeError('not-found', `${path} has no config.json; give the folder of a model.`);
+
+/**
+ * The configuration that a folder's config.json is.
+ * @throws TrainMoeError `bad-config` naming every size that is missing or that the family cannot have
+ */
+function checkedConfig(family: Family, hub: Readonly<Record<string, unknown>>, path: string): unknown {
+  const config = family.fromHub(hub);
+  const { error } = family.schema.safeParse(config);
+  if (!error) return config;
+  const faults = error.issues.map(({ path: at, message }) => {
+    const value = at.reduce<unknown>(
+      (inside, key) => (inside as Record<PropertyKey, unknown> | undefined)?.[key],
+      config,
+    );
+    return `${at.join('.')} ${Number.isNaN(value) ? 'is missing or no number' : `is ${JSON.stringify(value)}: ${message}`}`;
+  });
+  throw new TrainMoeError(
+    'bad-config',
+    `The config.json of ${path} does not give the sizes of a ${family.name} model: ${faults.join('; ')}.`,
+  );
+}
 
 /** As loadModel(), of the family that `choose` names; `absent` gives tensors that the folder may lack. */
 export function loadFolder(
@@ -88,7 +109,7 @@ export function loadFolder(
   try {
     if (!folder.config) throw noConfig(path);
     const { family, absent } = choose(folder.config.values);
-    const config = family.fromHub(folder.config.values);
+    const config = checkedConfig(family, folder.config.values, path);
     const model = createModel(family, config, {
       device: options.device,
       dtype: options.dtype ?? 'f32',

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { folderSink } from '../../src/hub/byte_sink.js';
 import { EMPTY_CONFIG, withValues } from '../../src/hub/config_json.js';
 import { writeModelFolder } from '../../src/hub/folder.js';
-import { loadModel } from '../../src/models/folder.js';
+import { configOfFolder, loadModel } from '../../src/models/folder.js';
 import { families, presetNamed } from '../../src/models/index.js';
 import { device } from '../../src/tensor/index.js';
 
@@ -63,5 +63,18 @@ describe('a folder whose config.json is not that of a model we read', () => {
   ])('a classifier (%s) is not called a reward model', (preset, name) => {
     const path = written(preset, { architectures: [name] });
     expect(() => loadModel(path, { device: cpu })).toThrow(`config.json names the architecture "${name}"; of `);
+  });
+
+  it.each([
+    ['bert-tiny', { hidden_size: undefined }, 'bert', 'hidden is missing or no number'],
+    ['bert-tiny', { num_hidden_layers: 'two' }, 'bert', 'layers is missing or no number'],
+    ['bert-tiny', { num_attention_heads: 3 }, 'bert', 'heads is 3: must divide hidden'],
+    ['gpt2', { vocab_size: undefined, n_head: undefined }, 'gpt2', 'vocabulary is missing or no number; heads is'],
+    ['nano', { num_hidden_layers: undefined }, 'deepseek-v3', 'layers is missing or no number'],
+  ])('that lacks a size (%s, %j) says which', (preset, changes, name, fault) => {
+    const path = written(preset, changes);
+    const sentence = `The config.json of ${path} does not give the sizes of a ${name} model: ${fault}`;
+    expect(() => configOfFolder(path)).toThrow(sentence);
+    expect(() => loadModel(path, { device: cpu })).toThrow(sentence);
   });
 });
