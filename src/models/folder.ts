@@ -151,6 +151,10 @@ function typeKeys(base: Config | undefined, type: string): Record<string, string
   return Object.fromEntries((there.length > 0 ? there : ['torch_dtype']).map((key) => [key, type]));
 }
 
+/** Padding, first and last token as the file had them: families know those of released models only. */
+const tokenKeys = (base: Config | undefined): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(base?.values ?? {}).filter(([key]) => key.endsWith('_token_id')));
+
 /** What a Hugging Face folder of this model holds; see writeModelFolder(). Correction biases stay f32. */
 export function modelContent(
   model: Model,
@@ -167,6 +171,7 @@ export function modelContent(
   return {
     config: withValues(options.base ?? EMPTY_CONFIG, {
       ...model.family.toHub(model.config),
+      ...tokenKeys(options.base),
       ...typeKeys(options.base, options.dtype === 'bf16' ? 'bfloat16' : 'float32'),
     }),
     tensors: tensors.map(({ name, shape }): TensorSpec => ({ name, shape, dtype: narrow(name) ? 'BF16' : 'F32' })),

@@ -5,8 +5,9 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { folderSink } from '../../src/hub/byte_sink.js';
 import { EMPTY_CONFIG, withValues } from '../../src/hub/config_json.js';
 import { writeModelFolder } from '../../src/hub/folder.js';
-import { configOfFolder, loadModel } from '../../src/models/folder.js';
-import { families, presetNamed } from '../../src/models/index.js';
+import { createModel, disposeModel } from '../../src/models/codec.js';
+import { configOfFolder, loadModel, modelContent } from '../../src/models/folder.js';
+import { type BertConfig, families, presetNamed } from '../../src/models/index.js';
 import { device } from '../../src/tensor/index.js';
 
 /** The config.json of a preset, with other values; `undefined` leaves a key out. */
@@ -36,6 +37,19 @@ describe('config.json of released models', () => {
   it('of an encoder that names no architecture is that of one for masked words', () => {
     for (const architectures of [undefined, null, []])
       expect(read('bert-tiny', { architectures })).toEqual({ ...presetNamed('bert-tiny').config!, relation: false });
+  });
+});
+
+describe('a config.json that is written back', () => {
+  it('keeps the ids of its special tokens, which need not be those of released models', () => {
+    const { family, config } = presetNamed('bert-tiny');
+    const sizes = { ...(config as BertConfig), vocabulary: 8, hidden: 4, layers: 1, heads: 1, inner: 4, context: 4 };
+    const model = createModel(family, sizes, { device: device('cpu'), dtype: 'f32', seed: 1 });
+    const base = withValues(EMPTY_CONFIG, { pad_token_id: 1, eos_token_id: null, hidden_size: 9 });
+    const { values } = modelContent(model, { dtype: 'f32', base }).config;
+    expect(values).toMatchObject({ pad_token_id: 1, eos_token_id: null, hidden_size: 4 });
+    expect(modelContent(model, { dtype: 'f32' }).config.values).toMatchObject({ pad_token_id: 0 });
+    disposeModel(model);
   });
 });
 
