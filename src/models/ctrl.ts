@@ -10,6 +10,7 @@ import type { Tensor } from '../tensor/index.js';
 import { type Family, type HubPiece, wholePiece } from './family.js';
 import {
   attendOf,
+  countedWithPadding,
   keysAndValues,
   type LayerNames,
   layerPieces,
@@ -84,8 +85,7 @@ export const ctrl: Family<CtrlConfig, CtrlWeights> = {
     );
   },
   head: (w) => ({ weight: w.embed, bias: w.headBias }),
-  // Padding counts: every row begins at position 0.
-  positions: (_, ids, length) => ids.map((_id, r) => r % length),
+  positions: countedWithPadding,
   cacheShape: keysAndValues,
   layers: (c) => c.layers,
   vocabulary: (c) => c.vocabulary,

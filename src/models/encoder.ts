@@ -15,6 +15,7 @@ import type { Family, HubPiece, RelationNames } from './family.js';
 import {
   activationSchema,
   attendOf,
+  countedWithPadding,
   type Transformer,
   type TransformerBlock,
   transformerFields,
@@ -139,7 +140,7 @@ export function encoderFamily<C>({ shape, relationNames, ...parts }: EncoderPart
   const active = (s: EncoderShape): number =>
     s.layers * countParameters(transformerSpec(s)) + s.width * (s.vocabulary + s.hidden);
   return {
-    positions: (_, ids, length) => ids.map((_id, r) => r % length),
+    positions: countedWithPadding,
     ...parts,
     specs: (c) => specs(shape(c)),
     forward: (w, c, ids, run) => forward(w, shape(c), ids, run),

@@ -26,7 +26,7 @@ export interface ForwardInputs extends RecurrentInputs {
   readonly inputIds: Int32Array;
   /** [B,T] 1 on tokens, 0 on padding; absent: no padding. */
   readonly attentionMask?: Int32Array;
-  /** [B,T] absent: counted from the first token. */
+  /** [B,T] absent: counted as transformers counts them. */
   readonly positionIds?: Int32Array;
   /** [B,T] of encoders and XLNet, which of two sentences each token is of; absent: 0, or no scores for it. */
   readonly tokenTypeIds?: Int32Array;

@@ -12,6 +12,7 @@ import {
   activationSchema,
   activationToHub,
   attendOf,
+  countedWithPadding,
   keysAndValues,
   preNormLayer,
   type TransformerBlock,
@@ -97,6 +98,7 @@ export const gpt2: Family<Gpt2Config, Gpt2Weights> = {
       (tokens) => add(embedding(w.embed, tokens), embedding(w.positions, run.layout.positions)), // [T,C]
     ),
   head: (w) => ({ weight: w.head ?? w.embed }),
+  positions: countedWithPadding,
   cacheShape: keysAndValues,
   layers: (c) => c.layers,
   vocabulary: (c) => c.vocabulary,

@@ -72,6 +72,10 @@ export const preNormLayer = (w: TransformerBlock, o: TransformerOptions, x: Tens
     run,
   );
 
+/** Family.positions() of models that count padding too: every row begins at position 0. */
+export const countedWithPadding = (_config: unknown, ids: Int32Array, length: number): Int32Array =>
+  ids.map((_id, r) => r % length);
+
 /** What generation keeps of a token. */
 export const keysAndValues = ({ hidden, heads }: Transformer) => {
   const shape = [heads, hidden / heads];
