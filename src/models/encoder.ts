@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { TrainMoeError } from '../errors.js';
 import { attend } from '../nn/attend.js';
 import { block, blockOrRecompute, postNormBlock } from '../nn/block.js';
 import { decoder } from '../nn/decoder.js';
@@ -83,8 +84,13 @@ const specs = (s: EncoderShape) => ({
   relation: s.relation ? denseSpec(2, s.hidden, s.deviation) : undefined,
 });
 
-/** Words, types and positions of ids [T]. -> [T,C] */
+/**
+ * Words, types and positions of ids [T]. -> [T,C]
+ * @throws TrainMoeError `bad-argument` for types of a model that has none: DistilBERT
+ */
 function embedded(w: EncoderWeights, s: EncoderShape, ids: Tensor, run: Run): Tensor {
+  if (run.types && !w.types)
+    throw new TrainMoeError('bad-argument', 'This model has no token types; leave token_type_ids out.');
   const words = embedding(w.embed, ids);
   const types = () => run.types ?? zeros(ids.shape, { dtype: 'i32', device: ids.device });
   const typed = w.types ? add(words, embedding(w.types, types())) : words;

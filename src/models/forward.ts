@@ -16,27 +16,10 @@ import {
 } from '../tensor/index.js';
 import { hubTensors } from './codec.js';
 import { type Head, logitsOf, type Model } from './family.js';
-import { type RecurrentInputs, recurrentPass } from './recurrence.js';
+import { checkInputs, type ForwardInputs } from './forward_inputs.js';
+import { recurrentPass } from './recurrence.js';
 
-/** Arguments of a model as transformers takes them; [B,T] row-major, labels not shifted, -100 ignored. */
-export interface ForwardInputs extends RecurrentInputs {
-  /** [B,T] */
-  readonly shape: readonly [number, number];
-  /** [B,T] */
-  readonly inputIds: Int32Array;
-  /** [B,T] 1 on tokens, 0 on padding; absent: no padding. */
-  readonly attentionMask?: Int32Array;
-  /** [B,T] absent: counted as transformers counts them. */
-  readonly positionIds?: Int32Array;
-  /** [B,T] of encoders and XLNet, which of two sentences each token is of; absent: 0, or no scores for it. */
-  readonly tokenTypeIds?: Int32Array;
-  /** [B,T], or of XLNet's targets [B,K]; absent: no loss. */
-  readonly labels?: Int32Array;
-  /** [B] of encoders that judge pairs of sentences; absent: that loss is left out. */
-  readonly relationLabels?: Int32Array;
-  /** Weight of the multi-token-prediction loss in `loss`; absent: the module is left out. */
-  readonly mtpWeight?: number;
-}
+export type { ForwardInputs } from './forward_inputs.js';
 
 /** What a pass computes, on the host. */
 export interface ForwardResult {
@@ -62,8 +45,8 @@ export interface ForwardResult {
 
 /**
  * Runs a model as transformers would on the same arguments, for comparing frameworks.
- * @throws TrainMoeError `bad-argument` when gradients are asked for without labels or of a model loaded without them, or labels
- *   of pairs of a model that does not judge them.
+ * @throws TrainMoeError `bad-argument` when gradients are asked for without labels or of a model loaded without them, labels of
+ *   pairs of a model that does not judge them, or arguments of another size or that the model does not take.
  */
 export function forward(model: Model, inputs: ForwardInputs, device: Device, withGradients = false): ForwardResult {
   if (withGradients && !inputs.labels)
@@ -99,6 +82,7 @@ interface PassResult {
 
 function runOnce(model: Model, inputs: ForwardInputs, device: Device, seen: Seen): PassResult {
   const { family, config, weights } = model;
+  checkInputs(model, inputs);
   const [rows, length] = inputs.shape;
   const count = rows * length;
   const layout = makeLayout({

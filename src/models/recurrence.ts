@@ -76,7 +76,8 @@ export function recurrentPass(
   };
 }
 
-const refused = (sentence: string) => new TrainMoeError('bad-argument', sentence);
+/** An argument that a model does not take. */
+export const refused = (sentence: string) => new TrainMoeError('bad-argument', sentence);
 
 /** Where the 1 of each row [B,K,T] is; -1 where there is none. */
 function placesOf(mapping: ArrayLike<number>, [rows, length]: readonly [number, number]): Int32Array {

@@ -33,4 +33,28 @@ describe('the arguments of a pass', () => {
       expect(run(name, padded).logits).not.toEqual(fromFirst.logits);
     },
   );
+
+  it.each<[string, string, Partial<ForwardInputs>]>([
+    ['bert-tiny', 'attention_mask has 2 values; [1,3] are expected.', { attentionMask: Int32Array.of(1, 1) }],
+    ['gpt2-nano', 'position_ids has 4 values; [1,3] are expected.', { positionIds: new Int32Array(4) }],
+    ['bert-tiny', 'token_type_ids has 2 values; [1,3] are expected.', { tokenTypeIds: new Int32Array(2) }],
+    ['bert-tiny', 'labels has 2 values; [1,3] are expected.', { labels: new Int32Array(2) }],
+    ['bert-tiny', 'The label of sentence pairs has 2 values; [1] are expected.', { relationLabels: new Int32Array(2) }],
+    [
+      'xlnet-base',
+      'labels has 3 values; [1,1] are expected.',
+      { labels: new Int32Array(3), targetMapping: Int32Array.of(0, 0, 1) },
+    ],
+    ['gpt2-nano', 'token_type_ids are arguments of encoders', { tokenTypeIds: new Int32Array(3) }],
+    ['distilbert-base', 'This model has no token types', { tokenTypeIds: new Int32Array(3) }],
+    ['bert-tiny', 'The rows have 7 tokens, but the model reads 6', ids(1, 2, 3, 4, 5, 6, 7)],
+    ['bert-tiny', 'hides a token between others in row 0', { attentionMask: Int32Array.of(1, 0, 1) }],
+  ])('of %s are refused: %s', (name, sentence, wrong) => {
+    expect(() => run(name, { ...ids(1, 2, 3), ...wrong })).toThrow(sentence);
+  });
+
+  it('may hide any token from XLNet', () => {
+    const { logits } = run('xlnet-base', { ...ids(1, 2, 3), attentionMask: Int32Array.of(1, 0, 1) });
+    expect(logits.length).toBe(3 * sizes.vocabulary);
+  });
 });
