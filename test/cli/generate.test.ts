@@ -63,9 +63,11 @@ describe('fill', () => {
       /The text hides nothing; write <mask> where/,
     );
     expect(await fails('fill', '--model', model, 'a <mask>')).toMatch(/has no token <mask> or \[MASK\]/);
-    expect(await fails('generate', '--model', checkpoint!, 'a')).toMatch(/roberta model is an encoder/);
+    expect(await fails('generate', '--model', checkpoint!, 'a')).toMatch(
+      /a roberta model, an encoder: it fills in masked words/,
+    );
     expect(await fails('sft', '--model', checkpoint!, '--data', chats, '--out', join(folder, 'no'))).toMatch(
-      /roberta model, an encoder: it fills in hidden words/,
+      /a roberta model, an encoder: it fills in masked words/,
     );
     const scored = await commandLine([
       'eval',
