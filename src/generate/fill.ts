@@ -1,5 +1,5 @@
 import { TrainMoeError } from '../errors.js';
-import { logitsOf, type Model, whyMute } from '../models/family.js';
+import { type Family, logitsOf, type Model, whyMute } from '../models/family.js';
 import { makeLayout } from '../nn/layout.js';
 import { gather } from '../ops/gather.js';
 import { from, noGrad, scope } from '../tensor/index.js';
@@ -9,6 +9,18 @@ export interface Filling {
   readonly id: number;
   /** Of all tokens. */
   readonly probability: number;
+}
+
+/**
+ * What fills in the words of a family.
+ * @throws TrainMoeError `bad-argument` of one that is no encoder
+ */
+export function encoderOf(family: Family): NonNullable<Family['encoder']> {
+  if (family.encoder) return family.encoder;
+  throw new TrainMoeError(
+    'bad-argument',
+    `This is ${whyMute(family) ?? `a ${family.name} model, which writes what comes next`}; give an encoder such as bert or roberta.`,
+  );
 }
 
 /**
@@ -22,12 +34,7 @@ export function fillMask(
   { maskId, top = 5 }: { readonly maskId: number; readonly top?: number },
 ): Filling[][] {
   const { family, config, weights } = model;
-  const { encoder } = family;
-  if (!encoder)
-    throw new TrainMoeError(
-      'bad-argument',
-      `This is ${whyMute(family) ?? `a ${family.name} model, which writes what comes next`}; give an encoder such as bert or roberta.`,
-    );
+  const encoder = encoderOf(family);
   const tokens = Int32Array.from(ids);
   const length = tokens.length;
   const { context } = config as { readonly context: number };

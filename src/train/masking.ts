@@ -27,7 +27,7 @@ export function maskIdOf({ maskId, source }: Pick<MaskTokenizer, 'maskId' | 'sou
   if (maskId !== undefined) return maskId;
   throw new TrainMoeError(
     'bad-config',
-    `The tokenizer ${source} has no token <mask> or [MASK], which an encoder needs; give the tokenizer of an encoder, or none to learn one.`,
+    `The tokenizer ${source} has no token <mask> or [MASK], which an encoder needs; give the tokenizer of an encoder.`,
   );
 }
 

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defineConfig } from '../../src/config/index.js';
+import { trainBpe } from '../../src/tokenizer/index.js';
+import { ENCODER_TOKENS } from '../../src/train/masking.js';
 import { pretrain } from '../../src/train/pretrain.js';
 import { installPackage, runInstalled } from '../package/installed.js';
 import { tinyRun } from '../train/tiny.js';
@@ -62,7 +64,23 @@ describe('fill', () => {
     expect(await fails('fill', '--model', checkpoint!, 'nothing')).toMatch(
       /The text hides nothing; write <mask> where/,
     );
-    expect(await fails('fill', '--model', model, 'a <mask>')).toMatch(/has no token <mask> or \[MASK\]/);
+    expect(await fails('fill', '--model', model, 'a <mask>')).toMatch(
+      /which writes what comes next; give an encoder such as bert or roberta/,
+    );
+    const larger = join(folder, 'larger.json');
+    const letters = '0123456789abcdefghijklmnopqrstuvwxyz';
+    const texts = Array.from({ length: 2000 }, (_, i) => [...letters].map((c) => c + letters[i % 36]).join(' '));
+    (await trainBpe(texts, { vocabSize: 900, specialTokens: [...ENCODER_TOKENS], template: 'roberta' })).save(larger);
+    for (const words of [
+      ['fill', 'a <mask>'],
+      ['eval', '--data', chats],
+      ['generate', 'a'],
+    ]) {
+      const at = words[0] === 'generate' ? model : checkpoint!;
+      expect(await fails(...words, '--model', at, '--tokenizer', larger)).toMatch(
+        /The tokenizer .* has \d+ tokens, but the model .* only \d+; give the model's own/,
+      );
+    }
     expect(await fails('generate', '--model', checkpoint!, 'a')).toMatch(
       /a roberta model, an encoder: it fills in masked words/,
     );

@@ -16,10 +16,11 @@ export const generate = command({
       })
       .option('json', jsonOption),
   handler: async (args) => {
-    const { openModel, openTokenizer } = await import('../model/open.js');
+    const { openModel, openTokenizer, refuseLarger } = await import('../model/open.js');
     const { generateTexts, writeStream } = await import('../model/generate.js');
     const tokenizer = openTokenizer(args);
     const opened = openModel(args);
+    refuseLarger(tokenizer, opened.model, args);
     const options = { ...sampleFlags(args), count: args.count };
     const prompt = args.prompt ?? (await pipedIn());
     if (args.count === 1 && !args.json) {

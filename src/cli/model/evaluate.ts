@@ -7,7 +7,7 @@ import { type Evaluation, evaluate } from '../../train/evaluate.js';
 import { advising } from '../../train/fit.js';
 import { forDocuments, maskingOf } from '../../train/masking.js';
 import { scoreChoices } from './fit.js';
-import { type ModelOptions, openModel, openTextTokenizer } from './open.js';
+import { type ModelOptions, openModel, openTextTokenizer, refuseLarger } from './open.js';
 
 export interface EvaluationOptions extends ModelOptions {
   readonly data: readonly string[];
@@ -21,6 +21,7 @@ export interface EvaluationOptions extends ModelOptions {
 export async function runEvaluation(options: EvaluationOptions): Promise<Evaluation> {
   const { model, device } = openModel(options);
   const tokenizer = openTextTokenizer(options);
+  refuseLarger(tokenizer, model, options);
   const cacheDir = mkdtempSync(join(tmpdir(), 'train-moe-eval-'));
   try {
     const tokens = await tokenize(collect(options.data, { field: options.field }), forDocuments(tokenizer), {

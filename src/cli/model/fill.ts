@@ -1,7 +1,7 @@
 import { TrainMoeError } from '../../errors.js';
-import { type Filling, fillMask } from '../../generate/index.js';
+import { encoderOf, type Filling, fillMask } from '../../generate/index.js';
 import { maskIdOf } from '../../train/masking.js';
-import { type ModelOptions, openModel, openTextTokenizer } from './open.js';
+import { type ModelOptions, openModel, openTextTokenizer, refuseLarger } from './open.js';
 
 /** A token with its text. */
 export type FilledText = Filling & { readonly text: string };
@@ -15,6 +15,8 @@ export function fillText(options: ModelOptions & { readonly text: string; readon
     throw new TrainMoeError('bad-argument', `--top is ${options.top}; it must be a whole number of at least 1.`);
   const tokenizer = openTextTokenizer(options);
   const { model } = openModel(options);
+  encoderOf(model.family);
+  refuseLarger(tokenizer, model, options);
   const maskId = maskIdOf(tokenizer);
   const allowSpecial = new Set([tokenizer.tokenOf(maskId)]);
   const { ids } = tokenizer.withSpecials(tokenizer.encode(options.text, { allowSpecial }));

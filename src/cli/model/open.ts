@@ -35,3 +35,20 @@ export function openTokenizer({ model, tokenizer }: Pick<ModelOptions, 'model' |
 export function openTextTokenizer({ model, tokenizer }: Pick<ModelOptions, 'model' | 'tokenizer'>): TextTokenizer {
   return openAny(tokenizer ?? modelFolder(model));
 }
+
+/**
+ * Refuses a tokenizer whose ids the model does not have.
+ * @throws TrainMoeError `bad-argument`
+ */
+export function refuseLarger(
+  { vocabSize, source }: Pick<TextTokenizer, 'vocabSize' | 'source'>,
+  { family, config }: LoadedModel,
+  { model }: Pick<ModelOptions, 'model'>,
+): void {
+  const vocabulary = family.vocabulary(config);
+  if (vocabSize <= vocabulary) return;
+  throw new TrainMoeError(
+    'bad-argument',
+    `The tokenizer ${source} has ${vocabSize} tokens, but the model ${model} only ${vocabulary}; give the model's own.`,
+  );
+}
