@@ -23,13 +23,13 @@ const Added = z.object({
 
 /** What every `tokenizer.json` has, whatever its model is. */
 export const TokenizerFile = z.object({
-  truncation: z.unknown(),
-  padding: z.unknown(),
+  truncation: z.unknown().optional(),
+  padding: z.unknown().optional(),
   added_tokens: z.array(Added).default([]),
-  normalizer: z.unknown(),
-  pre_tokenizer: z.unknown(),
-  post_processor: z.unknown(),
-  decoder: z.unknown(),
+  normalizer: z.unknown().optional(),
+  pre_tokenizer: z.unknown().optional(),
+  post_processor: z.unknown().optional(),
+  decoder: z.unknown().optional(),
   model: z.looseObject({ type: z.string().optional() }),
 });
 

@@ -128,6 +128,21 @@ describe('vocab.txt', () => {
   });
 });
 
+describe('files that leave out what they do not use', () => {
+  const bare = ({ version: _, truncation: _t, padding: _p, normalizer: _n, post_processor: _pp, ...rest }: Json) =>
+    rest;
+  type Json = ReturnType<typeof bertJson>;
+
+  it('are read, as Hugging Face reads them', () => {
+    const tokenizer = readSubwordJson(bare(bertJson(['a'])), 'x.json');
+    expect(Array.from(tokenizer.encodePair('a', 'a').ids)).toEqual([
+      ...tokenizer.encode('a'),
+      ...tokenizer.encode('a'),
+    ]);
+    expect(readSubwordJson(bare(xlnetJson({ '▁a': -1 })), 'x.json').encode('a').length).toBe(1);
+  });
+});
+
 describe('damaged files', () => {
   type Json = ReturnType<typeof bertJson>;
   const read = (json: unknown) => () => readSubwordJson(json, 'x.json');
