@@ -1,22 +1,34 @@
 import type { RunConfig, Settings } from '../config/index.js';
+import { EMPTY_CONFIG, withValues } from '../hub/config_json.js';
 import { createModel } from '../models/codec.js';
 import type { Model } from '../models/family.js';
 import { modelFingerprint } from '../models/fingerprint.js';
-import { loadModel } from '../models/folder.js';
+import { type LoadedModel, loadModel } from '../models/folder.js';
 import type { Device } from '../tensor/index.js';
+import type { TextTokenizer } from '../tokenizer/index.js';
 import type { Corpus } from './corpus.js';
 import { modelConfigFor, modelToGoOnFrom } from './model_config.js';
 import { type Beginning, settingsToKeep } from './run/policy.js';
 import { PRETRAINING } from './trainer.js';
 
 /** The model of a folder, or one of random weights. */
-export function firstModel(config: RunConfig, corpus: Corpus, device: Device): Model {
+export function firstModel(config: RunConfig, corpus: Corpus, device: Device): Model & Pick<LoadedModel, 'hubConfig'> {
   const options = { device, dtype: computeType(config, device), train: true };
   const { family, config: sizes } = modelConfigFor(config, corpus.tokenizer.vocabSize);
   const from = modelToGoOnFrom(config);
-  return from === undefined
-    ? createModel(family, sizes, { ...options, seed: config.train.seed })
-    : loadModel(from, options);
+  if (from !== undefined) return loadModel(from, options);
+  const hubConfig = withValues(EMPTY_CONFIG, tokenIdsOf(family.toHub(sizes), sizes, corpus.tokenizer));
+  return { ...createModel(family, sizes, { ...options, seed: config.train.seed }), hubConfig };
+}
+
+/** Ids of special tokens that a family writes into config.json, which are those of released models, as this tokenizer has them. */
+function tokenIdsOf(hub: Settings, sizes: unknown, tokenizer: TextTokenizer): Settings {
+  const { padId, bosId, clsId, eosId, sepId } = tokenizer;
+  const own = { pad_token_id: padId, bos_token_id: bosId ?? clsId, eos_token_id: eosId ?? sepId };
+  const decides = 'pad' in (sizes as object); // RoBERTa: positions count from it
+  return Object.fromEntries(
+    Object.entries(own).filter(([key, id]) => id !== undefined && key in hub && !(decides && key === 'pad_token_id')),
+  );
 }
 
 /** The settings with the type that "auto" means on this device, and without a preset where none decides. */

@@ -169,6 +169,27 @@ describe('pretrain of an encoder', () => {
     disposeModel(model);
   });
 
+  it("tells its own tokenizer's special tokens, not those of the released model", async () => {
+    const { tokenizer, data, log } = run(join(folder, 'ids'), 1);
+    const model = { hidden: 16, layers: 1, heads: 2, inner: 16 };
+    const train = { steps: 1, rows: 2, length: 16 };
+    const { checkpoint } = await pretrain(
+      defineConfig({
+        preset: 'bert-tiny',
+        out: join(folder, 'ids'),
+        device: 'cpu',
+        data,
+        tokenizer,
+        log,
+        model,
+        train,
+      }),
+    );
+    const { padId } = loadTokenizer(checkpoint!);
+    expect(padId).toBe(1);
+    expect(JSON.parse(readFileSync(join(checkpoint!, 'config.json'), 'utf8'))).toMatchObject({ pad_token_id: padId });
+  });
+
   it('goes on after a stop, to the same bits as without one', async () => {
     const whole = await pretrain(run(join(folder, 'whole'), 8));
     let steps = 0;
