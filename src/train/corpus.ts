@@ -5,8 +5,8 @@ import { noText } from '../data/collect/index.js';
 import { type Collection, type CollectReport, collect, defaultCorpus, type TokenSet, tokenize } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { loadTokenizer, openTokenizer, type TextTokenizer, type Tokenizer, trainBpe } from '../tokenizer/index.js';
-import { ENCODER_TOKENS, forDocuments } from './masking.js';
-import { isEncoder, modelToGoOnFrom } from './model_config.js';
+import { ENCODER_TOKENS, forDocuments, maskIdOf } from './masking.js';
+import { familyOfRun, isEncoder, modelToGoOnFrom } from './model_config.js';
 
 /** What is told while the corpus is prepared. */
 export interface CorpusEvents {
@@ -43,7 +43,7 @@ export const tokenizerPath = (out: string) => join(out, 'tokenizer.json');
 /**
  * Reads the sources, learns or loads the vocabulary, and tokenises into the cache; each part is skipped when it is done.
  * @param goingOn the run has a checkpoint, whose settings are these: its vocabulary is what they gave
- * @throws TrainMoeError `bad-data` when there is nothing to train on
+ * @throws TrainMoeError `bad-data` when there is nothing to train on, `bad-config` when an encoder's vocabulary has no mask
  */
 export async function prepareCorpus(
   config: RunConfig,
@@ -53,6 +53,7 @@ export async function prepareCorpus(
   const { data } = config;
   const collection = openSources(data.sources, data.field, events);
   const tokenizer = await tokenizerFor(config, collection, events, goingOn);
+  if (familyOfRun(config).encoder) maskIdOf(tokenizer); // before all text is tokenised for nothing
   const tokens = await tokenize(collection, forDocuments(tokenizer), {
     cacheDir: data.cache ?? join(config.out, 'cache'),
     fractions: { validation: data.validation, test: data.test },

@@ -60,9 +60,17 @@ export function forDocuments(tokenizer: TextTokenizer): DataTokenizer {
   };
 }
 
-/** Batches of `length` positions: next tokens as targets, or hidden ones. */
+/**
+ * Batches of `length` positions: next tokens as targets, or hidden ones.
+ * @throws TrainMoeError `bad-argument` for lengths that leave no position for a token
+ */
 export function openBatches(options: BatchOptions, masking: MaskOptions | undefined): BatchIterator {
   if (!masking) return batches(options);
   const own = masking.bosId === undefined ? 0 : 1;
+  if (!Number.isInteger(options.length) || options.length <= own)
+    throw new TrainMoeError(
+      'bad-argument',
+      `The length of rows is ${options.length}; it must be a whole number of at least ${own + 1} where a model reads ${own === 0 ? 'hidden words' : 'its first special token and hidden words'}.`,
+    );
   return maskedBatches(batches({ ...options, length: options.length - own }), masking);
 }

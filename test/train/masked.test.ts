@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -241,6 +241,24 @@ describe('pretrain of an encoder', () => {
     expect(() => fillMask(model, [0, 5, 2], { maskId: 4 })).toThrow(/hide nothing/);
     expect(() => fillMask(model, new Array(40).fill(4), { maskId: 4 })).toThrow(/40 tokens, but this model reads 32/);
     disposeModel(model);
+    for (const length of [1, 2.5])
+      expect(() =>
+        evaluate(model, Object.assign(stream, { tokens: 100 }), {
+          device: cpu,
+          rows: 1,
+          length,
+          windows: 1,
+          packing: 'stream',
+          masking: { maskId: 4, bosId: 0, vocabulary: 40, isSpecial: (id) => id < 5, share: 0.15 },
+        }),
+      ).toThrow(`The length of rows is ${length}; it must be a whole number of at least 2`);
+    const vocabulary = join(folder, 'no-mask');
+    mkdirSync(vocabulary);
+    writeFileSync(join(vocabulary, 'vocab.txt'), ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'a'].join('\n'));
+    const out = join(folder, 'maskless');
+    const maskless = defineConfig({ ...run(out, 2), preset: 'bert-tiny', model: {}, tokenizer: { path: vocabulary } });
+    await expect(pretrain(maskless)).rejects.toThrow(/has no token <mask> or \[MASK\], which an encoder needs/);
+    expect(existsSync(join(out, 'cache'))).toBe(false); // nothing was tokenised
     await expect(pretrain(run(join(folder, 'fim'), 2, { fim: 0.5 }))).rejects.toThrow(/data\.fim/);
   });
 });

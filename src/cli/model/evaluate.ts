@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { collect, MASKED_SHARE, tokenize } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
+import { refuseUntrained } from '../../models/family.js';
 import { type Evaluation, evaluate } from '../../train/evaluate.js';
 import { advising } from '../../train/fit.js';
 import { forDocuments, maskingOf } from '../../train/masking.js';
@@ -20,6 +21,7 @@ export interface EvaluationOptions extends ModelOptions {
 /** Scores a model on all of the text given. @throws TrainMoeError `bad-data` when it holds less than two tokens. */
 export async function runEvaluation(options: EvaluationOptions): Promise<Evaluation> {
   const { model, device } = openModel(options);
+  refuseUntrained(model.family);
   const tokenizer = openTextTokenizer(options);
   refuseLarger(tokenizer, model, options);
   const cacheDir = mkdtempSync(join(tmpdir(), 'train-moe-eval-'));
