@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { TrainMoeError } from '../errors.js';
 import type { Param } from '../nn/param.js';
-import { bertFromHub, bertPieces, bertSchema, bertToHub, ending, olderNames, shapeOfBert } from './bert.js';
+import { bertFromHub, bertPieces, bertSchema, bertToHub, olderNames, shapeOfBert } from './bert.js';
 import { encoderFamily } from './encoder.js';
-import { type HubPiece, wholePiece } from './family.js';
+import { endingOf, type HubPiece, inLayer, wholePiece } from './family.js';
 import { type LayerNames, layerPieces, wholeHeads } from './transformer.js';
 
 /** ALBERT: layers that share their weights, behind a narrow embedding. Lan et al., arXiv:1909.11942. */
@@ -88,12 +88,12 @@ const NAMES: LayerNames = {
 function pieces(path: string, p: Param): readonly HubPiece[] {
   const whole = (name: string) => wholePiece(name, p);
   if (path === 'headBias') return whole('predictions.bias');
-  if (path.startsWith('transform.norm.')) return whole(`predictions.LayerNorm.${ending(path)}`);
-  if (path.startsWith('transform.')) return whole(`predictions.dense.${ending(path)}`);
-  if (path.startsWith('relation.')) return whole(`sop_classifier.classifier.${ending(path)}`);
-  if (path.startsWith('pooler.')) return whole(`albert.pooler.${ending(path)}`);
-  if (path.startsWith('project.')) return whole(`albert.encoder.embedding_hidden_mapping_in.${ending(path)}`);
-  const layer = /^layers\.(\d+)\.(.+)$/.exec(path);
+  if (path.startsWith('transform.norm.')) return whole(`predictions.LayerNorm.${endingOf(path)}`);
+  if (path.startsWith('transform.')) return whole(`predictions.dense.${endingOf(path)}`);
+  if (path.startsWith('relation.')) return whole(`sop_classifier.classifier.${endingOf(path)}`);
+  if (path.startsWith('pooler.')) return whole(`albert.pooler.${endingOf(path)}`);
+  if (path.startsWith('project.')) return whole(`albert.encoder.embedding_hidden_mapping_in.${endingOf(path)}`);
+  const layer = inLayer(path);
   if (!layer) return bertPieces('albert', NAMES, path, p)!;
-  return layerPieces(NAMES, `albert.encoder.albert_layer_groups.${layer[1]}.albert_layers.0`, layer[2]!, p);
+  return layerPieces(NAMES, `albert.encoder.albert_layer_groups.${layer[0]}.albert_layers.0`, layer[1], p);
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { TrainMoeError } from '../errors.js';
 import type { Param } from '../nn/param.js';
 import { type EncoderShape, encoderFamily, encoderFields } from './encoder.js';
-import { type HubPiece, wholePiece } from './family.js';
+import { endingOf, type HubPiece, inLayer, wholePiece } from './family.js';
 import {
   activationFromHub,
   activationToHub,
@@ -146,28 +146,25 @@ export const LAYER: LayerNames = {
   feedNorm: 'output.LayerNorm',
 };
 
-/** "gain" -> "weight", "bias" -> "bias" */
-export const ending = (path: string): string => (path.endsWith('bias') ? 'bias' : 'weight');
-
 /** Names of what lies below the head for masked words; undefined for the rest. */
 export function bertPieces(base: string, names: LayerNames, path: string, p: Param): readonly HubPiece[] | undefined {
   const whole = (name: string) => wholePiece(`${base}.${name}`, p);
   if (path === 'embed') return whole('embeddings.word_embeddings.weight');
   if (path === 'positions') return whole('embeddings.position_embeddings.weight');
   if (path === 'types') return whole('embeddings.token_type_embeddings.weight');
-  if (path.startsWith('embedNorm.')) return whole(`embeddings.LayerNorm.${ending(path)}`);
-  if (path.startsWith('norm.')) return whole(`encoder.ln.${ending(path)}`);
-  if (path.startsWith('pooler.')) return whole(`pooler.dense.${ending(path)}`);
-  const layer = /^layers\.(\d+)\.(.+)$/.exec(path);
-  return layer ? layerPieces(names, `${base}.encoder.layer.${layer[1]}`, layer[2]!, p) : undefined;
+  if (path.startsWith('embedNorm.')) return whole(`embeddings.LayerNorm.${endingOf(path)}`);
+  if (path.startsWith('norm.')) return whole(`encoder.ln.${endingOf(path)}`);
+  if (path.startsWith('pooler.')) return whole(`pooler.dense.${endingOf(path)}`);
+  const layer = inLayer(path);
+  return layer ? layerPieces(names, `${base}.encoder.layer.${layer[0]}`, layer[1], p) : undefined;
 }
 
 /** Names of BERT's heads. */
 export function clsPieces(path: string, p: Param): readonly HubPiece[] {
   if (path === 'headBias') return wholePiece('cls.predictions.bias', p);
-  if (path.startsWith('relation.')) return wholePiece(`cls.seq_relationship.${ending(path)}`, p);
+  if (path.startsWith('relation.')) return wholePiece(`cls.seq_relationship.${endingOf(path)}`, p);
   const part = path.startsWith('transform.norm.') ? 'LayerNorm' : 'dense';
-  return wholePiece(`cls.predictions.transform.${part}.${ending(path)}`, p);
+  return wholePiece(`cls.predictions.transform.${part}.${endingOf(path)}`, p);
 }
 
 /** Names of TensorFlow's time, and files of the base model alone, whose names have no prefix. */

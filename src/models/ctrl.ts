@@ -7,7 +7,7 @@ import { add } from '../ops/add.js';
 import { cast } from '../ops/cast.js';
 import { embedding } from '../ops/embedding.js';
 import type { Tensor } from '../tensor/index.js';
-import { type Family, type HubPiece, wholePiece } from './family.js';
+import { type Family, type HubPiece, inLayer, wholePiece } from './family.js';
 import {
   attendOf,
   countedWithPadding,
@@ -135,6 +135,6 @@ function hubPieces(_: CtrlConfig, path: string, p: Param): readonly HubPiece[] {
   if (path === 'headBias') return wholePiece('lm_head.bias', p);
   if (path === 'norm.gain') return wholePiece('transformer.layernorm.weight', p);
   if (path === 'norm.bias') return wholePiece('transformer.layernorm.bias', p);
-  const [, layer, rest] = /^layers\.(\d+)\.(.+)$/.exec(path)! as unknown as [string, string, string];
+  const [layer, rest] = inLayer(path)!;
   return layerPieces(NAMES, `transformer.h.${layer}`, rest, p);
 }

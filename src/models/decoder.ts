@@ -1,5 +1,5 @@
 import { matrix, type Param, vector } from '../nn/param.js';
-import { type HubPiece, wholePiece } from './family.js';
+import { type HubPiece, inLayer, wholePiece } from './family.js';
 
 /** What a decoder has around its blocks. */
 export interface DecoderConfig {
@@ -29,7 +29,7 @@ export function decoderPieces(
   if (path === 'embed') return wholePiece('model.embed_tokens.weight', p);
   if (path === 'norm') return wholePiece('model.norm.weight', p);
   if (path === 'head') return wholePiece('lm_head.weight', p);
-  const [, layer, rest] = /^layers\.(\d+)\.(.+)$/.exec(path)! as unknown as [string, string, string];
+  const [layer, rest] = inLayer(path)!;
   return blockPieces(`model.layers.${layer}`, rest, p, inBlock);
 }
 

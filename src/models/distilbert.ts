@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Param } from '../nn/param.js';
-import { ending, olderNames, refuseOthers } from './bert.js';
+import { olderNames, refuseOthers } from './bert.js';
 import { encoderFamily, encoderFields } from './encoder.js';
-import { type HubPiece, wholePiece } from './family.js';
+import { endingOf, type HubPiece, inLayer, wholePiece } from './family.js';
 import { activationFromHub, activationToHub, type LayerNames, layerPieces, wholeHeads } from './transformer.js';
 
 /** DistilBERT: half of BERT's layers, without token types. Sanh et al., arXiv:1910.01108. */
@@ -86,9 +86,9 @@ function pieces(path: string, p: Param): readonly HubPiece[] {
   if (path === 'embed') return whole('distilbert.embeddings.word_embeddings.weight');
   if (path === 'positions') return whole('distilbert.embeddings.position_embeddings.weight');
   if (path === 'headBias') return whole('vocab_projector.bias');
-  if (path.startsWith('embedNorm.')) return whole(`distilbert.embeddings.LayerNorm.${ending(path)}`);
-  if (path.startsWith('transform.norm.')) return whole(`vocab_layer_norm.${ending(path)}`);
-  if (path.startsWith('transform.')) return whole(`vocab_transform.${ending(path)}`);
-  const [, layer, rest] = /^layers\.(\d+)\.(.+)$/.exec(path)! as unknown as [string, string, string];
+  if (path.startsWith('embedNorm.')) return whole(`distilbert.embeddings.LayerNorm.${endingOf(path)}`);
+  if (path.startsWith('transform.norm.')) return whole(`vocab_layer_norm.${endingOf(path)}`);
+  if (path.startsWith('transform.')) return whole(`vocab_transform.${endingOf(path)}`);
+  const [layer, rest] = inLayer(path)!;
   return layerPieces(NAMES, `distilbert.transformer.layer.${layer}`, rest, p);
 }

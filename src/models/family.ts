@@ -169,6 +169,15 @@ export function logitsOf({ family, weights }: Pick<Model, 'family' | 'weights'>,
   return linear(hidden, weight, bias, 'f32');
 }
 
+/** "layers.3.attend.qkv" -> ["3", "attend.qkv"]; undefined of what lies in no layer. */
+export function inLayer(path: string): readonly [layer: string, rest: string] | undefined {
+  const found = /^layers\.(\d+)\.(.+)$/.exec(path);
+  return found ? [found[1]!, found[2]!] : undefined;
+}
+
+/** How the name on disk of such a path ends: "norm.gain" -> "weight", "norm.bias" and "attend.qkvBias" -> "bias". */
+export const endingOf = (path: string): string => (/bias$/i.test(path) ? 'bias' : 'weight');
+
 /** Rows from..to of a parameter's first dimension as one tensor on disk. */
 export function rowsPiece(name: string, param: Param, start: number, count: number): HubPiece {
   const inner = param.shape.slice(1).reduce((a, b) => a * b, 1);

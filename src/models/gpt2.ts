@@ -6,7 +6,7 @@ import { countParameters, matrix, type Param } from '../nn/param.js';
 import { add } from '../ops/add.js';
 import { embedding } from '../ops/embedding.js';
 import type { Tensor } from '../tensor/index.js';
-import { type Family, type HubPiece, wholePiece } from './family.js';
+import { endingOf, type Family, type HubPiece, inLayer, wholePiece } from './family.js';
 import {
   activationFromHub,
   activationSchema,
@@ -164,9 +164,9 @@ function hubPieces(_: Gpt2Config, path: string, p: Param): readonly HubPiece[] {
   if (path === 'embed') return wholePiece('transformer.wte.weight', p);
   if (path === 'positions') return wholePiece('transformer.wpe.weight', p);
   if (path === 'head') return wholePiece('lm_head.weight', p);
-  const ending = /bias$/i.test(path) ? 'bias' : 'weight';
+  const ending = endingOf(path);
   if (path.startsWith('norm.')) return wholePiece(`transformer.ln_f.${ending}`, p);
-  const [, layer, rest] = /^layers\.(\d+)\.(.+)$/.exec(path)! as unknown as [string, string, string];
+  const [layer, rest] = inLayer(path)!;
   const at = `transformer.h.${layer}`;
   if (rest.startsWith('attendNorm')) return wholePiece(`${at}.ln_1.${ending}`, p);
   if (rest.startsWith('feedNorm')) return wholePiece(`${at}.ln_2.${ending}`, p);

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Param } from '../nn/param.js';
-import { bertFromHub, bertPieces, bertToHub, ending, LAYER, olderNames } from './bert.js';
+import { bertFromHub, bertPieces, bertToHub, LAYER, olderNames } from './bert.js';
 import { encoderFamily, encoderFields } from './encoder.js';
-import { type HubPiece, wholePiece } from './family.js';
+import { endingOf, type HubPiece, wholePiece } from './family.js';
 import { wholeHeads } from './transformer.js';
 
 /** RoBERTa: BERT without pairs of sentences, trained longer on more text. Liu et al., arXiv:1907.11692. */
@@ -80,5 +80,5 @@ function positionsBehindPadding({ pad }: RobertaConfig, ids: Int32Array, length:
 function headPieces(path: string, p: Param): readonly HubPiece[] {
   if (path === 'headBias') return wholePiece('lm_head.bias', p);
   const part = path.startsWith('transform.norm.') ? 'layer_norm' : 'dense';
-  return wholePiece(`lm_head.${part}.${ending(path)}`, p);
+  return wholePiece(`lm_head.${part}.${endingOf(path)}`, p);
 }

@@ -8,7 +8,7 @@ import type { Param } from '../nn/param.js';
 import type { Run } from '../nn/run.js';
 import type { Activation } from '../ops/activation.js';
 import type { Tensor } from '../tensor/index.js';
-import { type HubPiece, rowsPiece, wholePiece } from './family.js';
+import { endingOf, type HubPiece, rowsPiece, wholePiece } from './family.js';
 
 /**
  * The layers that BERT, GPT-2 and their descendants share: LayerNorm, attention with biases and as many key heads as query heads,
@@ -105,7 +105,7 @@ export interface LayerNames {
 /** Names on disk of a layer's parameter, whose path in it is `rest`, in the layer called `at`. */
 export function layerPieces(names: LayerNames, at: string, rest: string, p: Param): readonly HubPiece[] {
   const [part, name] = rest.split('.') as [string, string];
-  const ending = /^bias$|Bias$/.test(name) ? 'bias' : 'weight';
+  const ending = endingOf(name);
   const own = name.replace(/Bias$/, '');
   if (own === 'qkv') return thirds(names.qkv.map((q) => `${at}.${q}.${ending}`) as unknown as LayerNames['qkv'], p);
   const key = (part === 'attendNorm' || part === 'feedNorm' ? part : own) as Exclude<keyof LayerNames, 'qkv'>;

@@ -1,6 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import type { Param } from '../nn/param.js';
-import { type HubPiece, wholePiece } from './family.js';
+import { endingOf, type HubPiece, inLayer, wholePiece } from './family.js';
 import { activationFromHub, activationToHub, refuseUntied } from './transformer.js';
 import type { XlnetConfig } from './xlnet.js';
 
@@ -84,14 +84,10 @@ export function xlnetPieces({ hidden, heads }: XlnetConfig, path: string, p: Par
   if (path === 'embed') return wholePiece('transformer.word_embedding.weight', p);
   if (path === 'target') return [{ name: 'transformer.mask_emb', shape: [1, 1, hidden], offset: 0 }];
   if (path === 'headBias') return wholePiece('lm_loss.bias', p);
-  const [, layer, part, name] = /^layers\.(\d+)\.(\w+)\.(\w+)$/.exec(path) as unknown as [
-    string,
-    string,
-    string,
-    string,
-  ];
+  const [layer, rest] = inLayer(path)!;
+  const [part, name] = rest.split('.') as [string, string];
   const at = `transformer.layer.${layer}`;
-  const ending = /bias$/i.test(name) ? 'bias' : 'weight';
+  const ending = endingOf(name);
   if (part === 'attendNorm') return wholePiece(`${at}.rel_attn.layer_norm.${ending}`, p);
   if (part === 'feedNorm') return wholePiece(`${at}.ff.layer_norm.${ending}`, p);
   if (part === 'feed') return wholePiece(`${at}.ff.${FEED[name.replace('Bias', '')]}.${ending}`, p);
