@@ -27,6 +27,7 @@ function encoder(o: {
   readonly lr: number;
   readonly warmup: number;
   readonly beta2?: number;
+  readonly decay?: number;
   readonly clip?: number;
 }): RunConfigInput {
   return {
@@ -35,7 +36,7 @@ function encoder(o: {
       steps: o.steps,
       rows: o.rows,
       length: 512,
-      optimizer: { lr: o.lr, beta2: o.beta2 ?? 0.999, eps: 1e-6, decay: 0.01 },
+      optimizer: { lr: o.lr, beta2: o.beta2 ?? 0.999, eps: 1e-6, decay: o.decay ?? 0.01 },
       schedule: { kind: 'linear', warmup: o.warmup, floor: 0 },
       ...(o.clip && { clip: o.clip }),
     },
@@ -105,10 +106,10 @@ const published = {
   'albert-large': albert,
   'albert-xlarge': albert,
   'albert-xxlarge': albert,
-  // RoBERTa, arXiv:1907.11692, table 9.
+  // RoBERTa, arXiv:1907.11692, table 9, but for the clipping at 1: it had none.
   'roberta-base': encoder({ vocabSize: 50_265, steps: 500_000, rows: 8192, lr: 6e-4, warmup: 24_000, beta2: 0.98 }),
   'roberta-large': encoder({ vocabSize: 50_265, steps: 500_000, rows: 8192, lr: 4e-4, warmup: 30_000, beta2: 0.98 }),
-  // DistilBERT, arXiv:1910.01108, learning rate, batch and clipping of the code that came with it.
+  // DistilBERT, arXiv:1910.01108, learning rate, batch, decay and clipping of the code that came with it.
   'distilbert-base': encoder({
     vocabSize: 30_522,
     steps: 30_000,
@@ -116,6 +117,7 @@ const published = {
     lr: 5e-4,
     warmup: 1500,
     beta2: 0.98,
+    decay: 0,
     clip: 5,
   }),
   // Megatron-LM's BERT, arXiv:1909.08053, section 4.2.

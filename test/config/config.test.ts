@@ -237,6 +237,16 @@ describe('the schema', () => {
     }
   });
 
+  it('trains encoders with the AdamW of their papers', () => {
+    const of = (preset: string) => {
+      const { optimizer, clip } = defineConfig({ preset }).train;
+      return [optimizer.lr, optimizer.beta2, optimizer.eps, optimizer.decay, clip];
+    };
+    expect(of('bert-base')).toEqual([1e-4, 0.999, 1e-6, 0.01, 1]);
+    expect(of('roberta-base')).toEqual([6e-4, 0.98, 1e-6, 0.01, 1]);
+    expect(of('distilbert-base')).toEqual([5e-4, 0.98, 1e-6, 0, 5]);
+  });
+
   it.skipIf(!builtAddon)('has a preset for every model that has one (needs a build)', async () => {
     const { families } = await import('../../src/models/index.js');
     const models = families.flatMap((family) => Object.keys(family.presets));
