@@ -67,13 +67,18 @@ function readPair(
   return readGpt2(readJson(vocab), readFileSync(merges, 'utf8'), merges, config);
 }
 
+/** SentencePiece's own files, which older folders of ALBERT, XLNet and Llama have alone. */
+const SENTENCE_PIECE = ['spiece.model', 'tokenizer.model'];
+
 function fileInside(folder: string): string {
   const candidates = ['tokenizer.json', ...PAIRS.flat(), LINES];
   const found = candidates.find((name) => existsSync(join(folder, name)));
   if (found) return join(folder, found);
+  const unread = SENTENCE_PIECE.find((name) => existsSync(join(folder, name)));
+  const instead = unread ? `; ${unread} is not read: give the tokenizer.json that transformers makes of it` : '';
   throw new TrainMoeError(
     'not-found',
-    `There is no tokenizer in ${folder}: none of ${candidates.join(', ')} is there.`,
+    `There is no tokenizer in ${folder}: none of ${candidates.join(', ')} is there${instead}.`,
   );
 }
 

@@ -70,6 +70,12 @@ describe('openTokenizer', () => {
     expect(() => openTokenizer(folderOf({}))).toThrow(
       refusal(/none of tokenizer\.json, .*vocab\.txt is there/, 'not-found'),
     );
+    expect(() => openTokenizer(folderOf({ 'spiece.model': '' }))).toThrow(
+      refusal(
+        /is there; spiece\.model is not read: give the tokenizer\.json that transformers makes of it/,
+        'not-found',
+      ),
+    );
     expect(() => openTokenizer(folderOf({ 'merges.txt': '' }))).toThrow(
       refusal(/merges\.txt needs vocab\.json beside it/, 'not-found'),
     );
