@@ -9,7 +9,7 @@ export const forward = command({
         demandOption: true,
         requiresArg: true,
         describe:
-          'a .safetensors file with input_ids, attention_mask, position_ids, token_type_ids, labels; of XLNet also perm_mask, target_mapping, mems.i',
+          'a .safetensors file with input_ids, attention_mask, position_ids, token_type_ids, labels; of BERT also next_sentence_label, of ALBERT sentence_order_label, of XLNet perm_mask, target_mapping, mems.i',
       })
       .option('out', {
         type: 'string',

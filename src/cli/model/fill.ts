@@ -1,5 +1,5 @@
 import { TrainMoeError } from '../../errors.js';
-import { encoderOf, type Filling, fillMask } from '../../generate/index.js';
+import { encoderOf, type Filling, fillMask } from '../../generate/fill.js';
 import { maskIdOf } from '../../train/masking.js';
 import { type ModelOptions, openModel, openTextTokenizer, refuseLarger } from './open.js';
 
