@@ -11,6 +11,7 @@ import {
   resetGradients,
   scope,
   type Tensor,
+  tagged,
   tensorsIn,
   zeros,
 } from '../tensor/index.js';
@@ -51,17 +52,19 @@ export interface ForwardResult {
 export function forward(model: Model, inputs: ForwardInputs, device: Device, withGradients = false): ForwardResult {
   if (withGradients && !inputs.labels)
     throw new TrainMoeError('bad-argument', 'Gradients need labels; the inputs hold none.');
-  return scope(() => {
-    const seen: Seen = { hidden: [], experts: new Map(), expertWeights: new Map() };
-    const pass = () => runOnce(model, inputs, device, seen);
-    if (!withGradients) return { ...seen, ...valuesOf(pass(), inputs) };
-    resetGradients(tensorsIn(model.weights).filter((t) => t.requiresGrad));
-    const result = differentiate(() => {
-      const r = pass();
-      return { ...r, losses: [r.main!, r.mtp, r.relation].filter((loss) => loss !== undefined) };
-    });
-    return { ...seen, ...valuesOf(result, inputs), gradients: gradientsOf(model) };
-  });
+  return tagged('activations', () =>
+    scope(() => {
+      const seen: Seen = { hidden: [], experts: new Map(), expertWeights: new Map() };
+      const pass = () => runOnce(model, inputs, device, seen);
+      if (!withGradients) return { ...seen, ...valuesOf(pass(), inputs) };
+      resetGradients(tensorsIn(model.weights).filter((t) => t.requiresGrad));
+      const result = differentiate(() => {
+        const r = pass();
+        return { ...r, losses: [r.main!, r.mtp, r.relation].filter((loss) => loss !== undefined) };
+      });
+      return { ...seen, ...valuesOf(result, inputs), gradients: gradientsOf(model) };
+    }),
+  );
 }
 
 interface Seen {

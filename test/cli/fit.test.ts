@@ -1,13 +1,19 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable, Writable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runChat } from '../../src/cli/model/chat.js';
 import { runEvaluation } from '../../src/cli/model/evaluate.js';
+import { runForward } from '../../src/cli/model/forward.js';
 import { generateTexts, writeStream } from '../../src/cli/model/generate.js';
 import { openModel, openTokenizer } from '../../src/cli/model/open.js';
+import { folderSink } from '../../src/hub/byte_sink.js';
+import { writeSafetensors } from '../../src/hub/safetensors.js';
 import { disposeModel } from '../../src/models/codec.js';
 import { addon } from '../../src/native.js';
 import { device, memoryOf } from '../../src/tensor/index.js';
+import { openChatTemplate } from '../../src/tokenizer/index.js';
 import { writeTinyModel } from '../rl/tiny.js';
 
 /* Commands that run a model say which of their flags would fit when they do not. */
@@ -58,6 +64,34 @@ describe('a command that does not fit', () => {
     const score = () => runEvaluation({ ...options, data: [text], field: 'text', length: 64, rows: 32, windows: 32 });
     expect(await short(0.8, score)).toMatch(
       /^[^:]+: cpu-\w+ has no room for .* of activations; held now: .*would fit: --rows \d+ \(about .*; --length \d+ \(about /,
+    );
+  });
+
+  it('chat: fewer tokens of the conversation, bf16', async () => {
+    const opened = openModel(options);
+    const template = await openChatTemplate(openTokenizer(options), { folder: model });
+    const terminal = () => ({
+      input: Readable.from([`${'hello '.repeat(320)}\n`]),
+      output: new Writable({ write: (_, __, done) => done() }),
+    });
+    const talk = () => runChat(opened, template, { maxTokens: 4 }, terminal());
+    expect(await short(0.9, talk)).toMatch(
+      /would fit: --context \d+ \(about [^)]*\); (--dtype bf16 \(about [^)]*\); )?--context \d+ --dtype bf16 \(about [^)]*\)\.$/,
+    );
+    disposeModel(opened.model);
+  });
+
+  it('forward: no gradients, bf16, fewer rows of its file', async () => {
+    const inputs = 'inputs.safetensors';
+    const ids = new Int32Array(16 * 64).fill(5);
+    const spec = (name: string) => ({ name, shape: [16, 64], dtype: 'I32' as const });
+    folderSink(folder).file(inputs, (sink) =>
+      writeSafetensors(sink, [spec('input_ids'), spec('labels')], () => new Uint8Array(ids.buffer)),
+    );
+    const out = join(folder, 'outputs.safetensors');
+    const pass = () => runForward({ ...options, inputs: join(folder, inputs), out, grads: true });
+    expect(await short(0.9, pass)).toMatch(
+      /would fit: .*input_ids with rows: \d+ \(about [^)]*\); --grads false .*\(about /,
     );
   });
 });

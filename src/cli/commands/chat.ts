@@ -5,6 +5,11 @@ export const chat = command({
   builder: (parser) =>
     sampleOptions(modelOptions(parser))
       .option('system', { type: 'string', requiresArg: true, describe: 'instructions that come first' })
+      .option('context', {
+        type: 'number',
+        requiresArg: true,
+        describe: 'tokens of the conversation that the model is given; by default 16384, or what it reads',
+      })
       .option('template', {
         type: 'string',
         requiresArg: true,
@@ -19,6 +24,6 @@ export const chat = command({
       ...(args.tokenizer === undefined && { folder: modelFolder(args.model) }),
       template: args.template,
     });
-    await runChat(openModel(args), template, { ...sampleFlags(args), system: args.system });
+    await runChat(openModel(args), template, { ...sampleFlags(args), system: args.system, context: args.context });
   },
 });

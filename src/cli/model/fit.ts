@@ -1,4 +1,5 @@
 import { flagOf } from '../../config/flag_name.js';
+import type { EngineOptions } from '../../generate/index.js';
 import { contextOf, type Model } from '../../models/family.js';
 import { countParameters } from '../../nn/param.js';
 import { cacheBytes } from '../../rl/fit.js';
@@ -60,5 +61,67 @@ export function scoreChoices(model: Model, size: ScoreSize): Choices<ScoreSize &
     bytes: ({ rows, length, dtype }) => weightBytes(model, dtype) + passBytes(model, dtype, rows * length),
     least: ({ dtype }) => weightBytes(model, dtype),
     flag: flagOf,
+  };
+}
+
+/** The engine of one conversation. */
+export const chatEngine = (context: number): EngineOptions => ({ cacheTokens: context + 64, maxBatch: 1 });
+
+interface ChatSize {
+  readonly context: number;
+}
+
+/** Choices of a conversation: fewer of its tokens, then arithmetic in bf16, then both. */
+export function chatChoices(model: Model, context: number): Choices<ChatSize & { dtype: Dtype }> {
+  const narrow = model.dtype === 'f32' ? [{ dtype: 'bf16' as const }] : [];
+  const held = ({ dtype, context: tokens }: ChatSize & { dtype: Dtype }) =>
+    weightBytes(model, dtype) + cacheBytes({ ...model, dtype }, chatEngine(tokens), 'latent');
+  const fewer = halvings(context).filter((tokens) => tokens > 1);
+  return {
+    now: { context, dtype: model.dtype },
+    candidates: [
+      ...fewer.map((tokens) => ({ context: tokens })),
+      ...narrow,
+      ...narrow.flatMap((n) => fewer.map((tokens) => ({ context: tokens, ...n }))),
+    ],
+    bytes: (s) => held(s) + passBytes(model, s.dtype, s.context, 1),
+    least: held,
+    flag: flagOf,
+  };
+}
+
+interface ForwardSize {
+  /** Of the input: no flag, but what the file holds. */
+  readonly rows: number;
+  readonly grads: boolean;
+}
+
+/** Choices of a forward pass over a file's inputs, whose logits and hidden states are all kept. */
+export function forwardChoices(
+  model: Model,
+  [rows, length]: readonly [number, number],
+  grads: boolean,
+): Choices<ForwardSize & { dtype: Dtype }> {
+  const { family, config } = model;
+  const { hidden } = config as { readonly hidden: number };
+  const narrow = model.dtype === 'f32' ? [{ dtype: 'bf16' as const }] : [];
+  const weights = (dtype: Dtype, g: boolean) =>
+    weightBytes(model, dtype) + (g ? 4 * countParameters(family.specs(config)) : 0);
+  const kept = (n: number, dtype: Dtype) => n * length * hidden * (family.layers(config) + 1) * bytesOf(dtype);
+  return {
+    now: { rows, grads, dtype: model.dtype },
+    candidates: [
+      ...(grads ? [{ grads: false }] : []),
+      ...narrow,
+      ...halvings(rows).map((n) => ({ rows: n })),
+      ...(grads ? narrow.map((n) => ({ grads: false, ...n })) : []),
+    ],
+    bytes: (s) =>
+      weights(s.dtype, s.grads) +
+      kept(s.rows, s.dtype) * (s.grads ? 12 : 1) +
+      (s.grads ? 2 : 1) * 4 * s.rows * length * family.vocabulary(config) +
+      passBytes(model, s.dtype, s.rows * length),
+    least: (s) => weights(s.dtype, s.grads),
+    flag: (name) => (name === 'rows' ? 'input_ids with rows:' : flagOf(name)),
   };
 }

@@ -5,9 +5,14 @@ import type { TensorSpec } from '../../hub/dtype.js';
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from '../../hub/safetensors.js';
 import type { Model } from '../../models/family.js';
 import { type ForwardInputs, type ForwardResult, forward } from '../../models/forward.js';
+import { advising } from '../../train/fit.js';
+import { forwardChoices } from './fit.js';
 import { type ModelOptions, openModel } from './open.js';
 
-/** Reads the arguments of a forward pass, runs it, and writes its results under the names of the goldens. */
+/**
+ * Reads the arguments of a forward pass, runs it, and writes its results under the names of the goldens.
+ * @throws TrainMoeError `out-of-memory` with settings that would fit
+ */
 export function runForward(
   options: Omit<ModelOptions, 'tokenizer'> & { readonly inputs: string; readonly out: string; readonly grads: boolean },
 ): void {
@@ -19,7 +24,11 @@ export function runForward(
     file.close();
   }
   const { model, device } = openModel(options, options.grads);
-  const result = forward(model, inputs, device, options.grads);
+  const result = advising(
+    device,
+    () => forwardChoices(model, inputs.shape, options.grads),
+    () => forward(model, inputs, device, options.grads),
+  );
   writeResult(options.out, result, inputs.shape, model);
 }
 
