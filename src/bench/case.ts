@@ -4,6 +4,7 @@ import { type MeasureOptions, measure, measureAsync, type Repetitions, type Time
 import { type BenchOptions, expression } from './options.js';
 import { failed, type Measured, type Metric, measured, type Row } from './report.js';
 import type { JobName, JobShapes } from './shapes.js';
+import { withSmaller } from './smaller.js';
 
 /** What a job file exports; `run` prepares its inputs and hands each measurement to the case. */
 export interface Job<J extends JobName = JobName> {
@@ -70,7 +71,7 @@ export class Case<S extends { readonly name: string } = { readonly name: string 
     try {
       this.report(m, await measureAsync(run, this.measureOptions(m)));
     } catch (error) {
-      this.emit(failed(this.head(m), error));
+      this.emit(failed(this.head(m), this.explained(error)));
     }
   }
 
@@ -80,7 +81,7 @@ export class Case<S extends { readonly name: string } = { readonly name: string 
     try {
       body();
     } catch (error) {
-      this.emit(failed(this.head(m), error));
+      this.emit(failed(this.head(m), this.explained(error)));
     }
   }
 
@@ -100,6 +101,11 @@ export class Case<S extends { readonly name: string } = { readonly name: string 
 
   private head(m: Pick<Measurement, 'job' | 'rival' | 'shape'>) {
     return { rival: m.rival ?? RIVAL, job: m.job ?? this.job.name, shape: m.shape ?? this.shape };
+  }
+
+  private explained(error: unknown): unknown {
+    const name = { job: this.job.name, shape: this.shape, own: this.own };
+    return withSmaller(error, name, this.options);
   }
 
   private measureOptions(m: Measurement): MeasureOptions {

@@ -33,7 +33,8 @@ export function casesFor(
     );
 }
 
-function shapesOf(
+/** The shapes of a job. */
+export function shapesOf(
   groups: Readonly<Record<ShapeGroup, ShapeLists>>,
   job: JobName,
   device: 'cpu' | 'cuda',

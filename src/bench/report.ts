@@ -61,7 +61,7 @@ export function failed(head: Head, error: unknown): Failed {
     .replace(/\s+/g, ' ')
     .replace(/(?<![\w.])\/\S+\//g, '')
     .trim();
-  return { ...head, error: text.slice(0, 400) };
+  return { ...head, error: text.slice(0, 800) };
 }
 
 const UNITS: Readonly<Record<Metric, readonly [unit: string, scale: number]>> = {

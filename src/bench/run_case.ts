@@ -6,6 +6,7 @@ import type { CaseName } from './cases.js';
 import { jobs } from './jobs/index.js';
 import type { BenchOptions } from './options.js';
 import { failed, type Row } from './report.js';
+import { withSmaller } from './smaller.js';
 
 /** Runs one case in this process. What it throws becomes a row. */
 export async function runCase(name: CaseName, options: BenchOptions, emit: (row: Row) => void): Promise<void> {
@@ -22,6 +23,6 @@ export async function runCase(name: CaseName, options: BenchOptions, emit: (row:
     await running.result;
     addon.trimMemory(device.index);
   } catch (error) {
-    emit(failed({ rival: RIVAL, job: name.job, shape: name.shape }, error));
+    emit(failed({ rival: RIVAL, job: name.job, shape: name.shape }, withSmaller(error, name, options)));
   }
 }

@@ -114,7 +114,7 @@ describe('a row', () => {
   it('of a failure is one line, without paths and colours', () => {
     const error = failed(head, new Error(`\u001b[31mcannot open\u001b[0m\n  /some/where/deep/file.so: bad ratio 1/2`));
     expect(error).toEqual({ ...head, error: 'cannot open file.so: bad ratio 1/2' });
-    expect(failed(head, 'x'.repeat(1000)).error.length).toBe(400);
+    expect(failed(head, 'x'.repeat(1000)).error.length).toBe(800);
   });
 
   it('shows in a table for people', () => {

@@ -6,6 +6,10 @@ import { casesFor } from '../../src/bench/cases.js';
 import { bench, isFailed, type Row } from '../../src/bench/index.js';
 import { jobs } from '../../src/bench/jobs/index.js';
 import type { BenchOptions } from '../../src/bench/options.js';
+import type { JobName } from '../../src/bench/shapes.js';
+import { withSmaller } from '../../src/bench/smaller.js';
+import { TrainMoeError } from '../../src/errors.js';
+import { addon } from '../../src/native.js';
 import { memoryOf, device as openDevice } from '../../src/tensor/index.js';
 import { commandLine } from '../cli/command_line.js';
 
@@ -82,6 +86,46 @@ describe('the benchmark', () => {
     const rows = await rowsOf({ job: '^(copy|cross_entropy)$' });
     expect(rows.map((r) => [r.job, 'own' in r])).toContainEqual(['copy', true]);
     expect(rows.map((r) => [r.job, 'own' in r])).toContainEqual(['cross_entropy', false]);
+  });
+
+  it('tells which options of the same job take less memory, where a case did not fit', () => {
+    const error = new TrainMoeError('out-of-memory', 'No room.');
+    const told = (job: JobName, shape: string, device: string, dtype?: 'bf16') => {
+      const given = casesFor(
+        jobs,
+        { job: `^${job}$`, shape: `^${shape}$`, smoke: false },
+        device === 'cpu' ? 'cpu' : 'cuda',
+      );
+      return (withSmaller(error, given[0]!, { device, dtype }) as Error).message;
+    };
+    const smoke = '--smoke, which measures nothing.';
+    expect(told('train_step', 'cpu-nano', 'cpu')).toBe(
+      `No room. Less memory take: --dtype bf16; --shape '^cpu-micro$'; ${smoke}`,
+    );
+    expect(told('train_step', 'cpu-micro', 'cpu', 'bf16')).toBe(`No room. Less memory take: ${smoke}`);
+    expect(told('gemm', '8192x4096x512-bf16', 'cuda')).toBe(
+      `No room. Less memory take: --shape '^128x7168x16384-bf16$'; --shape '^8192x576x2048-bf16$'; ${smoke}`,
+    );
+    const other = new Error('no room');
+    expect(withSmaller(other, { job: 'gemm', shape: { name: 'x' }, own: false }, { device: 'cpu' })).toBe(other);
+  });
+
+  it('makes a row with them of a case that does not fit', async () => {
+    const cpu = openDevice('cpu');
+    addon.trimMemory(cpu.index);
+    addon.limitMemory(cpu.index, memoryOf(cpu).live + 1_000_000);
+    try {
+      const rows = await rowsOf({ job: 'train_step', shape: 'micro' });
+      expect(rows.map((row) => isFailed(row) && row.error)).toEqual(
+        Array(2).fill(
+          expect.stringMatching(
+            /(has no room for|The weights take) .* Less memory take: .*--smoke, which measures nothing\.$/,
+          ),
+        ),
+      );
+    } finally {
+      addon.limitMemory(cpu.index, 0);
+    }
   });
 
   it('trains the model it times, and watches the memory of each variant', async () => {
