@@ -646,6 +646,8 @@ export interface R1Input {
   readonly task?: string | undefined;
   /** The task's own options, as JSON. */
   readonly taskOptions?: Readonly<Record<string, unknown>> | undefined;
+  /** Settings of stages in the place of the preset's, as JSON: {"zero":{"steps":200}}. */
+  readonly settings?: Readonly<Record<string, unknown>> | undefined;
   /** Where to compute. Default "auto". */
   readonly device?: 'auto' | 'cpu' | 'cuda' | 'emulator' | undefined;
   /** Threads of the CPU backend. */

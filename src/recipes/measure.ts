@@ -1,5 +1,6 @@
 import { Engine, endIds } from '../generate/index.js';
 import { disposeModel } from '../models/codec.js';
+import type { Model } from '../models/family.js';
 import { loadDecoder } from '../models/folder.js';
 import { addon } from '../native.js';
 import type { GrpoConfig } from '../rl/config.js';
@@ -9,8 +10,11 @@ import { rollout } from '../rl/rollout.js';
 import type { Judged } from '../rl/run.js';
 import type { Graded, Question } from '../rl/sample.js';
 import { score } from '../rl/score.js';
-import { chooseDevice } from '../tensor/index.js';
+import { chooseDevice, type Device } from '../tensor/index.js';
+import { roomOf } from '../tensor/room.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/index.js';
+import { advising } from '../train/fit.js';
+import { atOnce, cacheTokens, measureChoices } from './fit.js';
 
 /** How a model answers held-out questions. All are shares of the completions but `length`, in tokens. */
 export type Figures = {
@@ -49,12 +53,10 @@ export interface MeasureOptions {
 /** Evaluations always draw the same, so that they differ by the weights alone. */
 const SEED = 20_250_120;
 
-/** Completions in flight at once. */
-const AT_ONCE = 128;
-
 /**
  * Puts the first held-out questions to a model, greedily and by sampling. The first reward of the judge says right or wrong.
  * @param folder a Hugging Face folder with its tokenizer
+ * @throws TrainMoeError `out-of-memory` with options that would fit
  */
 export async function measure(
   folder: string,
@@ -66,10 +68,36 @@ export async function measure(
   const tokenizer = loadTokenizer(folder);
   const judged = await open(tokenizer);
   const model = loadDecoder(folder, { device, dtype: o.dtype });
-  const asked = heldOut(judged, o.questions);
-  const longest = Math.max(...asked.map(({ ids }) => ids.length));
-  const batch = Math.max(AT_ONCE, o.samples);
-  const engine = new Engine(model, { maxBatch: batch, cacheTokens: batch * (longest + o.maxTokens + 64) });
+  try {
+    const asked = heldOut(judged, o.questions);
+    const prompt = Math.max(...asked.map(({ ids }) => ids.length));
+    return await advising(
+      device,
+      () => measureChoices(model, prompt, o),
+      () => answered({ model, device, tokenizer, judged, asked, prompt }, o),
+    );
+  } finally {
+    disposeModel(model);
+    judged.close?.();
+  }
+}
+
+interface Asked {
+  readonly model: Model;
+  readonly device: Device;
+  readonly tokenizer: Tokenizer;
+  readonly judged: Judged;
+  readonly asked: readonly Question[];
+  /** Tokens of the longest question. */
+  readonly prompt: number;
+}
+
+async function answered(
+  { model, device, tokenizer, judged, asked, prompt }: Asked,
+  o: MeasureOptions,
+): Promise<Measured> {
+  const most = atOnce(model, prompt, o, roomOf(device));
+  const engine = new Engine(model, { maxBatch: most.completions, cacheTokens: cacheTokens(prompt, o, most) });
   try {
     const answers = async (group: number, temperature: number) => {
       const options = { group, maxTokens: o.maxTokens, temperature, stopIds: endIds(tokenizer), seed: SEED };
@@ -86,7 +114,7 @@ export async function measure(
     const greedy = await answers(1, 0);
     const sampled = await answers(o.samples, o.temperature);
     const names = judged.grader.rewards.map(({ name }) => name);
-    const { routes } = score(model, greedy, { device, temperature: 1, rowsAtOnce: 16_384 }, true);
+    const { routes } = score(model, greedy, { device, temperature: 1, rowsAtOnce: most.rows }, true);
     return {
       questions: asked.length,
       greedy: figuresOf(greedy, names),
@@ -99,8 +127,6 @@ export async function measure(
     };
   } finally {
     engine.dispose();
-    disposeModel(model);
-    judged.close?.();
   }
 }
 

@@ -31,7 +31,7 @@ import type { SftEvent } from '../train/sft/events.js';
 import { sft } from '../train/sft/run.js';
 import { CONTINUE, DATA } from './lessons.js';
 import { type Measured, measure } from './measure.js';
-import type { R1Config } from './settings.js';
+import type { R1Config, R1Settings } from './settings.js';
 import { type Finished, type Input, type Json, runStage, type Stage, type StageEvent } from './stages.js';
 
 /** What happens in a recipe, in the order it happens. */
@@ -73,11 +73,44 @@ export function openSession(config: R1Config, hooks: R1Hooks): Session {
   };
 }
 
-/** A stage of this recipe. @throws the signal's reason when the recipe was asked to stop */
+/**
+ * A stage of this recipe.
+ * @throws the signal's reason when the recipe was asked to stop; `out-of-memory` with the stage, and where its settings are
+ */
 export async function stage<T extends Json>(s: Session, spec: Stage<T>): Promise<Finished<T>> {
   s.signal.throwIfAborted();
-  return runStage(s.config.options.out, spec, s.tell);
+  try {
+    return await runStage(s.config.options.out, spec, s.tell);
+  } catch (error) {
+    throw error instanceof TrainMoeError && error.code === 'out-of-memory' ? inStage(spec.name, error) : error;
+  }
 }
+
+/** The flags that the error names are those of the stage's own command. */
+function inStage(name: string, error: TrainMoeError): TrainMoeError {
+  const section = name.startsWith('measure-') ? 'evaluation' : SECTIONS[name];
+  const spelled = `where --rows-at-once is "rowsAtOnce" and --train.rows is "train":{"rows":...}`;
+  const how = section ? ` r1 takes such settings as JSON: --settings '{"${section}":{...}}', ${spelled}.` : '';
+  return new TrainMoeError('out-of-memory', `In the stage ${name}: ${error.message}${how}`, { cause: error });
+}
+
+/** The section of the settings that a stage follows. */
+const SECTIONS: Readonly<Record<string, keyof R1Settings>> = {
+  base: 'base',
+  student: 'student',
+  zero: 'zero',
+  'zero-answers': 'coldSamples',
+  cold: 'cold',
+  rl1: 'rl1',
+  answers: 'samples',
+  synthetic: 'synthetic',
+  sft: 'sft',
+  'reward-model': 'rewardModel',
+  rl2: 'rl2',
+  'rl2-answers': 'distillSamples',
+  control: 'distill',
+  distilled: 'distill',
+};
 
 /** Pre-training from text files. */
 export async function pretrainStage(
@@ -257,7 +290,7 @@ export function measureStage(s: Session, of: ModelStage, template: GrpoInput['te
     const reward = await rewardsOf({ ...asked, reward: ['format', 'language'] });
     const open = (tokenizer: Tokenizer) =>
       openJudged(resolveGrpo({ ...asked, reward, model: of.model, device }), tokenizer);
-    return measure(of.model, open, { ...evaluation, device, threads, dtype: 'f32' });
+    return measure(of.model, open, { ...evaluation, device, threads });
   };
   const name = `measure-${of.name}`;
   return stage<Measured>(s, { name, settings: plain({ ...asked, ...evaluation }), inputs: [of], run });

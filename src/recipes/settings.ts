@@ -9,6 +9,7 @@ import type { RewardModelInput } from '../rl/preference/config.js';
 import type { SftInput } from '../train/sft/config.js';
 import type { Mixture } from './corpus.js';
 import type { MeasureOptions } from './measure.js';
+import { withSettings } from './override.js';
 
 export type { R1Input } from '../config/inputs.gen.js';
 
@@ -41,12 +42,16 @@ export const r1Schema = z.strictObject({
     .optional()
     .describe("arith, countdown, gsm8k, a .jsonl or a .js module; by default the preset's"),
   taskOptions: z.record(z.string(), z.unknown()).default({}).describe("the task's own options, as JSON"),
+  settings: z
+    .record(z.string(), z.unknown())
+    .default({})
+    .describe('settings of stages in the place of the preset\'s, as JSON: {"zero":{"steps":200}}'),
   device: z.enum(['auto', 'cpu', 'cuda', 'emulator']).default('auto').describe('where to compute'),
   threads: z.int().min(1).max(256).optional().describe('threads of the CPU backend'),
 });
 
 /** What was asked for, with every default filled in. */
-export type R1Options = Readonly<z.output<typeof r1Schema>> & { readonly out: string };
+export type R1Options = Omit<Readonly<z.output<typeof r1Schema>>, 'settings'> & { readonly out: string };
 
 /** What every stage does. A preset is one of these. */
 export interface R1Settings {
@@ -54,7 +59,7 @@ export interface R1Settings {
   readonly mixture?: Mixture;
   readonly base: Omit<RunConfigInput, 'out' | 'device' | 'threads'>;
   readonly task: Pick<GrpoInput, 'task' | 'taskOptions' | 'template'>;
-  readonly evaluation: Pick<MeasureOptions, 'questions' | 'samples' | 'temperature' | 'maxTokens' | 'shown'>;
+  readonly evaluation: Pick<MeasureOptions, 'dtype' | 'questions' | 'samples' | 'temperature' | 'maxTokens' | 'shown'>;
   /** R1-Zero: reinforcement learning of the base with the rewards of accuracy and format. */
   readonly zero: Partial<GrpoInput>;
   /** A chat template to fine-tune with; without it the tokenizer's own. */
@@ -121,7 +126,7 @@ const micro: R1Settings = {
     train: { steps: 1400, rows: 8, length: 256, optimizer: { lr: 4e-3 } },
   },
   task: { task: 'arith', taskOptions: { kind: 'chain', digits: 1, terms: 4, factors: [1] }, template: 'none' },
-  evaluation: { questions: 128, samples: 4, temperature: 1, maxTokens: 64, shown: 6 },
+  evaluation: { dtype: 'f32', questions: 128, samples: 4, temperature: 1, maxTokens: 64, shown: 6 },
   chat: PLAIN_CHAT,
   tunedTemplate: 'none',
   zero: { ...microRl, steps: 110 },
@@ -152,7 +157,7 @@ const r1Sft = { rows: 128, length: 4096, lr: 5e-5, floor: 0.1, epochs: 2 } as co
 const v2Lite: R1Settings = {
   base: { preset: 'deepseek-v2-lite' },
   task: { task: 'gsm8k', taskOptions: {}, template: 'zero' },
-  evaluation: { questions: 256, samples: 16, temperature: 0.6, maxTokens: 4096, shown: 6 },
+  evaluation: { dtype: 'bf16', questions: 256, samples: 16, temperature: 0.6, maxTokens: 4096, shown: 6 },
   tunedTemplate: 'chat',
   zero: { ...r1Rl, steps: 650 },
   coldSamples: { questions: 4096, samples: 4, most: 1, maxTokens: 4096, language: 'en' },
@@ -184,7 +189,7 @@ export interface R1Config {
 
 /** The settings of a recipe. @throws TrainMoeError `bad-config` with every fault, unknown options included. */
 export function resolveR1(input: R1Input): R1Config {
-  const given = checkSettings(r1Schema, input, 'r1');
+  const { settings: replaced, ...given } = checkSettings(r1Schema, input, 'r1');
   const { preset, task, taskOptions } = given;
   const found = Object.hasOwn(r1Presets, preset) ? r1Presets[preset] : undefined;
   if (!found)
@@ -202,5 +207,5 @@ export function resolveR1(input: R1Input): R1Config {
       `The preset ${preset} makes its base read transcripts of arith and of no other task, but the task is ${asked.task}; give a base of your own (--base), or another preset.`,
     );
   const options = { ...given, out: given.out ?? `runs/r1-${preset}` };
-  return { options, settings: { ...found, task: asked } };
+  return { options, settings: withSettings({ ...found, task: asked }, replaced) };
 }

@@ -72,7 +72,7 @@ export function tinyRecipe(out: string, text: string, preferences: readonly stri
         ...reading,
       },
       task: { task: 'arith', taskOptions: easy, template: 'none' },
-      evaluation: { questions: 4, samples: 2, temperature: 1, maxTokens: 12, shown: 2 },
+      evaluation: { dtype: 'f32', questions: 4, samples: 2, temperature: 1, maxTokens: 12, shown: 2 },
       chat:
         "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content + eos_token }}" +
         '{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}',
