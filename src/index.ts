@@ -5,8 +5,9 @@
  * - runs, each a folder that goes on where it stopped: pretrain(), sft(), trainRewardModel(), trainDpo(), trainGrpo(), reject(),
  *   synthesize(), r1(); their settings are plain objects (defineConfig(), resolveSft(), ..), their events arrive in `onEvent`
  * - text: collect(), trainBpe(), openTokenizer(), loadTokenizer(), tokenize(), batches()
- * - models: loadModel(), saveModel(), createModel(), forward(), evaluate(), trainStep(), Engine, streamText()
+ * - models: loadModel(), saveModel(), createModel(), forward(), evaluate(), trainStep()
  * - beneath: tensors and their tape (differentiate(), scope()), `ops`, `nn`, AdamW, `native`
+ * - inference: Engine and streamText(), serve(); resolveServe() makes its settings
  * - reasoning: `tasks`, `rewards`
  *
  * What goes wrong is a TrainMoeError with a `code`.
@@ -128,6 +129,16 @@ export * from './rl/preference/index.js';
 export * as rewards from './rl/rewards/index.js';
 export * as tasks from './rl/tasks/index.js';
 export { type TrainGrpoHooks, trainGrpo } from './rl/train.js';
+export {
+  resolveServe,
+  type ServeConfig,
+  type ServedModel,
+  type ServedRequest,
+  type ServeEvent,
+  type ServeFacts,
+  type ServeInput,
+  serve,
+} from './serve/index.js';
 export * from './tensor/index.js';
 export * from './tokenizer/index.js';
 export type { MemoryEstimate } from './train/estimate.js';

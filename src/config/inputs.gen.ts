@@ -653,3 +653,39 @@ export interface R1Input {
   /** Threads of the CPU backend. */
   readonly threads?: number | undefined;
 }
+
+/** Settings of serve(). */
+export interface ServeInput {
+  /** The model that answers: a Hugging Face folder, a checkpoint or a run folder. */
+  readonly model: string;
+  /** What clients call it; by default its folder's name. */
+  readonly name?: string | undefined;
+  /** A tokenizer; by default the model's own. */
+  readonly tokenizer?: string | undefined;
+  /** A chat template (Jinja file or text); by default the model's own. */
+  readonly template?: string | undefined;
+  /** Where to compute. Default "auto". */
+  readonly device?: 'auto' | 'cpu' | 'cuda' | 'emulator' | undefined;
+  /** Arithmetic. Default "f32". */
+  readonly dtype?: 'f32' | 'bf16' | undefined;
+  /** Threads of the CPU backend. */
+  readonly threads?: number | undefined;
+  /** Address to listen on; 0.0.0.0 for all. Default "127.0.0.1". */
+  readonly host?: string | undefined;
+  /** Port to listen on; 0 for any that is free. Default 8000. */
+  readonly port?: number | undefined;
+  /** What clients must bring as "Authorization: Bearer ..."; by default nothing. */
+  readonly apiKey?: string | undefined;
+  /** Longest request in tokens, its answer included; by default what the model reads, at most 16384. */
+  readonly context?: number | undefined;
+  /** Completions that are generated at once. Default 16. */
+  readonly parallel?: number | undefined;
+  /** Requests that may wait; one more is told to come later. Default 256. */
+  readonly queue?: number | undefined;
+  /** Tokens of the key cache; by default for all at once at their longest, or as many as there is memory for. */
+  readonly cacheTokens?: number | undefined;
+  /** Longest answer where the request names none. Default 4096. */
+  readonly maxTokens?: number | undefined;
+  /** Answers begin with thoughts in <think>..</think>: tell them apart, as reasoning_content. Default false. */
+  readonly reasoning?: boolean | undefined;
+}

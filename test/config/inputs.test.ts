@@ -26,5 +26,6 @@ describe('the types of settings', () => {
     expectTypeOf<inputs.RejectInput>().branded.toEqualTypeOf<FromSchema<'RejectInput'>>();
     expectTypeOf<inputs.SynthesizeInput>().branded.toEqualTypeOf<FromSchema<'SynthesizeInput'>>();
     expectTypeOf<inputs.R1Input>().branded.toEqualTypeOf<FromSchema<'R1Input'>>();
+    expectTypeOf<inputs.ServeInput>().branded.toEqualTypeOf<FromSchema<'ServeInput'>>();
   });
 });

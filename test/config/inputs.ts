@@ -4,6 +4,7 @@ import { r1Schema } from '../../src/recipes/settings.js';
 import { grpoSchema } from '../../src/rl/config.js';
 import { rejectSchema, synthesizeSchema } from '../../src/rl/curate/config.js';
 import { dpoSchema, rewardModelSchema } from '../../src/rl/preference/config.js';
+import { serveSchema } from '../../src/serve/config.js';
 import { sftSchema } from '../../src/train/sft/config.js';
 
 /** The schemas by the names of what a person writes of them. */
@@ -16,6 +17,7 @@ export const schemas = {
   RejectInput: [rejectSchema, 'Settings of reject().'],
   SynthesizeInput: [synthesizeSchema, 'Settings of synthesize().'],
   R1Input: [r1Schema, 'Settings of r1().'],
+  ServeInput: [serveSchema, 'Settings of serve().'],
 } as const satisfies Readonly<Record<string, readonly [z.ZodType, string]>>;
 
 /** A setting as the schema's JSON form describes it. */

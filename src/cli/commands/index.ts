@@ -82,6 +82,11 @@ export const commands: readonly CommandModule[] = [
     async () => (await import('./chat.js')).chat,
   ),
   lazy(
+    'serve',
+    "answer requests over OpenAI's API with a trained model, many at once",
+    async () => (await import('./serve.js')).serve,
+  ),
+  lazy(
     'eval',
     'loss of a model on text, in bits per byte where it writes',
     async () => (await import('./eval.js')).evaluate,

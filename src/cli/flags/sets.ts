@@ -10,6 +10,7 @@ export const flagSets = {
   dpo: async () => flagsOf((await import('../../rl/preference/config.js')).dpoSchema),
   reject: async () => flagsOf((await import('../../rl/curate/config.js')).rejectSchema),
   synthesize: async () => flagsOf((await import('../../rl/curate/config.js')).synthesizeSchema),
+  serve: async () => flagsOf((await import('../../serve/config.js')).serveSchema),
   r1: async () => flagsOf((await import('../../recipes/settings.js')).r1Schema),
 } satisfies Record<string, () => Promise<FlagSet>>;
 
