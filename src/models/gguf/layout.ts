@@ -1,0 +1,84 @@
+import type { GgufValue } from '../../hub/gguf/write.js';
+import type { Family } from '../family.js';
+
+/** What llama.cpp calls a kind of model, its settings, and where its tensors come from. */
+export interface Architecture {
+  readonly name: string;
+  /** Settings behind `<name>.`. */
+  readonly settings: Readonly<Record<string, GgufValue>>;
+  /** What becomes of a tensor of a Hugging Face folder; nothing of one that is left out. */
+  place(hubName: string): readonly Place[];
+}
+
+/** One tensor of the file, or one expert's part of it. */
+export interface Place {
+  readonly name: string;
+  /** The tensor holds all experts, one behind the other; this is the part of one. */
+  readonly expert?: { readonly index: number; readonly of: number };
+  /** Always f32: vectors and routers, which readers expect so. */
+  readonly f32?: boolean;
+  /** The values in another order, or a part of them; as they are without it. */
+  readonly change?: Change;
+}
+
+/** Other values made of those of a tensor, and their shape where it is another. */
+export interface Change {
+  readonly shape?: readonly number[];
+  values(values: Float32Array, shape: readonly number[]): Float32Array;
+}
+
+/** The architecture of a model of one family. */
+export type Describe = (config: never, family: Family) => Architecture;
+
+export const u32 = (value: number): GgufValue => ({ type: 'u32', value });
+export const f32 = (value: number): GgufValue => ({ type: 'f32', value });
+
+/** Layer and rest of a name such as `model.layers.3.mlp.up_proj.weight`. */
+export function insideLayer(name: string): { readonly layer: number; readonly rest: string } | undefined {
+  const match = /^model\.layers\.(\d+)\.(.+)$/.exec(name);
+  return match ? { layer: Number(match[1]), rest: match[2]! } : undefined;
+}
+
+/** Tensors outside the layers, which all have in common. */
+export function placeOutside(name: string): readonly Place[] {
+  switch (name) {
+    case 'model.embed_tokens.weight':
+      return [{ name: 'token_embd.weight' }];
+    case 'model.norm.weight':
+      return [{ name: 'output_norm.weight', f32: true }];
+    case 'lm_head.weight':
+      return [{ name: 'output.weight' }];
+    default:
+      return [];
+  }
+}
+
+/**
+ * Rows of a projection to heads with the two halves of each head interleaved. Hugging Face rotates channel i with i + half,
+ * llama.cpp 2i with 2i + 1.
+ */
+export const interleaved = (heads: number): Change => ({
+  values(values, [rows = 0, columns = 0]) {
+    const size = rows / heads;
+    const out = new Float32Array(values.length);
+    for (let h = 0; h < heads; h++)
+      for (let i = 0; i < size; i++) {
+        const from = h * size + (i % 2) * (size / 2) + Math.floor(i / 2);
+        out.set(values.subarray(from * columns, (from + 1) * columns), (h * size + i) * columns);
+      }
+    return out;
+  },
+});
+
+/** Names of a layer's feed-forward part, dense or of experts. */
+export function placeFeed(rest: string, experts: number): Place | undefined {
+  const dense = /^mlp\.(gate|up|down)_proj\.weight$/.exec(rest);
+  if (dense) return { name: `ffn_${dense[1]}.weight` };
+  const shared = /^mlp\.shared_experts\.(gate|up|down)_proj\.weight$/.exec(rest);
+  if (shared) return { name: `ffn_${shared[1]}_shexp.weight` };
+  const routed = /^mlp\.experts\.(\d+)\.(gate|up|down)_proj\.weight$/.exec(rest);
+  if (routed) return { name: `ffn_${routed[2]}_exps.weight`, expert: { index: Number(routed[1]), of: experts } };
+  if (rest === 'mlp.gate.weight') return { name: 'ffn_gate_inp.weight', f32: true };
+  if (rest === 'mlp.gate.e_score_correction_bias') return { name: 'exp_probs_b.bias', f32: true };
+  return undefined;
+}
