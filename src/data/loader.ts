@@ -124,7 +124,7 @@ function positive(value: number, name: string): void {
   throw new TrainMoeError('bad-argument', `batches: ${name} is ${value}, expected a whole number of at least 1.`);
 }
 
-function seedOf({ seed, state }: BatchOptions): number {
+export function seedOf({ seed, state }: BatchOptions): number {
   const chosen = seed ?? state?.seed ?? 0;
   if (!Number.isSafeInteger(chosen)) {
     throw new TrainMoeError('bad-argument', `batches: the seed is ${chosen}, expected a whole number.`);
@@ -138,7 +138,7 @@ function seedOf({ seed, state }: BatchOptions): number {
   return chosen;
 }
 
-function checkIndex(index: number, windows: number): void {
+export function checkIndex(index: number, windows: number): void {
   if (Number.isInteger(index) && index >= 0 && index < windows) return;
   throw new TrainMoeError(
     'bad-data',

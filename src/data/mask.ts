@@ -1,4 +1,5 @@
 import { TrainMoeError } from '../errors.js';
+import { type Draw, drawsOf } from './draws.js';
 import type { BatchIterator } from './loader.js';
 import { keyedHash, streamKey } from './order.js';
 import { type Batch, IGNORE } from './types.js';
@@ -86,25 +87,28 @@ function hide(
   options: MaskOptions,
   key: number,
 ): number {
-  let draws = 0;
-  const below = (n: number): number => Math.floor((keyedHash(key, draws++) / 2 ** 32) * n);
+  const draw = drawsOf(key);
   const hidden = Math.min(count, candidates.length);
   for (let k = 0; k < hidden; k++) {
-    const other = k + below(candidates.length - k);
+    const other = k + draw(candidates.length - k);
     [candidates[k], candidates[other]] = [candidates[other]!, candidates[k]!];
-    const position = candidates[k]!;
-    targets[position] = ids[position]!;
-    const shown = below(10);
-    if (shown < 8) ids[position] = options.maskId;
-    else if (shown === 8) ids[position] = anotherToken(options, below);
+    hideAt(candidates[k]!, ids, targets, options, draw);
   }
   return hidden;
 }
 
+/** Of ten hidden tokens eight are shown as the mask, one as another token, one as it is. */
+function hideAt(position: number, ids: Int32Array, targets: Int32Array, options: MaskOptions, draw: Draw): void {
+  targets[position] = ids[position]!;
+  const shown = draw(10);
+  if (shown < 8) ids[position] = options.maskId;
+  else if (shown === 8) ids[position] = anotherToken(options, draw);
+}
+
 /** @throws TrainMoeError `bad-config` when nearly all tokens are special */
-function anotherToken({ vocabulary, isSpecial }: MaskOptions, below: (n: number) => number): number {
+function anotherToken({ vocabulary, isSpecial }: MaskOptions, draw: Draw): number {
   for (let tries = 0; tries < 1000; tries++) {
-    const id = below(vocabulary);
+    const id = draw(vocabulary);
     if (!isSpecial(id)) return id;
   }
   throw new TrainMoeError('bad-config', `Of the ${vocabulary} tokens of the vocabulary nearly all are special.`);

@@ -103,6 +103,17 @@ export interface Batch {
   readonly targetsPerRow?: number;
   /** UTF-8 bytes the trained targets stand for (for bits per byte); 0 when the tokenizer gave no byte lengths. */
   readonly bytes: number;
+  /** [rows * length] which text of its row each token is of, where that is told to the model. */
+  readonly types?: Int32Array;
+  /**
+   * [rows * length] where words are predicted in any order: tokens see those of their row whose turn comes before theirs, and, unless
+   * they are predicted themselves, those of the same turn.
+   */
+  readonly turns?: Int32Array;
+  /** [rows] so many batches before this one hold, in the row of this number, what comes right before it, without a gap. */
+  readonly history?: Int32Array;
+  /** [rows] 1 where a row runs from the end of a text to its beginning. */
+  readonly backwards?: Int32Array;
 }
 
 /** The target of a position that is not trained. */
