@@ -19,8 +19,10 @@ export interface RunConfigInput {
     readonly test?: number | undefined;
     /** Fraction of the documents rewritten as prefix, suffix, middle; DeepSeek-V3 uses 0.1. Default 0. */
     readonly fim?: number | undefined;
-    /** Fraction of the tokens that an encoder finds hidden and predicts. Default 0.15. */
+    /** Fraction of the tokens that an encoder finds hidden and predicts, or that XLNet predicts. Default 0.15. */
     readonly masked?: number | undefined;
+    /** Half of the rows run backwards, so that XLNet remembers what comes after them, too. Default false. */
+    readonly reversed?: boolean | undefined;
     /**
      * "stream" lets attention cross documents, as DeepSeek-V3 does; "documents" stops it at their borders.
      * Default "stream".

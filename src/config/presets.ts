@@ -1,3 +1,4 @@
+import { PREDICTED_SHARE } from '../data/permute.js';
 import type { RunConfigInput } from './inputs.gen.js';
 
 /** Sequences of 4096 tokens; DeepSeek's optimizer settings are the schema's defaults. */
@@ -51,8 +52,17 @@ const bert = onWordsAlone(encoder({ vocabSize: 30_522, steps: 1_000_000, rows: 2
 // ALBERT, arXiv:1909.11942, section 4.1: LAMB at 0.00176, which is not here; the learning rate of AdamW is ours.
 const albert = onWordsAlone(encoder({ vocabSize: 30_000, steps: 125_000, rows: 4096, lr: 4e-4, warmup: 3125 }));
 
-// XLNet, arXiv:1906.08237, what it was trained with: its own objective is not built, and pretrain refuses it.
-const xlnet = encoder({ vocabSize: 32_000, steps: 500_000, rows: 8192, lr: 4e-4, warmup: 40_000 });
+/** XLNet predicts a sixth of its words, and remembers what comes before half of its rows and what comes after the others. */
+const inAnyOrder = (run: RunConfigInput): RunConfigInput => ({
+  ...run,
+  data: { masked: PREDICTED_SHARE, reversed: true },
+});
+
+// XLNet, arXiv:1906.08237, section 3.1 and appendix A.4.1, the large one's; memory and reuse are those of the code.
+const xlnet = {
+  ...inAnyOrder(encoder({ vocabSize: 32_000, steps: 500_000, rows: 8192, lr: 4e-4, warmup: 40_000 })),
+  model: { memoryLength: 384, reuseLength: 256 },
+};
 
 /** How others trained theirs: as published, for reference and for machines that could. */
 const published = {
@@ -124,7 +134,6 @@ const published = {
   'megatron-bert-345m': onWordsAlone(
     encoder({ vocabSize: 29_056, steps: 2_000_000, rows: 1024, lr: 1e-4, warmup: 10_000 }),
   ),
-  // XLNet, arXiv:1906.08237, section 3.1 and appendix A.4.1, the large one's; its training is not built: pretrain refuses it.
   'xlnet-base': xlnet,
   'xlnet-large': xlnet,
   // CTRL, arXiv:1909.05858, section 3.2: Adagrad at 0.05, which is not here; the learning rate of AdamW is ours.
@@ -161,6 +170,10 @@ export const presets: Readonly<Record<string, RunConfigInput>> = {
   'gpt2-nano': nano,
   'roberta-nano': {
     ...nano,
+    train: { ...nano.train, steps: 3000, optimizer: { lr: 1e-3 }, schedule: { warmup: 200 } },
+  },
+  'xlnet-nano': {
+    ...inAnyOrder(nano),
     train: { ...nano.train, steps: 3000, optimizer: { lr: 1e-3 }, schedule: { warmup: 200 } },
   },
   mini: {

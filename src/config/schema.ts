@@ -22,7 +22,13 @@ const data = z.strictObject({
   fim: fraction
     .default(0)
     .describe('fraction of the documents rewritten as prefix, suffix, middle; DeepSeek-V3 uses 0.1'),
-  masked: fraction.default(MASKED_SHARE).describe('fraction of the tokens that an encoder finds hidden and predicts'),
+  masked: fraction
+    .default(MASKED_SHARE)
+    .describe('fraction of the tokens that an encoder finds hidden and predicts, or that XLNet predicts'),
+  reversed: z
+    .boolean()
+    .default(false)
+    .describe('half of the rows run backwards, so that XLNet remembers what comes after them, too'),
   packing: z
     .enum(['stream', 'documents'])
     .default('stream')

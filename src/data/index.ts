@@ -17,14 +17,14 @@ export type { FimOptions } from './fim.js';
 export { type BatchIterator, type BatchOptions, batches } from './loader.js';
 export { MASKED_SHARE, type MaskOptions, masked, maskedBatches } from './mask.js';
 export { permutation } from './order.js';
-export { type PermuteOptions, PREDICTED_SHARE, permutedBatches, predictedPerRow } from './permute.js';
+export { type PermuteOptions, PREDICTED_SHARE, permutedBatches, permutedWindows, predictedPerRow } from './permute.js';
 export * from './preferences/index.js';
 export { type DataRecord, type OnBad, readRecords } from './records.js';
 export { type OpenOptions, openTokens, type TokenSet, type TokenStream } from './shards/read.js';
 export { type TokenizeOptions, type TokenizeProgress, tokenize } from './shards/write.js';
 export { shiftOnce } from './shift.js';
 export type { SplitFractions } from './split.js';
-export { permutationMask, targetPlaces } from './turns.js';
+export { permutationMask, type SpanOptions, type TargetPlaces, type TurnRow, targetPlaces } from './turns.js';
 export {
   type Batch,
   type CollectReport,

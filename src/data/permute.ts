@@ -94,6 +94,12 @@ interface Place {
   readonly history: number;
 }
 
+/** Rows that a text has, `reuse` tokens after each other; the last one is not filled up, unless it is the only one. */
+export function permutedWindows(tokens: number, length: number, reuse: number): number {
+  const text = length - MARKS;
+  return tokens < text ? 1 : Math.floor((tokens - text) / reuse) + 1;
+}
+
 /** The parts of a stream that its rows read, each from another window on in every epoch. */
 function lanesOf(
   tokens: number,
@@ -101,8 +107,7 @@ function lanesOf(
   { reuse, reversed }: PermuteOptions,
 ) {
   const forwards = reversed ? Math.ceil(rows / 2) : rows;
-  const text = length - MARKS;
-  const windows = tokens < text ? 1 : Math.floor((tokens - text) / reuse) + 1;
+  const windows = permutedWindows(tokens, length, reuse);
   const steps = Math.max(1, Math.floor(windows / forwards));
   return {
     steps,

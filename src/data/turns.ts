@@ -91,8 +91,16 @@ export function permutationMask({
   return mask;
 }
 
+/** Targets of a batch, K to a row. */
+export interface TargetPlaces {
+  /** [rows,K] in their rows. */
+  readonly places: Int32Array;
+  /** [rows,K] */
+  readonly ids: Int32Array;
+}
+
 /** Places [rows,K] of the targets in their rows and the targets themselves; -1 and IGNORE where a row has fewer. */
-export function targetPlaces({ rows, length, targets, targetsPerRow = length }: Omit<Batch, 'ids'>) {
+export function targetPlaces({ rows, length, targets, targetsPerRow = length }: Omit<Batch, 'ids'>): TargetPlaces {
   const places = new Int32Array(rows * targetsPerRow).fill(-1);
   const ids = new Int32Array(rows * targetsPerRow).fill(IGNORE);
   for (let row = 0; row < rows; row++) {

@@ -143,18 +143,6 @@ export function whyMute({
 }
 
 /**
- * Refuses families that learn from words in any order: XLNet.
- * @throws TrainMoeError `bad-config`
- */
-export function refuseUntrained({ name, recurrence }: Pick<Family, 'name' | 'recurrence'>): void {
-  if (!recurrence) return;
-  throw new TrainMoeError(
-    'bad-config',
-    `Models of the family ${name} learn from words in any order, for which training and scoring are not built; give a model such as gpt2, llama or roberta.`,
-  );
-}
-
-/**
  * What a token of a layer's cache holds.
  * @throws TrainMoeError `bad-argument` of a model that cannot write
  */

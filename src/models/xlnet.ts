@@ -56,6 +56,7 @@ const sized = (layers: number, hidden: number, heads: number): XlnetConfig => ({
 export const xlnetPresets = {
   'xlnet-base': sized(12, 768, 12),
   'xlnet-large': sized(24, 1024, 16),
+  'xlnet-nano': { ...sized(6, 256, 4), vocabulary: 4096, memoryLength: 192 },
 } satisfies Record<string, XlnetConfig>;
 
 const attentionOf = ({ hidden, heads }: XlnetConfig) => ({ hidden, heads, headSize: hidden / heads });

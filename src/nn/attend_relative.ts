@@ -4,7 +4,7 @@ import { concat } from '../ops/concat.js';
 import { embedding } from '../ops/embedding.js';
 import { headsLinear, linear } from '../ops/linear.js';
 import { relativeAttention } from '../ops/relative_attention.js';
-import { exchanged, from, reshape, split, type Tensor, zeros } from '../tensor/index.js';
+import { exchanged, reshape, split, type Tensor, zeros } from '../tensor/index.js';
 import { matrix, type Weights } from './param.js';
 import type { RelativeLayout, Sight } from './relative_layout.js';
 import { sinusoidFor } from './sinusoid.js';
@@ -85,8 +85,8 @@ export function attendRelative(
   const everyRow = zeros([q.shape[0]!], { dtype: 'i32', device: q.device });
   const shifted = (bias: Tensor) => reshape(add(q, embedding(bias, everyRow)), [-1, heads, headSize]);
   const position = headsLinear(shifted(w.distanceBias), distances, 'f32'); // [R,H,P]
-  const ofTypes = () =>
-    exchanged(reshape(embedding(w.types, from(Int32Array.of(0, 1), [2], { device: q.device })), [2, heads, headSize]));
+  // A copy: the gradients of both streams, which see it exchanged, add up in that of the parameter.
+  const ofTypes = () => exchanged(reshape(concat([w.types]), [2, heads, headSize]));
   const o = relativeAttention(shifted(w.contentBias), k, v, position, {
     ranges,
     offsets,

@@ -26,6 +26,10 @@ export interface RelativePass {
   readonly targets?: Int32Array | undefined;
   /** [T], which of several texts each token is of; absent: scores do not ask. */
   readonly types?: Int32Array | undefined;
+  /** [rows] 1 where a sequence runs backwards, so that its distances have the other sign; absent: as the settings say. */
+  readonly backwards?: ArrayLike<number> | undefined;
+  /** [rows] last tokens of the memory that a sequence sees; absent: all of it. */
+  readonly remembered?: ArrayLike<number> | undefined;
 }
 
 /** How the R rows of one stream stand to the S = rows * (M + length) keys, those of a sequence side by side, its memory first. */
@@ -73,7 +77,7 @@ export function relativeValues(s: RelativeSettings, pass: RelativePass): Relativ
   const oneWay = Array.from({ length: s.causal ? keys + 1 : keys + length }, (_, p) =>
     clamped(keys - p, s.clampLength),
   );
-  const all = s.reversedHalf ? [...oneWay, ...oneWay.map((d) => -d)] : oneWay;
+  const all = s.reversedHalf || pass.backwards ? [...oneWay, ...oneWay.map((d) => -d)] : oneWay;
   const keyTypes = types && new Int32Array(rows * keys);
   if (types)
     for (let b = 0; b < rows; b++) keyTypes!.set(types.subarray(b * length, (b + 1) * length), b * keys + memory);
@@ -92,21 +96,23 @@ const clamped = (d: number, most: number): number => (most > 0 ? Math.max(-most,
 /** Of rows that stand at `places` of their sequences; `itself`: whether they see their own. */
 function sight(
   s: RelativeSettings,
-  { rows, length, memory, mask, permutation, types }: RelativePass,
+  { rows, length, memory, mask, permutation, types, backwards, remembered }: RelativePass,
   places: Int32Array,
   oneWay: number,
   itself: boolean,
 ): Sight<Int32Array, Uint8Array> {
+  const runsBack = (b: number) => (backwards ? backwards[b] !== 0 : s.reversedHalf && b >= Math.floor(rows / 2));
   const [count, keys, each] = [places.length, memory + length, places.length / rows];
   const ranges = new Int32Array(2 * count);
   const offsets = new Int32Array(count);
-  const hidden = mask || permutation ? new Uint8Array(count * keys) : undefined;
+  const hidden = mask || permutation || remembered ? new Uint8Array(count * keys) : undefined;
   for (let r = 0; r < count; r++) {
     const [b, i] = [Math.floor(r / each), places[r]!];
     if (i < 0) continue; // sees nothing
     const first = s.causal && s.sameLength ? i : 0;
     ranges.set([b * keys + first, b * keys + (s.causal ? memory + i + 1 : keys)], 2 * r);
-    offsets[r] = length - i + first + (s.reversedHalf && b >= Math.floor(rows / 2) ? oneWay : 0);
+    offsets[r] = length - i + first + (runsBack(b) ? oneWay : 0);
+    if (remembered) hidden!.fill(1, r * keys, r * keys + Math.max(0, memory - remembered[b]! - first));
     for (let j = 0; hidden && j < length; j++) {
       const unseen = mask?.[b * length + j] === 0 || (permutation?.[(b * length + i) * length + j] ?? 0) !== 0;
       const column = memory + j - first;
@@ -122,14 +128,16 @@ function sight(
 }
 
 /** The tensors of a pass. */
-export function makeRelativeLayout(s: RelativeSettings, pass: RelativePass, device: Device): RelativeLayout {
-  const v = relativeValues(s, pass);
-  const keys = pass.memory + pass.length;
+export const makeRelativeLayout = (s: RelativeSettings, pass: RelativePass, device: Device): RelativeLayout =>
+  relativeLayoutOf(relativeValues(s, pass), device);
+
+/** The tensors of a layout. */
+export function relativeLayoutOf(v: RelativeLayout<Int32Array, Uint8Array>, device: Device): RelativeLayout {
   const put = (values: Int32Array) => from(values, [values.length], { device });
   const stream = (of: Sight<Int32Array, Uint8Array>): Sight => ({
     ranges: from(of.ranges, [of.offsets.length, 2], { device }),
     offsets: put(of.offsets),
-    hidden: of.hidden && from(of.hidden, [of.offsets.length, keys], { device }),
+    hidden: of.hidden && from(of.hidden, [of.offsets.length, of.hidden.length / of.offsets.length], { device }),
     types: of.types && put(of.types),
   });
   return {
@@ -139,4 +147,18 @@ export function makeRelativeLayout(s: RelativeSettings, pass: RelativePass, devi
     distances: put(v.distances),
     reach: v.reach,
   };
+}
+
+/** Gives a layout of the same shape other numbers. */
+export function rewriteRelativeLayout(layout: RelativeLayout, v: RelativeLayout<Int32Array, Uint8Array>): void {
+  const stream = (to: Sight | undefined, of: Sight<Int32Array, Uint8Array> | undefined) => {
+    if (!to || !of) return;
+    to.ranges.write(of.ranges);
+    to.offsets.write(of.offsets);
+    if (of.hidden) to.hidden?.write(of.hidden);
+    if (of.types) to.types?.write(of.types);
+  };
+  stream(layout.content, v.content);
+  stream(layout.query, v.query);
+  if (v.keyTypes) layout.keyTypes?.write(v.keyTypes);
 }

@@ -20,4 +20,5 @@ export type { StreamDecoder } from './stream.js';
 export type { DecodeOptions, Encoded, EncodeOptions, TextStream, TextTokenizer } from './text_tokenizer.js';
 export { Tokenizer } from './tokenizer.js';
 export type { Vocabulary } from './vocabulary.js';
+export { sentenceEnds, wordStarts } from './words.js';
 export type { TokenizerJson } from './write.js';

@@ -4,9 +4,18 @@ import type { RunConfig } from '../config/index.js';
 import { noText } from '../data/collect/index.js';
 import { type Collection, type CollectReport, collect, defaultCorpus, type TokenSet, tokenize } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
-import { loadTokenizer, openTokenizer, type TextTokenizer, type Tokenizer, trainBpe } from '../tokenizer/index.js';
-import { ENCODER_TOKENS, forDocuments, maskIdOf } from './masking.js';
-import { familyOfRun, isEncoder, modelToGoOnFrom } from './model_config.js';
+import type { Family } from '../models/family.js';
+import {
+  loadTokenizer,
+  openTokenizer,
+  type TextTokenizer,
+  type Tokenizer,
+  type TrainBpeOptions,
+  trainBpe,
+} from '../tokenizer/index.js';
+import { ENCODER_TOKENS, forDocuments, XLNET_TOKENS } from './masking.js';
+import { familyOfRun, modelConfigFor, modelToGoOnFrom } from './model_config.js';
+import { type Objective, objectiveOf, objectiveSettings } from './objective.js';
 
 /** What is told while the corpus is prepared. */
 export interface CorpusEvents {
@@ -20,6 +29,8 @@ export interface Corpus {
   readonly tokenizer: TextTokenizer;
   readonly tokens: TokenSet;
   readonly report: CollectReport;
+  /** What is predicted, other than the next token. */
+  readonly objective: Objective | undefined;
 }
 
 /** Special tokens of a learnt vocabulary: DeepSeek-V3's names, so that its chat template and FIM format fit. */
@@ -43,7 +54,8 @@ export const tokenizerPath = (out: string) => join(out, 'tokenizer.json');
 /**
  * Reads the sources, learns or loads the vocabulary, and tokenises into the cache; each part is skipped when it is done.
  * @param goingOn the run has a checkpoint, whose settings are these: its vocabulary is what they gave
- * @throws TrainMoeError `bad-data` when there is nothing to train on, `bad-config` when an encoder's vocabulary has no mask
+ * @throws TrainMoeError `bad-data` when there is nothing to train on, `bad-config` when the vocabulary lacks a token, as an encoder's
+ *   mask
  */
 export async function prepareCorpus(
   config: RunConfig,
@@ -53,14 +65,15 @@ export async function prepareCorpus(
   const { data } = config;
   const collection = openSources(data.sources, data.field, events);
   const tokenizer = await tokenizerFor(config, collection, events, goingOn);
-  if (familyOfRun(config).encoder) maskIdOf(tokenizer); // before all text is tokenised for nothing
+  const model = modelConfigFor(config, tokenizer.vocabSize);
+  const objective = objectiveOf(model, tokenizer, objectiveSettings(config)); // before all text is tokenised for nothing
   const tokens = await tokenize(collection, forDocuments(tokenizer), {
     cacheDir: data.cache ?? join(config.out, 'cache'),
     fractions: { validation: data.validation, test: data.test },
     onProgress: ({ bytes }) => events.progress('tokenising', bytes, undefined, 'B'),
   });
   refuseNothing(tokens, data);
-  return { tokenizer, tokens, report: tokens.report };
+  return { tokenizer, tokens, report: tokens.report, objective };
 }
 
 function refuseNothing(tokens: TokenSet, { sources, validation, test }: RunConfig['data']): void {
@@ -96,9 +109,7 @@ async function tokenizerFor(
   });
   const tokenizer = await trainBpe(sample, {
     vocabSize: wanted.vocabSize,
-    ...(isEncoder(config)
-      ? { specialTokens: [...ENCODER_TOKENS], template: 'roberta' as const }
-      : { specialTokens: [...SPECIAL_TOKENS], shownTokens: [...SHOWN_TOKENS] }),
+    ...specialTokensOf(familyOfRun(config)),
     onProgress: (p) =>
       p.stage === 'count'
         ? events.progress('vocabulary: counting', p.bytes, undefined, 'B')
@@ -111,6 +122,15 @@ async function tokenizerFor(
   events.note(`Learnt a vocabulary of ${vocabSize} tokens${fewer}.`);
   return tokenizer;
 }
+
+/** Special tokens of a vocabulary that is learnt for a family, and what goes around its texts. */
+function specialTokensOf({ encoder, recurrence }: Family): Pick<TrainBpeOptions, SpecialTokens> {
+  if (recurrence) return { specialTokens: [...XLNET_TOKENS], template: 'xlnet' };
+  if (encoder) return { specialTokens: [...ENCODER_TOKENS], template: 'roberta' };
+  return { specialTokens: [...SPECIAL_TOKENS], shownTokens: [...SHOWN_TOKENS] };
+}
+
+type SpecialTokens = 'specialTokens' | 'shownTokens' | 'template';
 
 /** The vocabulary that the run folder has already; a wish for another size is not passed over in silence. */
 function learntBefore(path: string, wanted: number, events: CorpusEvents): Tokenizer {

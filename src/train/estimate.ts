@@ -6,12 +6,18 @@ import { type Device, empty, scope, sizeOf, synchronize, tagged } from '../tenso
 
 /**
  * FLOPs that one trained token costs: 6 per active parameter, and causal attention over half the window three times. In encoders
- * attention is over the whole window, and the head reads hidden tokens only, a share `masked` of all.
+ * attention is over the whole window, and the head reads hidden tokens only, a share `masked` of all; in XLNet that share is a
+ * second stream, and the window has a memory.
  */
 export function flopsPerToken({ family, config, weights }: Model, length: number, masked: number): number {
   const attention = 3 * family.attentionWidth(config) * length;
-  if (!family.encoder) return 6 * family.activeParameters(config) + attention;
+  const recurrence = family.recurrence?.(config);
+  if (!family.encoder && !recurrence) return 6 * family.activeParameters(config) + attention;
   const head = family.head(weights).weight.size;
+  if (recurrence) {
+    const keys = 1 + (recurrence.remembers ? recurrence.memoryLength / length : 0);
+    return (1 + masked) * (6 * (family.activeParameters(config) - head) + 2 * keys * attention) + 6 * masked * head;
+  }
   return 6 * (family.activeParameters(config) - (1 - masked) * head) + 2 * attention;
 }
 

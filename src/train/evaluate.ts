@@ -1,13 +1,14 @@
-import type { MaskOptions, TokenStream } from '../data/index.js';
+import { type Batch, permutedWindows, type TokenStream } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { contextOf, type Model } from '../models/family.js';
 import { type Device, noGrad, tagged } from '../tensor/index.js';
-import { languageModelLoss } from './loss.js';
-import { openBatches } from './masking.js';
+import { cutBatch, languageModelLoss } from './loss.js';
+import { type SegmentMemory, segmentMemory } from './memory.js';
+import { type Objective, openBatches } from './objective.js';
 
 /** Loss on text that was held back. */
 export interface Evaluation {
-  /** Mean loss of next tokens, of an encoder's hidden tokens, in nats. */
+  /** Mean loss of next tokens, or of those that are hidden or predicted in any order, in nats. */
   readonly loss: number;
   /** log2 of the likelihood per byte of text, which compares across vocabularies; undefined when bytes are not known. */
   readonly bitsPerByte: number | undefined;
@@ -27,13 +28,13 @@ export interface EvaluateOptions {
   readonly windows: number;
   /** Whether attention crosses documents: as in training. */
   readonly packing: 'stream' | 'documents';
-  /** How an encoder's words are hidden: maskingOf(). */
-  readonly masking?: MaskOptions | undefined;
+  /** What is predicted, other than the next token: objectiveOf(). */
+  readonly objective?: Objective | undefined;
 }
 
 /**
  * Loss on the first windows of a split, always the same ones. Undefined when the split holds no window.
- * @throws TrainMoeError `bad-argument` when windows are longer than the model reads
+ * @throws TrainMoeError `bad-argument` when windows are longer than the model reads, or its objective is not given
  */
 export function evaluate(model: Model, split: TokenStream, o: EvaluateOptions): Evaluation | undefined {
   if (split.tokens < 2) return undefined;
@@ -43,30 +44,84 @@ export function evaluate(model: Model, split: TokenStream, o: EvaluateOptions): 
       'bad-argument',
       `The windows have a length of ${o.length} tokens, but the model reads ${context}; make them shorter.`,
     );
-  if (model.family.encoder && !o.masking)
-    throw new TrainMoeError('bad-argument', 'An encoder is scored on words that are hidden from it; give `masking`.');
-  const source = openBatches(
-    {
-      shards: split,
-      rows: o.rows,
-      length: o.length,
-      packing: o.packing,
-      order: 'sequential',
-      epochs: 1,
-    },
-    o.masking,
-  );
-  let loss = 0;
-  let tokens = 0;
-  let bytes = 0;
+  const { family } = model;
+  if (!o.objective && (family.encoder || family.recurrence))
+    throw new TrainMoeError(
+      'bad-argument',
+      `A model of the family ${family.name} is scored on words that are hidden from it; give its \`objective\`.`,
+    );
+  return o.objective?.kind === 'permuted' ? scoreLanes(model, split, o, o.objective) : scoreWindows(model, split, o);
+}
+
+/** Sums over batches. */
+interface Sums {
+  loss: number;
+  tokens: number;
+  bytes: number;
+}
+
+const meanOf = ({ loss, tokens, bytes }: Sums): Evaluation => ({
+  loss: loss / tokens,
+  bitsPerByte: bytes > 0 ? loss / Math.LN2 / bytes : undefined,
+  tokens,
+});
+
+function scoreWindows(model: Model, split: TokenStream, o: EvaluateOptions): Evaluation {
+  const { device, rows, length, packing } = o;
+  const source = openBatches({ shards: split, rows, length, packing, order: 'sequential', epochs: 1 }, o.objective);
+  const sums: Sums = { loss: 0, tokens: 0, bytes: 0 };
   for (let done = 0; done < o.windows; ) {
-    const { value: batch } = source.next(Math.min(o.rows, o.windows - done));
+    const { value: batch } = source.next(Math.min(rows, o.windows - done));
     if (!batch) break;
-    const lossOf = () => languageModelLoss(model, batch, { device: o.device, trainedTokens: 1 }).main.item();
-    loss += tagged('activations', () => noGrad(lossOf));
-    tokens += batch.trainedTokens;
-    bytes += batch.bytes;
+    score(model, batch, { device }, sums);
     done += batch.rows;
   }
-  return { loss: loss / tokens, bitsPerByte: bytes > 0 ? loss / Math.LN2 / bytes : undefined, tokens };
+  return meanOf(sums);
+}
+
+/** Parts of a text that are read side by side, each with its memory: as many however many rows a pass has. */
+const LANES = 8;
+
+/** The same of models that remember: rows go on where they were, forwards. */
+function scoreLanes(
+  model: Model,
+  split: TokenStream,
+  { device, rows, length, windows }: EvaluateOptions,
+  { permuting }: Objective & { readonly kind: 'permuted' },
+): Evaluation {
+  const lanes = Math.min(LANES, windows, permutedWindows(split.tokens, length, permuting.reuse));
+  const source = openBatches(
+    { shards: split, rows: lanes, length, order: 'sequential', epochs: 1 },
+    { kind: 'permuted', permuting: { ...permuting, reversed: false } },
+  );
+  const memory = segmentMemory(model, lanes, length, device);
+  const sums: Sums = { loss: 0, tokens: 0, bytes: 0 };
+  try {
+    for (let done = 0; done + lanes <= windows; done += lanes) {
+      const { value: batch } = source.next();
+      if (!batch) break;
+      for (let firstRow = 0; firstRow < lanes; firstRow += rows)
+        score(model, cutBatch(batch, firstRow, Math.min(lanes, firstRow + rows)), { device, memory, firstRow }, sums);
+    }
+    return meanOf(sums);
+  } finally {
+    for (const layer of memory?.layers ?? []) layer.dispose();
+  }
+}
+
+interface Place {
+  readonly device: Device;
+  readonly memory?: SegmentMemory | undefined;
+  readonly firstRow?: number;
+}
+
+function score(model: Model, batch: Batch, place: Place, sums: Sums): void {
+  const lossOf = () => {
+    const { main, remember } = languageModelLoss(model, batch, { ...place, trainedTokens: 1 });
+    remember?.();
+    return main.item();
+  };
+  sums.loss += tagged('activations', () => noGrad(lossOf));
+  sums.tokens += batch.trainedTokens;
+  sums.bytes += batch.bytes;
 }

@@ -72,7 +72,7 @@ export interface StepRecord {
   readonly step: number;
   /** Steps of the whole run. */
   readonly steps: number;
-  /** Mean next-token loss, nats. */
+  /** Mean loss of next tokens, or of those that are hidden or predicted in any order, nats. */
   readonly loss: number;
   readonly mtpLoss: number | undefined;
   readonly balanceLoss: number | undefined;

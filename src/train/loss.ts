@@ -1,10 +1,13 @@
 import { type Batch, IGNORE, shiftOnce } from '../data/index.js';
-import { type Model, refuseUntrained } from '../models/family.js';
+import type { Model } from '../models/family.js';
 import { type Layout, type LayoutValues, layoutOf, layoutValues, rewriteLayout } from '../nn/layout.js';
+import { type RelativeLayout, relativeLayoutOf, rewriteRelativeLayout } from '../nn/relative_layout.js';
 import type { Routing, Run } from '../nn/run.js';
 import { linearCrossEntropy } from '../ops/cross_entropy.js';
 import { gather } from '../ops/gather.js';
 import { type Device, from, named, type Tensor } from '../tensor/index.js';
+import { type Remembering, remembering, type SegmentMemory } from './memory.js';
+import { permutedValues } from './permuted.js';
 
 export interface LossOptions {
   readonly device: Device;
@@ -19,6 +22,10 @@ export interface LossOptions {
   readonly share?: number;
   readonly recompute?: boolean;
   readonly onRouting?: (routing: Routing) => void;
+  /** XLNet: what is remembered of the rows of the whole step; absent: nothing. */
+  readonly memory?: SegmentMemory | undefined;
+  /** The first of the step's rows that is in this micro-batch. */
+  readonly firstRow?: number;
 }
 
 /** Scalars in f32; `main` and `mtp` are roots of the backward pass, `balance` has been rooted by its layers. */
@@ -26,11 +33,14 @@ export interface Losses {
   readonly main: Tensor;
   readonly mtp: Tensor | undefined;
   readonly balance: readonly Tensor[];
+  /** Puts the rows into the memory that was read; called once the way back is done. */
+  readonly remember: (() => void) | undefined;
 }
 
 /** What the loss of a micro-batch reads, before it is tensors. */
-interface LossValues {
+export interface LossValues {
   readonly layout: LayoutValues;
+  readonly relative?: RelativeLayout<Int32Array, Uint8Array>;
   readonly ids: Int32Array; // [T]
   readonly main: Targets<Int32Array, Float32Array>;
   /** Of multi-token prediction, where it is trained; `ids` are the tokens one further. */
@@ -46,19 +56,22 @@ interface Targets<I, F> {
 /** The same on the device. Steps of one shape may use the same tensors again: rewriteInputs(). */
 export interface LossInputs {
   readonly layout: Layout;
+  /** Of models with a memory, and what begins a pass that reads it. */
+  readonly relative: RelativeLayout | undefined;
+  readonly remembering: (() => Remembering) | undefined;
   readonly ids: Tensor;
   readonly main: Targets<Tensor, Tensor>;
   readonly next: (Targets<Tensor, Tensor> & { readonly ids: Tensor }) | undefined;
 }
 
 function lossValues(model: Model<never, never>, batch: Batch, options: LossOptions): LossValues {
-  refuseUntrained(model.family);
   const { rows, length, documentStart, targets, ids } = batch;
   const weighted = (of: Int32Array, weight: number) => ({
     targets: of,
     weights: Float32Array.from(of, (t) => (t === IGNORE ? 0 : weight)),
   });
   if (model.family.encoder) return maskedValues(model, batch, options);
+  if (model.family.recurrence) return permutedValues(model, batch, options);
   const layout = layoutValues({ rows, length, causal: true, documentStart });
   const main = weighted(targets, 1 / options.trainedTokens);
   if (!options.mtpWeight || !model.family.predictNext) return { layout, ids, main, next: undefined };
@@ -86,7 +99,7 @@ function maskedValues({ family, config }: Model<never, never>, batch: Batch, opt
 
 /** Puts what the loss of a micro-batch reads on the device. */
 export function lossInputs<C, W>(model: Model<C, W>, batch: Batch, options: LossOptions): LossInputs {
-  const { device } = options;
+  const { device, memory, firstRow = 0 } = options;
   const v = lossValues(model as Model<never, never>, batch, options);
   const put = (values: Int32Array | Float32Array) => from(values, [values.length], { device });
   const both = ({ targets, weights, rows }: Targets<Int32Array, Float32Array>) => ({
@@ -96,6 +109,8 @@ export function lossInputs<C, W>(model: Model<C, W>, batch: Batch, options: Loss
   });
   return {
     layout: layoutOf(v.layout, device),
+    relative: v.relative && relativeLayoutOf(v.relative, device),
+    remembering: memory && (() => remembering(memory, firstRow, firstRow + batch.rows)),
     ids: put(v.ids),
     main: both(v.main),
     next: v.next && { ids: put(v.next.ids), ...both(v.next) },
@@ -106,6 +121,7 @@ export function lossInputs<C, W>(model: Model<C, W>, batch: Batch, options: Loss
 export function rewriteInputs<C, W>(inputs: LossInputs, model: Model<C, W>, batch: Batch, options: LossOptions): void {
   const v = lossValues(model as Model<never, never>, batch, options);
   rewriteLayout(inputs.layout, v.layout);
+  if (inputs.relative && v.relative) rewriteRelativeLayout(inputs.relative, v.relative);
   inputs.ids.write(v.ids);
   inputs.main.targets.write(v.main.targets);
   inputs.main.weights.write(v.main.weights);
@@ -120,7 +136,7 @@ export function rewriteInputs<C, W>(inputs: LossInputs, model: Model<C, W>, batc
 export type PassOptions = Pick<LossOptions, 'balance' | 'share' | 'recompute' | 'onRouting'>;
 
 /**
- * Cross-entropy of next tokens, or of hidden ones where the model is an encoder, summed over the trained tokens of a batch and
+ * Cross-entropy of next tokens, or of those that an encoder finds hidden or XLNet predicts, summed over the trained tokens of a batch and
  * divided by `trainedTokens`, with the multi-token-prediction and balance losses of the family.
  */
 export function languageModelLoss<C, W>(model: Model<C, W>, batch: Batch, options: LossOptions): Losses {
@@ -129,15 +145,17 @@ export function languageModelLoss<C, W>(model: Model<C, W>, batch: Batch, option
 
 /** As languageModelLoss(), on inputs that are on the device already. */
 export function lossOf<C, W>({ family, config, weights }: Model<C, W>, inputs: LossInputs, o: PassOptions): Losses {
+  const memory = inputs.remembering?.();
   const run: Run = {
     layout: inputs.layout,
+    ...(inputs.relative && { relative: { ...memory, layout: inputs.relative } }),
     losses: [],
     balance: o.balance,
     auxScale: o.share ?? 1,
     recompute: o.recompute,
     onRouting: o.onRouting,
   };
-  const hidden = family.forward(weights, config, inputs.ids, run); // [T,C]
+  const hidden = family.forward(weights, config, inputs.ids, run); // [T,C], of XLNet's targets [rows*K,C]
   const head = family.head(weights);
   const readByHead = (x: Tensor): Tensor => {
     const { rows } = inputs.main;
@@ -147,14 +165,16 @@ export function lossOf<C, W>({ family, config, weights }: Model<C, W>, inputs: L
     linearCrossEntropy(x, head.weight, t.targets, { weights: t.weights, bias: head.bias });
   const main = named('head', () => loss(readByHead(hidden), inputs.main));
   const { next } = inputs;
-  if (!next || !family.predictNext) return { main, mtp: undefined, balance: run.losses };
+  const remember = memory?.remember;
+  if (!next || !family.predictNext) return { main, mtp: undefined, balance: run.losses, remember };
   const further = named('next token', () => family.predictNext!(weights, config, hidden, next.ids, run));
-  return { main, mtp: named('head', () => loss(further, next)), balance: run.losses };
+  return { main, mtp: named('head', () => loss(further, next)), balance: run.losses, remember };
 }
 
 /** Rows start..end of a batch as a batch of its own. */
 export function cutBatch(batch: Batch, start: number, end: number): Batch {
   const cut = (values: Int32Array) => values.subarray(start * batch.length, end * batch.length);
+  const { targetsPerRow, types, turns, history, backwards } = batch;
   const targets = cut(batch.targets);
   return {
     rows: end - start,
@@ -163,7 +183,11 @@ export function cutBatch(batch: Batch, start: number, end: number): Batch {
     targets,
     documentStart: cut(batch.documentStart),
     trainedTokens: targets.reduce((n, t) => n + (t === IGNORE ? 0 : 1), 0),
-    ...(batch.targetsPerRow !== undefined && { targetsPerRow: batch.targetsPerRow }),
+    ...(targetsPerRow !== undefined && { targetsPerRow }),
+    ...(types && { types: cut(types) }),
+    ...(turns && { turns: cut(turns) }),
+    ...(history && { history: history.subarray(start, end) }),
+    ...(backwards && { backwards: backwards.subarray(start, end) }),
     bytes: 0,
   };
 }

@@ -1,17 +1,13 @@
-import {
-  type BatchIterator,
-  type BatchOptions,
-  batches,
-  type DataTokenizer,
-  type MaskOptions,
-  maskedBatches,
-} from '../data/index.js';
+import type { DataTokenizer, MaskOptions } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import type { Family } from '../models/family.js';
 import type { TextTokenizer } from '../tokenizer/index.js';
 
 /** Special tokens of a vocabulary that is learnt for an encoder: RoBERTa's, the first four with its ids. */
 export const ENCODER_TOKENS = ['<s>', '<pad>', '</s>', '<unk>', '<mask>'] as const;
+
+/** Special tokens of a vocabulary that is learnt for XLNet: those of released models, with their ids. */
+export const XLNET_TOKENS = ['<unk>', '<s>', '</s>', '<cls>', '<sep>', '<pad>', '<mask>', '<eod>', '<eop>'] as const;
 
 /** What masking needs to know of a tokenizer. */
 export type MaskTokenizer = Pick<
@@ -46,10 +42,14 @@ export function maskingOf(family: Family, tokenizer: MaskTokenizer, share: numbe
   };
 }
 
-/** A tokenizer for documents, which end with BERT's `[SEP]` where there is no other end. */
+/** A tokenizer for documents, which end with XLNet's `<eod>`, or BERT's `[SEP]` where there is no other end. */
 export function forDocuments(tokenizer: TextTokenizer): DataTokenizer {
-  if (tokenizer.eosId !== undefined || tokenizer.sepId === undefined) return tokenizer;
-  const { vocabSize, fingerprint, bosId, sepId: eosId } = tokenizer;
+  const endOfDocument = tokenizer.idOf('<eod>');
+  const own = endOfDocument ?? (tokenizer.eosId === undefined ? tokenizer.sepId : undefined);
+  if (own === undefined) return tokenizer;
+  const { vocabSize, fingerprint } = tokenizer;
+  const bosId = endOfDocument === undefined ? tokenizer.bosId : undefined; // XLNet begins none with a token
+  const eosId = own;
   return {
     vocabSize,
     fingerprint,
@@ -58,19 +58,4 @@ export function forDocuments(tokenizer: TextTokenizer): DataTokenizer {
     encode: (text) => tokenizer.encode(text),
     isSpecial: (id) => tokenizer.isSpecial(id),
   };
-}
-
-/**
- * Batches of `length` positions: next tokens as targets, or hidden ones.
- * @throws TrainMoeError `bad-argument` for lengths that leave no position for a token
- */
-export function openBatches(options: BatchOptions, masking: MaskOptions | undefined): BatchIterator {
-  if (!masking) return batches(options);
-  const own = masking.bosId === undefined ? 0 : 1;
-  if (!Number.isInteger(options.length) || options.length <= own)
-    throw new TrainMoeError(
-      'bad-argument',
-      `The length of rows is ${options.length}; it must be a whole number of at least ${own + 1} where a model reads ${own === 0 ? 'hidden words' : 'its first special token and hidden words'}.`,
-    );
-  return maskedBatches(batches({ ...options, length: options.length - own }), masking);
 }

@@ -14,10 +14,6 @@ export function familyOfRun(run: Pick<RunConfig, 'model' | 'preset'>): Family {
   return from === undefined ? presetNamed(run.preset).family : configOfFolder(from).family;
 }
 
-/** Whether a run that learns its vocabulary trains an encoder. */
-export const isEncoder = ({ preset }: Pick<RunConfig, 'preset'>): boolean =>
-  presetNamed(preset).family.encoder !== undefined;
-
 /**
  * The model of a run: that of a folder, or the preset's with the run's overrides and the tokenizer's vocabulary.
  * @throws TrainMoeError `bad-config` with every fault and its path.
@@ -49,8 +45,9 @@ export function modelConfigFor(
 
 function shapeOf({ preset, model, train }: RunConfig, vocabulary: number) {
   const { family, config } = presetNamed(preset);
-  const base = config as { readonly context: number };
+  const base = config as { readonly context?: number };
   const overrides = model as object;
-  const merged = { ...base, vocabulary, context: Math.max(base.context, train.length), ...overrides };
+  const context = base.context && { context: Math.max(base.context, train.length) }; // XLNet knows no limit
+  const merged = { ...base, vocabulary, ...context, ...overrides };
   return { family, config: checkSettings(family.schema, merged, 'the model') };
 }

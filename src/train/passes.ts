@@ -17,6 +17,7 @@ import {
   zeros,
 } from '../tensor/index.js';
 import { cutBatch, type LossInputs, type LossOptions, lossOf } from './loss.js';
+import type { SegmentMemory } from './memory.js';
 
 /** What a step does with a batch. */
 export interface StepOptions {
@@ -36,6 +37,8 @@ export interface StepOptions {
   readonly recompute: boolean;
   /** V3: how far router biases move. */
   readonly biasSpeed: number;
+  /** XLNet: what is remembered of the rows of earlier steps. */
+  readonly memory?: SegmentMemory | undefined;
 }
 
 /** A micro-batch with what its loss needs to know of the whole step. */
@@ -59,6 +62,8 @@ export function cutStep(batch: Batch, options: StepOptions): Part[] {
       trainedTokens: batch.trainedTokens,
       trainedNext,
       share: (end - start) / batch.rows,
+      memory: options.memory,
+      firstRow: start,
     };
   });
 }
@@ -101,9 +106,10 @@ export function allPasses<C, W>(
       const counts: Pick<Routing, 'layer' | 'counts'>[] = [];
       const loss = differentiate(() => {
         const onRouting = (r: Routing) => counts.push({ layer: r.layer, counts: keep(r.counts) });
-        const { main, mtp, balance } = lossOf(model, input, { ...parts[i]!, onRouting });
-        return { main, mtp, balance, losses: mtp ? [main, mtp] : [main] };
+        const all = lossOf(model, input, { ...parts[i]!, onRouting });
+        return { ...all, losses: all.mtp ? [all.main, all.mtp] : [all.main] };
       });
+      loss.remember?.();
       loads = added(loads, counts, options.device);
       return loss;
     });

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type RunConfig, runConfigSchema } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
-import { type Model, refuseUntrained } from '../models/family.js';
+import type { Model } from '../models/family.js';
 import { addon } from '../native.js';
 import { chooseDevice, type Device, memoryOf } from '../tensor/index.js';
 import { beginningOf, computeType, decidedBy, firstModel } from './beginning.js';
@@ -11,8 +11,8 @@ import { type Evaluation, evaluate } from './evaluate.js';
 import type { RunEnd, StepRecord, TrainEvent } from './events.js';
 import { advising, type Choices, PRETRAIN_FLAGS, type StepSize, stepChoices } from './fit.js';
 import { RecentLoads, worstImbalance } from './loads.js';
-import { maskingOf } from './masking.js';
 import { familyOfRun, modelConfigFor } from './model_config.js';
+import { refuseSettings } from './objective.js';
 import { openRecorder } from './recorder.js';
 import { saveReplay } from './replay.js';
 import { findLatest } from './run/checkpoint.js';
@@ -35,7 +35,7 @@ export interface PretrainHooks {
  * on from that model's weights, with a new optimizer. Run again on the same folder, it goes on where it stopped, bit for bit;
  * `run/policy.ts` says which settings may be others by then.
  * @throws TrainMoeError `busy` when another process trains in the folder, `bad-config` when it was begun with other settings or
- *   the model is an XLNet, whose training is not built,
+ *   with some that its model has no use for,
  *   `not-finite` when a loss or gradient is not a number (a replay bundle is saved), and whatever reading the data and the
  *   folder may bring.
  */
@@ -43,7 +43,7 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
   const tell = hooks.onEvent ?? (() => {});
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
-  refuseUntrained(familyOfRun(config)); // as a wrong name, it is told before anything is made
+  refuseSettings(familyOfRun(config), config); // as a wrong name, it is told before anything is made
   const lock = lockRun(config.out);
   try {
     const note = (sentence: string) => tell({ kind: 'note', sentence });
@@ -210,7 +210,7 @@ function evaluateNow({ model }: Trainer, { config, corpus, device }: Context): E
     length,
     windows: config.evaluate.windows,
     packing: config.data.packing,
-    masking: maskingOf(model.family, corpus.tokenizer, config.data.masked),
+    objective: corpus.objective,
   });
 }
 

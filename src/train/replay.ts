@@ -7,12 +7,8 @@ import type { Trainer } from './trainer.js';
 export function saveReplay(folder: string, trainer: Trainer, config: RunConfig): string {
   mkdirSync(folder, { recursive: true });
   const batch = trainer.lastBatch;
-  const plain = batch && {
-    ...batch,
-    ids: [...batch.ids],
-    targets: [...batch.targets],
-    documentStart: [...batch.documentStart],
-  };
+  const plainly = ([name, value]: [string, unknown]) => [name, value instanceof Int32Array ? [...value] : value];
+  const plain = batch && Object.fromEntries(Object.entries(batch).map(plainly));
   writeFileSync(join(folder, 'batch.json'), JSON.stringify(plain));
   writeFileSync(join(folder, 'run.json'), JSON.stringify({ step: trainer.step, config }, null, 2));
   return folder;

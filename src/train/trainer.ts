@@ -11,7 +11,8 @@ import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } f
 import { type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
 import { exactMasters } from './exact.js';
-import { maskingOf, openBatches } from './masking.js';
+import { type SegmentMemory, segmentMemory } from './memory.js';
+import { openBatches } from './objective.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
 import type { Beginning } from './run/policy.js';
 import { type Place, type RunState, readRunState, writeRunState } from './run/state.js';
@@ -39,6 +40,7 @@ export class Trainer {
   private readonly optimizer: AdamW;
   private readonly ema: Ema | undefined;
   private readonly graphs: StepGraphs | undefined;
+  private readonly memory: SegmentMemory | undefined;
   private source: BatchIterator;
   step = 0;
   tokens = 0;
@@ -63,6 +65,7 @@ export class Trainer {
         )
       : undefined;
     this.graphs = graphsPay(device) ? new StepGraphs() : undefined;
+    this.memory = segmentMemory(model, config.train.rows, config.train.length, device);
     this.source = this.openData();
   }
 
@@ -87,6 +90,7 @@ export class Trainer {
       balance: true,
       recompute: train.recompute,
       biasSpeed: biasSpeedAt(family.biasSpeed ?? 0, this.step, train.steps),
+      memory: this.memory,
     };
     const result = trainStep(this.model, this.optimizer, batch, options, this.graphs);
     this.ema?.update();
@@ -144,24 +148,20 @@ export class Trainer {
     this.graphs?.dispose();
     this.optimizer.dispose();
     this.ema?.dispose();
+    for (const layer of this.memory?.layers ?? []) layer.dispose();
     disposeModel(this.model);
   }
 
   private state(): RunState {
     const weights = parametersOf(this.model).map(({ path, tensor }) => [`weight.${path}`, tensor] as const);
-    const tensors = [...weights, ...(this.ema?.state() ?? [])];
+    const memory = (this.memory?.layers ?? []).map((layer, i) => [`memory.${i}`, layer] as const);
+    const tensors = [...weights, ...(this.ema?.state() ?? []), ...memory];
     const { config, optimizer, beginning } = this;
     return { ...PRETRAINING, out: config.out, beginning, optimizer, tensors };
   }
 
   private openData(state?: DataState): BatchIterator {
     const { train, data } = this.config;
-    const masking = maskingOf(this.model.family, this.corpus.tokenizer, data.masked);
-    if (masking && data.fim > 0)
-      throw new TrainMoeError(
-        'bad-config',
-        `data.fim = ${data.fim} is for models that write; the model is an encoder, leave it out.`,
-      );
     return openBatches(
       {
         shards: this.corpus.tokens.split('train'),
@@ -171,7 +171,7 @@ export class Trainer {
         fim: fimOptions(this.corpus, data.fim),
         ...(state ? { state } : { seed: train.seed }),
       },
-      masking,
+      this.corpus.objective,
     );
   }
 }

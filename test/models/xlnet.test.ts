@@ -1,8 +1,7 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { defineConfig } from '../../src/config/index.js';
 import { Engine } from '../../src/generate/index.js';
 import { createModel, disposeModel, trainedParameters } from '../../src/models/codec.js';
 import { logitsOf } from '../../src/models/family.js';
@@ -15,8 +14,6 @@ import { makeLayout } from '../../src/nn/layout.js';
 import { countParameters } from '../../src/nn/param.js';
 import { weightedSum } from '../../src/ops/weighted_sum.js';
 import { device, differentiate, from, noGrad, resetGradients, scope } from '../../src/tensor/index.js';
-import { languageModelLoss } from '../../src/train/loss.js';
-import { pretrain } from '../../src/train/pretrain.js';
 import { relativeError } from '../ops/harness.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'train-moe-xlnet-'));
@@ -132,15 +129,6 @@ describe('XLNet refuses', () => {
   const model = modelOf();
   const saved = join(folder, 'model');
   afterAll(() => disposeModel(model as never));
-
-  it('to be trained, before anything is made', async () => {
-    const out = join(folder, 'run');
-    const settings = defineConfig({ preset: 'xlnet-base', out, device: 'cpu', data: { sources: ['nowhere.txt'] } });
-    await expect(pretrain(settings)).rejects.toThrow(/^Models of the family xlnet learn from words in any order/);
-    expect(existsSync(out)).toBe(false);
-    const batch = { rows: 1, length: 4, ids: ids(4), targets: ids(4), documentStart: new Int32Array(4) };
-    expect(() => languageModelLoss(model, batch as never, { device: cpu, trainedTokens: 4 })).toThrow(/are not built/);
-  });
 
   it('to write, and to be what writes', () => {
     expect(() => new Engine(model as never)).toThrow(

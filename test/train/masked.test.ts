@@ -249,7 +249,10 @@ describe('pretrain of an encoder', () => {
           length,
           windows: 1,
           packing: 'stream',
-          masking: { maskId: 4, bosId: 0, vocabulary: 40, isSpecial: (id) => id < 5, share: 0.15 },
+          objective: {
+            kind: 'masked',
+            masking: { maskId: 4, bosId: 0, vocabulary: 40, isSpecial: (id) => id < 5, share: 0.15 },
+          },
         }),
       ).toThrow(`The length of rows is ${length}; it must be a whole number of at least 2`);
     const vocabulary = join(folder, 'no-mask');

@@ -1,12 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { collect, MASKED_SHARE, tokenize } from '../../data/index.js';
+import { collect, tokenize } from '../../data/index.js';
 import { TrainMoeError } from '../../errors.js';
-import { refuseUntrained } from '../../models/family.js';
 import { type Evaluation, evaluate } from '../../train/evaluate.js';
 import { advising } from '../../train/fit.js';
-import { forDocuments, maskingOf } from '../../train/masking.js';
+import { forDocuments } from '../../train/masking.js';
+import { objectiveOf, paperShare } from '../../train/objective.js';
 import { scoreChoices } from './fit.js';
 import { type ModelOptions, openModel, openTextTokenizer, refuseLarger } from './open.js';
 
@@ -21,21 +21,20 @@ export interface EvaluationOptions extends ModelOptions {
 /** Scores a model on all of the text given. @throws TrainMoeError `bad-data` when it holds less than two tokens. */
 export async function runEvaluation(options: EvaluationOptions): Promise<Evaluation> {
   const { model, device } = openModel(options);
-  refuseUntrained(model.family);
   const tokenizer = openTextTokenizer(options);
   refuseLarger(tokenizer, model, options);
+  const { length, rows, windows } = options;
+  const objective = objectiveOf(model, tokenizer, { masked: paperShare(model.family), length });
   const cacheDir = mkdtempSync(join(tmpdir(), 'train-moe-eval-'));
   try {
     const tokens = await tokenize(collect(options.data, { field: options.field }), forDocuments(tokenizer), {
       cacheDir,
       fractions: { validation: 0, test: 0 },
     });
-    const { length, rows, windows } = options;
-    const masking = maskingOf(model.family, tokenizer, MASKED_SHARE);
     const result = advising(
       device,
       () => scoreChoices(model, { rows, length }),
-      () => evaluate(model, tokens.split('train'), { device, length, rows, windows, packing: 'stream', masking }),
+      () => evaluate(model, tokens.split('train'), { device, length, rows, windows, packing: 'stream', objective }),
     );
     if (!result) throw new TrainMoeError('bad-data', 'The text holds less than two tokens; there is nothing to score.');
     return result;

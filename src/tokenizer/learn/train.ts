@@ -33,10 +33,10 @@ export interface TrainBpeOptions {
   /** They get the first ids, in this order. Their roles (bos, eos, pad) are told by the names released models use. */
   readonly specialTokens?: readonly string[];
   /**
-   * What goes around the texts that a model reads: `roberta` is `<s> A </s></s> B </s>`, whose tokens must be among the special
-   * ones. By default nothing.
+   * What goes around the texts that a model reads: `roberta` is `<s> A </s></s> B </s>`, `bert` is `<s> A </s> B </s>` with types,
+   * `xlnet` is `A <sep> B <sep> <cls>`; their tokens must be among the special ones. By default nothing.
    */
-  readonly template?: 'roberta';
+  readonly template?: 'roberta' | 'bert' | 'xlnet';
   /** One id each as well, behind the special ones, but part of the text: decoding shows them. DeepSeek-R1's `<think>`. */
   readonly shownTokens?: readonly string[];
   /** How text is cut before merging; DeepSeek-V3's three splits by default. */
@@ -103,7 +103,7 @@ export async function trainBpe(
     normalForms: [],
     added,
     roles: rolesOf(added),
-    ...(options.template && { extra: { post_processor: robertaProcessing(names) } }),
+    ...(options.template && { extra: { post_processor: TEMPLATES[options.template](names) } }),
     source,
   });
 }
@@ -141,14 +141,33 @@ async function countPieces(
   }
 }
 
-/** RoBERTa's post-processor, of tokens whose ids are their places. */
-const robertaProcessing = (names: readonly string[]) => ({
-  type: 'RobertaProcessing',
-  sep: ['</s>', names.indexOf('</s>')],
-  cls: ['<s>', names.indexOf('<s>')],
-  trim_offsets: true,
-  add_prefix_space: false,
-});
+type Processing = (names: readonly string[]) => Readonly<Record<string, unknown>>;
+
+/** A token whose id is its place. */
+const placed = (token: string, names: readonly string[]) => [token, names.indexOf(token)];
+
+/** Post-processors, as released models have them. */
+const TEMPLATES: Readonly<Record<NonNullable<TrainBpeOptions['template']>, Processing>> = {
+  roberta: (names) => ({
+    type: 'RobertaProcessing',
+    sep: placed('</s>', names),
+    cls: placed('<s>', names),
+    trim_offsets: true,
+    add_prefix_space: false,
+  }),
+  bert: (names) => ({ type: 'BertProcessing', sep: placed('</s>', names), cls: placed('<s>', names) }),
+  xlnet: (names) => {
+    const text = (id: 'A' | 'B', type_id: number) => ({ Sequence: { id, type_id } });
+    const token = (id: string, type_id: number) => ({ SpecialToken: { id, type_id } });
+    const special = (id: string) => [id, { id, ids: [names.indexOf(id)], tokens: [id] }];
+    return {
+      type: 'TemplateProcessing',
+      single: [text('A', 0), token('<sep>', 0), token('<cls>', 2)],
+      pair: [text('A', 0), token('<sep>', 0), text('B', 1), token('<sep>', 1), token('<cls>', 2)],
+      special_tokens: Object.fromEntries(['<sep>', '<cls>'].map(special)),
+    };
+  },
+};
 
 const addedNames = ({ specialTokens = [], shownTokens = [] }: TrainBpeOptions): string[] => [
   ...specialTokens,

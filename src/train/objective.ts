@@ -1,0 +1,128 @@
+import type { RunConfig } from '../config/index.js';
+import {
+  type BatchIterator,
+  type BatchOptions,
+  batches,
+  MASKED_SHARE,
+  type MaskOptions,
+  maskedBatches,
+  type PermuteOptions,
+  PREDICTED_SHARE,
+  permutedBatches,
+} from '../data/index.js';
+import { TrainMoeError } from '../errors.js';
+import type { Family, Model } from '../models/family.js';
+import { sentenceEnds, type TextTokenizer, wordStarts } from '../tokenizer/index.js';
+import { maskingOf } from './masking.js';
+import { reuseOf } from './memory.js';
+
+/** What a model is trained to predict, other than the next token. */
+export type Objective =
+  /** Words that an encoder finds hidden. */
+  | { readonly kind: 'masked'; readonly masking: MaskOptions }
+  /** Words in any order: XLNet. */
+  | { readonly kind: 'permuted'; readonly permuting: PermuteOptions };
+
+/** The settings that decide an objective. */
+export interface ObjectiveSettings {
+  /** Share of the tokens that are predicted. */
+  readonly masked: number;
+  /** Tokens of a row. */
+  readonly length: number;
+  /** XLNet: half of the rows run backwards. */
+  readonly reversed?: boolean;
+}
+
+/** What decides the objective of a run. */
+export const objectiveSettings = ({ data, train }: Pick<RunConfig, 'data' | 'train'>): ObjectiveSettings => ({
+  masked: data.masked,
+  length: train.length,
+  reversed: data.reversed,
+});
+
+/** The share of the tokens that the papers of a family predict. */
+export const paperShare = ({ recurrence }: Pick<Family, 'recurrence'>): number =>
+  recurrence ? PREDICTED_SHARE : MASKED_SHARE;
+
+/**
+ * What a model learns from text and is scored on; undefined of those that predict the next token.
+ * @throws TrainMoeError `bad-config` when the vocabulary lacks a token that it takes, or rows leave no room
+ */
+export function objectiveOf(
+  { family, config }: Pick<Model, 'family' | 'config'>,
+  tokenizer: TextTokenizer,
+  settings: ObjectiveSettings,
+): Objective | undefined {
+  const recurrence = family.recurrence?.(config);
+  if (recurrence)
+    return {
+      kind: 'permuted',
+      permuting: permutingOf(family, tokenizer, reuseOf(recurrence, settings.length), settings),
+    };
+  const masking = maskingOf(family, tokenizer, settings.masked);
+  return masking && { kind: 'masked', masking };
+}
+
+/** Tokens of a row behind those that are reused, at least: one of each text, and three marks. */
+const LEAST_REST = 5;
+
+function permutingOf(family: Family, tokenizer: TextTokenizer, reuse: number, s: ObjectiveSettings): PermuteOptions {
+  const { sepId, clsId, padId, source } = tokenizer;
+  if (sepId === undefined || clsId === undefined)
+    throw new TrainMoeError(
+      'bad-config',
+      `The tokenizer ${source} has no token ${sepId === undefined ? '<sep>' : '<cls>'}, with which rows of ${family.name} are built; give the tokenizer of such a model.`,
+    );
+  if (!Number.isInteger(s.length) || s.length < reuse + LEAST_REST)
+    throw new TrainMoeError(
+      'bad-config',
+      `Rows of ${s.length} tokens are too short for a model that remembers the first ${reuse} of them (reuseLength): it reads two texts and three marks behind these, so give ${reuse + LEAST_REST} tokens at least.`,
+    );
+  return {
+    sepId,
+    clsId,
+    padId: padId ?? sepId, // nobody sees it
+    share: s.masked,
+    reuse,
+    reversed: s.reversed ?? false,
+    startsWord: wordStarts(tokenizer),
+    endsSentence: sentenceEnds(tokenizer),
+  };
+}
+
+/**
+ * Refuses settings of a run that its family has no use for, before anything is made.
+ * @throws TrainMoeError `bad-config`
+ */
+export function refuseSettings(family: Family, { data, train }: Pick<RunConfig, 'data' | 'train'>): void {
+  const refuse = (setting: string, why: string) => {
+    throw new TrainMoeError('bad-config', `${setting} ${why}; leave it out.`);
+  };
+  const { name, encoder, recurrence } = family;
+  if (data.fim > 0 && (encoder || recurrence))
+    refuse(`data.fim = ${data.fim}`, `is for models that write, which a model of the family ${name} does not`);
+  if (!recurrence) {
+    if (data.reversed) refuse('data.reversed', `is for XLNet; the model is of the family ${name}`);
+    return;
+  }
+  if (data.packing === 'documents')
+    refuse('data.packing = documents', `is not for models of the family ${name}, which remember across documents`);
+  if (train.rowsRamp) refuse('train.rowsRamp', `is not for models of the family ${name}, each row of which goes on`);
+}
+
+/**
+ * Batches of `length` positions: next tokens as targets, or those of the objective.
+ * @throws TrainMoeError `bad-argument` for lengths that leave no position for a token
+ */
+export function openBatches(options: BatchOptions, objective: Objective | undefined): BatchIterator {
+  if (!objective) return batches(options);
+  if (objective.kind === 'permuted') return permutedBatches(options, objective.permuting);
+  const { masking } = objective;
+  const own = masking.bosId === undefined ? 0 : 1;
+  if (!Number.isInteger(options.length) || options.length <= own)
+    throw new TrainMoeError(
+      'bad-argument',
+      `The length of rows is ${options.length}; it must be a whole number of at least ${own + 1} where a model reads ${own === 0 ? 'hidden words' : 'its first special token and hidden words'}.`,
+    );
+  return maskedBatches(batches({ ...options, length: options.length - own }), masking);
+}
