@@ -142,7 +142,7 @@ export {
 export * from './tensor/index.js';
 export * from './tokenizer/index.js';
 export type { MemoryEstimate } from './train/estimate.js';
-export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
+export { type EvaluateOptions, type Evaluation, evaluate, type RelationScore } from './train/evaluate.js';
 export type { CommonEnd, CommonFacts, RunEnd, RunEvent, RunFacts, StepRecord, TrainEvent } from './train/events.js';
 export { pretrainInWorker } from './train/in_worker.js';
 export { type MaskTokenizer, maskIdOf } from './train/masking.js';

@@ -21,6 +21,15 @@ export interface RunConfigInput {
     readonly fim?: number | undefined;
     /** Fraction of the tokens that an encoder finds hidden and predicts, or that XLNet predicts. Default 0.15. */
     readonly masked?: number | undefined;
+    /** Whole words of an encoder that are hidden together, at most; 0 hides single tokens. Default 0. */
+    readonly wholeWords?: number | undefined;
+    /**
+     * What an encoder judges of pairs of texts: "next", whether the second follows; "order", whether they are
+     * swapped. Default "none".
+     */
+    readonly pairs?: 'none' | 'next' | 'order' | undefined;
+    /** Fraction of the pairs that are cut to a random length. Default 0.1. */
+    readonly shortPairs?: number | undefined;
     /** Half of the rows run backwards, so that XLNet remembers what comes after them, too. Default false. */
     readonly reversed?: boolean | undefined;
     /**

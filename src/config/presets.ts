@@ -17,10 +17,7 @@ const megatronGpt2: RunConfigInput = {
   },
 };
 
-/**
- * Encoders, trained here on hidden words alone, as RoBERTa was: not on pairs of sentences, nor by a teacher. All papers end at a
- * learning rate of 0.
- */
+/** Encoders, trained here on hidden words: not by a teacher. All papers end at a learning rate of 0. */
 function encoder(o: {
   readonly vocabSize: number;
   readonly steps: number;
@@ -44,13 +41,19 @@ function encoder(o: {
   };
 }
 
-/** Without the head that judges pairs of sentences. */
-const onWordsAlone = (run: RunConfigInput): RunConfigInput => ({ ...run, model: { relation: false } });
+/** On how pairs of texts belong together as well; `--data.pairs none` leaves hidden words alone. */
+const inPairs = (data: NonNullable<RunConfigInput['data']>, run: RunConfigInput): RunConfigInput => ({ ...run, data });
+
+/** ALBERT and Megatron-LM ask for the order of the texts, and hide up to three whole words together. */
+const inOrder = { pairs: 'order', wholeWords: 3 } as const;
 
 // BERT, arXiv:1810.04805, appendix A.2; it saw rows of 128 for nine tenths of the steps.
-const bert = onWordsAlone(encoder({ vocabSize: 30_522, steps: 1_000_000, rows: 256, lr: 1e-4, warmup: 10_000 }));
+const bert = inPairs(
+  { pairs: 'next' },
+  encoder({ vocabSize: 30_522, steps: 1_000_000, rows: 256, lr: 1e-4, warmup: 10_000 }),
+);
 // ALBERT, arXiv:1909.11942, section 4.1: LAMB at 0.00176, which is not here; the learning rate of AdamW is ours.
-const albert = onWordsAlone(encoder({ vocabSize: 30_000, steps: 125_000, rows: 4096, lr: 4e-4, warmup: 3125 }));
+const albert = inPairs(inOrder, encoder({ vocabSize: 30_000, steps: 125_000, rows: 4096, lr: 4e-4, warmup: 3125 }));
 
 /** XLNet predicts a sixth of its words, and remembers what comes before half of its rows and what comes after the others. */
 const inAnyOrder = (run: RunConfigInput): RunConfigInput => ({
@@ -131,7 +134,8 @@ const published = {
     clip: 5,
   }),
   // Megatron-LM's BERT, arXiv:1909.08053, section 4.2.
-  'megatron-bert-345m': onWordsAlone(
+  'megatron-bert-345m': inPairs(
+    inOrder,
     encoder({ vocabSize: 29_056, steps: 2_000_000, rows: 1024, lr: 1e-4, warmup: 10_000 }),
   ),
   'xlnet-base': xlnet,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LONGEST_RUN } from '../data/draws.js';
 import { MASKED_SHARE } from '../data/mask.js';
 import { modelSchema } from './model.js';
 
@@ -25,6 +26,19 @@ const data = z.strictObject({
   masked: fraction
     .default(MASKED_SHARE)
     .describe('fraction of the tokens that an encoder finds hidden and predicts, or that XLNet predicts'),
+  wholeWords: z
+    .int()
+    .min(0)
+    .max(LONGEST_RUN)
+    .default(0)
+    .describe('whole words of an encoder that are hidden together, at most; 0 hides single tokens'),
+  pairs: z
+    .enum(['none', 'next', 'order'])
+    .default('none')
+    .describe(
+      'what an encoder judges of pairs of texts: "next", whether the second follows; "order", whether they are swapped',
+    ),
+  shortPairs: fraction.default(0.1).describe('fraction of the pairs that are cut to a random length'),
   reversed: z
     .boolean()
     .default(false)

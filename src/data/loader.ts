@@ -147,6 +147,6 @@ export function checkIndex(index: number, windows: number): void {
   );
 }
 
-function tooShort(tokens: number): TrainMoeError {
+export function tooShort(tokens: number): TrainMoeError {
   return new TrainMoeError('bad-data', `The shards hold ${tokens} tokens; at least 2 are needed to predict one.`);
 }

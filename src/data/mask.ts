@@ -1,5 +1,5 @@
 import { TrainMoeError } from '../errors.js';
-import { type Draw, drawsOf } from './draws.js';
+import { type Draw, drawsOf, runLength, shuffleFirst } from './draws.js';
 import type { BatchIterator } from './loader.js';
 import { keyedHash, streamKey } from './order.js';
 import { type Batch, IGNORE } from './types.js';
@@ -16,6 +16,16 @@ export interface MaskOptions {
   isSpecial(id: number): boolean;
   /** Share of the positions of a row that are hidden. */
   readonly share: number;
+  /** Whole words are hidden, several in a row; absent: single tokens, wherever they stand. */
+  readonly words?: WholeWords | undefined;
+}
+
+/** Which words are hidden together. Lan et al., ALBERT, arXiv:1909.11942, section 4.1. */
+export interface WholeWords {
+  /** At most so many, n of them with p(n) proportional to 1/n; 1: each by itself. */
+  readonly longest: number;
+  /** A word begins with this token. */
+  startsWord(id: number): boolean;
 }
 
 /** The share that all papers hide. */
@@ -73,13 +83,13 @@ export function masked(batch: Batch, options: MaskOptions, keyOf: (row: number) 
     }
     const candidates: number[] = [];
     for (let i = at; i < at + length; i++) if (!isSpecial(ids[i]!)) candidates.push(i);
-    trainedTokens += hide(ids, targets, candidates, most, options, keyOf(row));
+    trainedTokens += hideWords(ids, targets, candidates, most, options, keyOf(row));
   }
   return { rows: batch.rows, length, ids, targets, documentStart, trainedTokens, targetsPerRow: most, bytes: 0 };
 }
 
-/** Hides up to `count` of the candidates; returns how many. */
-function hide(
+/** Hides up to `count` of the candidates, which ascend; returns how many. */
+export function hideWords(
   ids: Int32Array,
   targets: Int32Array,
   candidates: number[],
@@ -88,6 +98,11 @@ function hide(
   key: number,
 ): number {
   const draw = drawsOf(key);
+  if (options.words) {
+    const chosen = chooseRuns(ids, candidates, count, options.words, draw);
+    for (const position of chosen) hideAt(position, ids, targets, options, draw);
+    return chosen.length;
+  }
   const hidden = Math.min(count, candidates.length);
   for (let k = 0; k < hidden; k++) {
     const other = k + draw(candidates.length - k);
@@ -95,6 +110,37 @@ function hide(
     hideAt(candidates[k]!, ids, targets, options, draw);
   }
   return hidden;
+}
+
+/** Runs of whole words, from random words on, until `count` tokens are chosen or no run fits any more. */
+function chooseRuns(
+  ids: Int32Array,
+  candidates: readonly number[],
+  count: number,
+  { longest, startsWord }: WholeWords,
+  draw: Draw,
+): number[] {
+  const words: number[][] = [];
+  for (const [i, position] of candidates.entries())
+    if (i > 0 && candidates[i - 1] === position - 1 && !startsWord(ids[position]!)) words.at(-1)!.push(position);
+    else words.push([position]);
+  const begins = words.map((_, word) => word);
+  shuffleFirst(begins, begins.length, draw);
+  const taken = new Set<number>();
+  const chosen: number[] = [];
+  for (const begin of begins) {
+    if (chosen.length >= count) break;
+    for (let n = Math.min(runLength(longest, draw), words.length - begin); n > 0; n--) {
+      const run = words.slice(begin, begin + n);
+      if (chosen.length + run.reduce((sum, word) => sum + word.length, 0) > count) continue; // a shorter one may fit
+      if (run.every((_, i) => !taken.has(begin + i))) {
+        for (const i of run.keys()) taken.add(begin + i);
+        chosen.push(...run.flat());
+      }
+      break;
+    }
+  }
+  return chosen;
 }
 
 /** Of ten hidden tokens eight are shown as the mask, one as another token, one as it is. */

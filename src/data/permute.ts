@@ -1,6 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import { type Draw, drawsOf } from './draws.js';
-import { type BatchIterator, type BatchOptions, checkIndex, seedOf } from './loader.js';
+import { type BatchIterator, type BatchOptions, checkIndex, seedOf, tooShort } from './loader.js';
 import { keyedHash, streamKey } from './order.js';
 import type { TokenStream } from './shards/read.js';
 import { range, type SpanOptions, type TurnRow, takeTurns } from './turns.js';
@@ -47,8 +47,7 @@ export const predictedPerRow = (length: number, share: number): number => Math.m
  */
 export function permutedBatches(options: BatchOptions, permuting: PermuteOptions): BatchIterator {
   const { shards, rows, length, epochs = Number.POSITIVE_INFINITY, state } = options;
-  if (shards.tokens < 2)
-    throw new TrainMoeError('bad-data', `The text holds ${shards.tokens} tokens; at least 2 are needed.`);
+  if (shards.tokens < 2) throw tooShort(shards.tokens);
   const seed = seedOf(options);
   const lanes = lanesOf(shards.tokens, options, permuting);
   const size = lanes.steps * rows;

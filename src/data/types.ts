@@ -105,6 +105,8 @@ export interface Batch {
   readonly bytes: number;
   /** [rows * length] which text of its row each token is of, where that is told to the model. */
   readonly types?: Int32Array;
+  /** [rows] how the two texts of a row belong together: 0, or 1 where they do not, or are swapped. */
+  readonly relations?: Int32Array;
   /**
    * [rows * length] where words are predicted in any order: tokens see those of their row whose turn comes before theirs, and, unless
    * they are predicted themselves, those of the same turn.

@@ -50,7 +50,7 @@ export const albert = encoderFamily<AlbertConfig>({
   schema: albertSchema,
   presets: albertPresets,
   shape: (c) => ({ ...shapeOfBert(c), width: c.embedding, blocks: c.groups }),
-  relationNames: { labels: 'sentence_order_label', logits: 'sop_logits' },
+  relationNames: { labels: 'sentence_order_label', logits: 'sop_logits', asks: 'order' },
   fromHub(h) {
     if (Number(h.inner_group_num ?? 1) !== 1)
       throw new TrainMoeError(

@@ -69,7 +69,7 @@ export const bert = encoderFamily<BertConfig>({
   schema: bertSchema,
   presets: bertPresets,
   shape: shapeOfBert,
-  relationNames: { labels: 'next_sentence_label', logits: 'seq_relationship_logits' },
+  relationNames: { labels: 'next_sentence_label', logits: 'seq_relationship_logits', asks: 'next' },
   fromHub: (h) => bertFromHub(h),
   toHub: (c) => ({ ...bertToHub(c, 'bert', c.relation ? 'BertForPreTraining' : 'BertForMaskedLM'), pad_token_id: 0 }),
   hubPieces: (_, path, p) => bertPieces('bert', LAYER, path, p) ?? clsPieces(path, p),

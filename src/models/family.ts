@@ -44,6 +44,8 @@ export interface CacheShape {
 export interface RelationNames {
   readonly labels: string;
   readonly logits: string;
+  /** What the family's paper asks of a pair: whether its second text is the next, or whether both are in order. */
+  readonly asks: 'next' | 'order';
 }
 
 /** What an encoder has besides its stream of hidden states [T,C]. */

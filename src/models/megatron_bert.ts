@@ -36,7 +36,7 @@ export const megatronBert = encoderFamily<BertConfig>({
   schema: bertSchema,
   presets: megatronBertPresets,
   shape: (c) => ({ ...shapeOfBert(c), preNorm: true }),
-  relationNames: { labels: 'next_sentence_label', logits: 'seq_relationship_logits' },
+  relationNames: { labels: 'next_sentence_label', logits: 'seq_relationship_logits', asks: 'order' },
   fromHub: bertFromHub,
   toHub: (c) => ({
     ...bertToHub(c, 'megatron-bert', c.relation ? 'MegatronBertForPreTraining' : 'MegatronBertForMaskedLM'),

@@ -109,7 +109,7 @@ async function tokenizerFor(
   });
   const tokenizer = await trainBpe(sample, {
     vocabSize: wanted.vocabSize,
-    ...specialTokensOf(familyOfRun(config)),
+    ...specialTokensOf(familyOfRun(config), data.pairs !== 'none'),
     onProgress: (p) =>
       p.stage === 'count'
         ? events.progress('vocabulary: counting', p.bytes, undefined, 'B')
@@ -124,9 +124,9 @@ async function tokenizerFor(
 }
 
 /** Special tokens of a vocabulary that is learnt for a family, and what goes around its texts. */
-function specialTokensOf({ encoder, recurrence }: Family): Pick<TrainBpeOptions, SpecialTokens> {
+function specialTokensOf({ encoder, recurrence }: Family, inPairs: boolean): Pick<TrainBpeOptions, SpecialTokens> {
   if (recurrence) return { specialTokens: [...XLNET_TOKENS], template: 'xlnet' };
-  if (encoder) return { specialTokens: [...ENCODER_TOKENS], template: 'roberta' };
+  if (encoder) return { specialTokens: [...ENCODER_TOKENS], template: inPairs ? 'bert' : 'roberta' };
   return { specialTokens: [...SPECIAL_TOKENS], shownTokens: [...SHOWN_TOKENS] };
 }
 

@@ -14,6 +14,17 @@ export interface Evaluation {
   readonly bitsPerByte: number | undefined;
   /** Targets that were counted. */
   readonly tokens: number;
+  /** Where the model judges pairs of texts. */
+  readonly relation?: RelationScore | undefined;
+}
+
+/** How well a model says how pairs of texts belong together. */
+export interface RelationScore {
+  /** Mean, in nats. */
+  readonly loss: number;
+  /** Share of the pairs that are judged right. */
+  readonly accuracy: number;
+  readonly pairs: number;
 }
 
 /** How much text is read, and how. */
@@ -58,18 +69,22 @@ interface Sums {
   loss: number;
   tokens: number;
   bytes: number;
+  readonly relation: { loss: number; right: number; pairs: number };
 }
 
-const meanOf = ({ loss, tokens, bytes }: Sums): Evaluation => ({
+const noSums = (): Sums => ({ loss: 0, tokens: 0, bytes: 0, relation: { loss: 0, right: 0, pairs: 0 } });
+
+const meanOf = ({ loss, tokens, bytes, relation: { pairs, ...of } }: Sums): Evaluation => ({
   loss: loss / tokens,
   bitsPerByte: bytes > 0 ? loss / Math.LN2 / bytes : undefined,
   tokens,
+  ...(pairs > 0 && { relation: { loss: of.loss / pairs, accuracy: of.right / pairs, pairs } }),
 });
 
 function scoreWindows(model: Model, split: TokenStream, o: EvaluateOptions): Evaluation {
   const { device, rows, length, packing } = o;
   const source = openBatches({ shards: split, rows, length, packing, order: 'sequential', epochs: 1 }, o.objective);
-  const sums: Sums = { loss: 0, tokens: 0, bytes: 0 };
+  const sums = noSums();
   for (let done = 0; done < o.windows; ) {
     const { value: batch } = source.next(Math.min(rows, o.windows - done));
     if (!batch) break;
@@ -95,7 +110,7 @@ function scoreLanes(
     { kind: 'permuted', permuting: { ...permuting, reversed: false } },
   );
   const memory = segmentMemory(model, lanes, length, device);
-  const sums: Sums = { loss: 0, tokens: 0, bytes: 0 };
+  const sums = noSums();
   try {
     for (let done = 0; done + lanes <= windows; done += lanes) {
       const { value: batch } = source.next();
@@ -116,12 +131,19 @@ interface Place {
 }
 
 function score(model: Model, batch: Batch, place: Place, sums: Sums): void {
-  const lossOf = () => {
-    const { main, remember } = languageModelLoss(model, batch, { ...place, trainedTokens: 1 });
-    remember?.();
-    return main.item();
+  const add = () => {
+    const l = languageModelLoss(model, batch, { ...place, trainedTokens: 1, stepRows: 1 });
+    l.remember?.();
+    sums.loss += l.main.item();
+    if (!l.relation || !l.relationLogits) return;
+    const logits = l.relationLogits.read();
+    sums.relation.loss += l.relation.item();
+    sums.relation.right += batch.relations!.filter(
+      (label, r) => logits[2 * r + label]! > logits[2 * r + 1 - label]!,
+    ).length;
+    sums.relation.pairs += batch.rows;
   };
-  sums.loss += tagged('activations', () => noGrad(lossOf));
+  tagged('activations', () => noGrad(add));
   sums.tokens += batch.trainedTokens;
   sums.bytes += batch.bytes;
 }

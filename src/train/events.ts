@@ -75,6 +75,8 @@ export interface StepRecord {
   /** Mean loss of next tokens, or of those that are hidden or predicted in any order, nats. */
   readonly loss: number;
   readonly mtpLoss: number | undefined;
+  /** On how pairs of texts belong together, nats. */
+  readonly relationLoss: number | undefined;
   readonly balanceLoss: number | undefined;
   /** Before clipping. */
   readonly gradNorm: number;

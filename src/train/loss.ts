@@ -1,10 +1,12 @@
 import { type Batch, IGNORE, shiftOnce } from '../data/index.js';
+import { TrainMoeError } from '../errors.js';
 import type { Model } from '../models/family.js';
 import { type Layout, type LayoutValues, layoutOf, layoutValues, rewriteLayout } from '../nn/layout.js';
 import { type RelativeLayout, relativeLayoutOf, rewriteRelativeLayout } from '../nn/relative_layout.js';
 import type { Routing, Run } from '../nn/run.js';
-import { linearCrossEntropy } from '../ops/cross_entropy.js';
+import { crossEntropy, linearCrossEntropy } from '../ops/cross_entropy.js';
 import { gather } from '../ops/gather.js';
+import { weightedSum } from '../ops/weighted_sum.js';
 import { type Device, from, named, type Tensor } from '../tensor/index.js';
 import { type Remembering, remembering, type SegmentMemory } from './memory.js';
 import { permutedValues } from './permuted.js';
@@ -24,14 +26,19 @@ export interface LossOptions {
   readonly onRouting?: (routing: Routing) => void;
   /** XLNet: what is remembered of the rows of the whole step; absent: nothing. */
   readonly memory?: SegmentMemory | undefined;
+  /** Rows of the whole step: the denominator of the loss on pairs. Default: those of the batch. */
+  readonly stepRows?: number;
   /** The first of the step's rows that is in this micro-batch. */
   readonly firstRow?: number;
 }
 
-/** Scalars in f32; `main` and `mtp` are roots of the backward pass, `balance` has been rooted by its layers. */
+/** Scalars; all but `balance`, which has been rooted by its layers, are roots of the backward pass. */
 export interface Losses {
   readonly main: Tensor;
   readonly mtp: Tensor | undefined;
+  /** How the texts of pairs belong together, and what the model says of it, [rows,2]. */
+  readonly relation: Tensor | undefined;
+  readonly relationLogits: Tensor | undefined;
   readonly balance: readonly Tensor[];
   /** Puts the rows into the memory that was read; called once the way back is done. */
   readonly remember: (() => void) | undefined;
@@ -43,6 +50,8 @@ export interface LossValues {
   readonly relative?: RelativeLayout<Int32Array, Uint8Array>;
   readonly ids: Int32Array; // [T]
   readonly main: Targets<Int32Array, Float32Array>;
+  readonly types?: Int32Array | undefined; // [T]
+  readonly relation?: Targets<Int32Array, Float32Array> | undefined; // [rows]
   /** Of multi-token prediction, where it is trained; `ids` are the tokens one further. */
   readonly next: (Targets<Int32Array, Float32Array> & { readonly ids: Int32Array }) | undefined;
 }
@@ -61,6 +70,8 @@ export interface LossInputs {
   readonly remembering: (() => Remembering) | undefined;
   readonly ids: Tensor;
   readonly main: Targets<Tensor, Tensor>;
+  readonly types: Tensor | undefined;
+  readonly relation: Targets<Tensor, Tensor> | undefined;
   readonly next: (Targets<Tensor, Tensor> & { readonly ids: Tensor }) | undefined;
 }
 
@@ -94,7 +105,11 @@ function maskedValues({ family, config }: Model<never, never>, batch: Batch, opt
     own[count++] = target;
   }
   const weights = Float32Array.from(own, (t) => (t === IGNORE ? 0 : 1 / options.trainedTokens));
-  return { layout, ids, main: { targets: own, weights, rows: hidden }, next: undefined };
+  const relation = batch.relations && {
+    targets: batch.relations,
+    weights: new Float32Array(rows).fill(1 / (options.stepRows ?? rows)),
+  };
+  return { layout, ids, types: batch.types, relation, main: { targets: own, weights, rows: hidden }, next: undefined };
 }
 
 /** Puts what the loss of a micro-batch reads on the device. */
@@ -113,6 +128,8 @@ export function lossInputs<C, W>(model: Model<C, W>, batch: Batch, options: Loss
     remembering: memory && (() => remembering(memory, firstRow, firstRow + batch.rows)),
     ids: put(v.ids),
     main: both(v.main),
+    types: v.types && put(v.types),
+    relation: v.relation && both(v.relation),
     next: v.next && { ids: put(v.next.ids), ...both(v.next) },
   };
 }
@@ -126,6 +143,9 @@ export function rewriteInputs<C, W>(inputs: LossInputs, model: Model<C, W>, batc
   inputs.main.targets.write(v.main.targets);
   inputs.main.weights.write(v.main.weights);
   if (v.main.rows) inputs.main.rows?.write(v.main.rows);
+  if (v.types) inputs.types?.write(v.types);
+  if (v.relation) inputs.relation?.targets.write(v.relation.targets);
+  if (v.relation) inputs.relation?.weights.write(v.relation.weights);
   if (!inputs.next || !v.next) return;
   inputs.next.ids.write(v.next.ids);
   inputs.next.targets.write(v.next.targets);
@@ -148,6 +168,7 @@ export function lossOf<C, W>({ family, config, weights }: Model<C, W>, inputs: L
   const memory = inputs.remembering?.();
   const run: Run = {
     layout: inputs.layout,
+    ...(inputs.types && { types: inputs.types }),
     ...(inputs.relative && { relative: { ...memory, layout: inputs.relative } }),
     losses: [],
     balance: o.balance,
@@ -165,16 +186,35 @@ export function lossOf<C, W>({ family, config, weights }: Model<C, W>, inputs: L
     linearCrossEntropy(x, head.weight, t.targets, { weights: t.weights, bias: head.bias });
   const main = named('head', () => loss(readByHead(hidden), inputs.main));
   const { next } = inputs;
-  const remember = memory?.remember;
-  if (!next || !family.predictNext) return { main, mtp: undefined, balance: run.losses, remember };
+  const pairs = inputs.relation && named('pairs', () => relationOf({ family, config, weights }, hidden, inputs));
+  const rest = { ...pairs, balance: run.losses, remember: memory?.remember };
+  if (!next || !family.predictNext) return { ...NO_PAIRS, main, mtp: undefined, ...rest };
   const further = named('next token', () => family.predictNext!(weights, config, hidden, next.ids, run));
-  return { main, mtp: named('head', () => loss(further, next)), balance: run.losses, remember };
+  return { ...NO_PAIRS, main, mtp: named('head', () => loss(further, next)), ...rest };
+}
+
+const NO_PAIRS = { relation: undefined, relationLogits: undefined } as const;
+
+/** The loss of the head that judges pairs. @throws TrainMoeError `bad-argument` of a model without one */
+function relationOf<C, W>(
+  { family, config, weights }: Pick<Model<C, W>, 'family' | 'config' | 'weights'>,
+  hidden: Tensor,
+  { layout, relation }: LossInputs,
+) {
+  const relationLogits = family.encoder?.relation(weights, config, hidden, layout);
+  if (!relationLogits)
+    throw new TrainMoeError(
+      'bad-argument',
+      'The batch holds labels of pairs of texts, which this model does not judge.',
+    );
+  const { targets, weights: mean } = relation!;
+  return { relationLogits, relation: weightedSum(crossEntropy(relationLogits, targets), mean) };
 }
 
 /** Rows start..end of a batch as a batch of its own. */
 export function cutBatch(batch: Batch, start: number, end: number): Batch {
   const cut = (values: Int32Array) => values.subarray(start * batch.length, end * batch.length);
-  const { targetsPerRow, types, turns, history, backwards } = batch;
+  const { targetsPerRow, types, turns, history, backwards, relations } = batch;
   const targets = cut(batch.targets);
   return {
     rows: end - start,
@@ -186,6 +226,7 @@ export function cutBatch(batch: Batch, start: number, end: number): Batch {
     ...(targetsPerRow !== undefined && { targetsPerRow }),
     ...(types && { types: cut(types) }),
     ...(turns && { turns: cut(turns) }),
+    ...(relations && { relations: relations.subarray(start, end) }),
     ...(history && { history: history.subarray(start, end) }),
     ...(backwards && { backwards: backwards.subarray(start, end) }),
     bytes: 0,

@@ -43,11 +43,12 @@ export function modelConfigFor(
   return { family, config };
 }
 
-function shapeOf({ preset, model, train }: RunConfig, vocabulary: number) {
+function shapeOf({ preset, model, train, data }: RunConfig, vocabulary: number) {
   const { family, config } = presetNamed(preset);
   const base = config as { readonly context?: number };
   const overrides = model as object;
   const context = base.context && { context: Math.max(base.context, train.length) }; // XLNet knows no limit
-  const merged = { ...base, vocabulary, ...context, ...overrides };
+  const head = 'relation' in base && { relation: data.pairs !== 'none' }; // what nothing trains is left out
+  const merged = { ...base, vocabulary, ...context, ...head, ...overrides };
   return { family, config: checkSettings(family.schema, merged, 'the model') };
 }

@@ -64,16 +64,18 @@ export function cutStep(batch: Batch, options: StepOptions): Part[] {
       share: (end - start) / batch.rows,
       memory: options.memory,
       firstRow: start,
+      stepRows: batch.rows,
     };
   });
 }
 
 /** What a step leaves on the device for the host to read. */
 export interface Passed {
-  /** Losses in f64: so many of `main`, so many of `mtp`, and the rest are balance losses. */
+  /** Losses in f64: so many of `main`, of `mtp` and of `relation`, and the rest are balance losses. */
   readonly losses: Tensor;
   readonly main: number;
   readonly mtp: number;
+  readonly relation: number;
   /** [1] of the gradient. */
   readonly norm: Tensor;
   readonly loads: Loads | undefined;
@@ -106,8 +108,9 @@ export function allPasses<C, W>(
       const counts: Pick<Routing, 'layer' | 'counts'>[] = [];
       const loss = differentiate(() => {
         const onRouting = (r: Routing) => counts.push({ layer: r.layer, counts: keep(r.counts) });
-        const all = lossOf(model, input, { ...parts[i]!, onRouting });
-        return { ...all, losses: all.mtp ? [all.main, all.mtp] : [all.main] };
+        const { main, mtp, relation, balance, remember } = lossOf(model, input, { ...parts[i]!, onRouting });
+        const losses = [main, mtp, relation].filter((root) => root !== undefined);
+        return { main, mtp, relation, balance, remember, losses };
       });
       loss.remember?.();
       loads = added(loads, counts, options.device);
@@ -115,14 +118,15 @@ export function allPasses<C, W>(
     });
     const main = found.map((l) => l.main);
     const mtp = found.flatMap((l) => l.mtp ?? []);
-    const scalars = [...main, ...mtp, ...found.flatMap((l) => l.balance)];
+    const relation = found.flatMap((l) => l.relation ?? []);
+    const scalars = [...main, ...mtp, ...relation, ...found.flatMap((l) => l.balance)];
     const losses = empty([scalars.length], { dtype: 'f64', device: options.device });
     native.stack(losses, scalars);
     for (const scalar of scalars) scalar.dispose();
     const norm = named('clip', () => optimizer.measure(options.clip, rows(losses, 0, main.length)));
     named('optimizer', () => optimizer.update());
     if (options.biasSpeed > 0) named('router bias', () => moveBiases(model, loads, optimizer, options.biasSpeed));
-    return { losses, main: main.length, mtp: mtp.length, norm, loads };
+    return { losses, main: main.length, mtp: mtp.length, relation: relation.length, norm, loads };
   });
 }
 
@@ -168,6 +172,8 @@ function moveBiases<C, W>(model: Model<C, W>, loads: Loads | undefined, optimize
 interface Read {
   readonly loss: number;
   readonly mtp: number;
+  /** Undefined where no pairs are judged. */
+  readonly relation: number | undefined;
   readonly balance: number;
   readonly norm: number;
   /** Tokens per expert, by layer. */
@@ -175,7 +181,7 @@ interface Read {
 }
 
 /** What allPasses() left, on the host: all copies are begun, then one wait ends them. */
-export function readAll({ losses, main, mtp, norm, loads }: Passed): Read {
+export function readAll({ losses, main, mtp, relation, norm, loads }: Passed): Read {
   const [values, length, tokens] = [readLater(losses), readLater(norm), loads && readLater(loads.all)];
   const read = values() as Float64Array;
   const sum = (from: number, to?: number) => read.subarray(from, to).reduce((total, value) => total + value, 0);
@@ -189,7 +195,8 @@ export function readAll({ losses, main, mtp, norm, loads }: Passed): Read {
   return {
     loss: sum(0, main),
     mtp: sum(main, main + mtp),
-    balance: sum(main + mtp),
+    relation: relation > 0 ? sum(main + mtp, main + mtp + relation) : undefined,
+    balance: sum(main + mtp + relation),
     norm: length()[0]!,
     loads: new Map(loads?.layers.map(loadOf)),
   };

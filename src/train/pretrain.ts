@@ -120,6 +120,10 @@ async function run(trainer: Trainer, c: Context): Promise<RunEnd> {
     recorder.write(trainer.step, {
       'validation/loss': evaluation.loss,
       ...(evaluation.bitsPerByte && { 'validation/bits_per_byte': evaluation.bitsPerByte }),
+      ...(evaluation.relation && {
+        'validation/relation_loss': evaluation.relation.loss,
+        'validation/relation_accuracy': evaluation.relation.accuracy,
+      }),
     });
     tell({ kind: 'evaluation', at: trainer.step, evaluation });
   };
@@ -175,6 +179,7 @@ function oneStep(trainer: Trainer, flops: number, peak: number, config: RunConfi
     steps: config.train.steps,
     loss: result.loss,
     mtpLoss: result.mtpLoss,
+    relationLoss: result.relationLoss,
     balanceLoss: result.balanceLoss,
     gradNorm: result.gradNorm,
     lr,
@@ -190,6 +195,7 @@ function metricsOf(r: StepRecord): Record<string, number> {
   const all: Record<string, number | undefined> = {
     'train/loss': r.loss,
     'train/mtp_loss': r.mtpLoss,
+    'train/relation_loss': r.relationLoss,
     'train/balance_loss': r.balanceLoss,
     'train/grad_norm': r.gradNorm,
     'train/lr': r.lr,

@@ -11,6 +11,8 @@ export interface StepResult {
   readonly loss: number;
   /** Before its weight. */
   readonly mtpLoss: number | undefined;
+  /** On how pairs of texts belong together. */
+  readonly relationLoss: number | undefined;
   readonly balanceLoss: number | undefined;
   /** Before clipping. */
   readonly gradNorm: number;
@@ -51,6 +53,7 @@ export function trainStep<C, W>(
   return {
     loss: read.loss,
     mtpLoss: options.mtpWeight ? read.mtp / options.mtpWeight : undefined,
+    relationLoss: read.relation,
     balanceLoss: options.balance ? read.balance : undefined,
     gradNorm: read.norm,
     trainedTokens: batch.trainedTokens,

@@ -261,6 +261,6 @@ describe('the order of rows', () => {
 
   it('knows no other number of rows, and no text of one token', () => {
     expect(() => open().next(3)).toThrow(/there are always 6, not 3/);
-    expect(() => open({}, 1)).toThrow(/holds 1 tokens; at least 2/);
+    expect(() => open({}, 1)).toThrow(/hold 1 tokens; at least 2/);
   });
 });

@@ -212,7 +212,8 @@ describe('pretrain of an encoder', () => {
         ...run(join(folder, 'bert'), 4),
         preset: 'bert-tiny',
         tokenizer: { path: vocabulary },
-        model: { hidden: 16, layers: 1, heads: 2, inner: 32, relation: false },
+        model: { hidden: 16, layers: 1, heads: 2, inner: 32 },
+        data: { ...run(join(folder, 'bert'), 4).data, pairs: 'none' },
       }),
     });
     const tokenizer = openTokenizer(checkpoint!);

@@ -1,3 +1,4 @@
+import { formatPercent } from '../../terminal/format.js';
 import { command, jsonOption } from '../command.js';
 import { modelOptions } from '../model/options.js';
 import { print, printJson } from '../output.js';
@@ -14,10 +15,14 @@ export const evaluate = command({
       .option('json', jsonOption),
   handler: async (args) => {
     const { runEvaluation } = await import('../model/evaluate.js');
-    const { loss, bitsPerByte, tokens } = await runEvaluation(args);
-    if (args.json) return printJson({ loss, perplexity: Math.exp(loss), bitsPerByte, tokens });
+    const { loss, bitsPerByte, tokens, relation } = await runEvaluation(args);
+    if (args.json) return printJson({ loss, perplexity: Math.exp(loss), bitsPerByte, tokens, relation });
     print(
       `loss ${loss.toFixed(4)}  perplexity ${Math.exp(loss).toFixed(2)}${bitsPerByte === undefined ? '' : `  ${bitsPerByte.toFixed(4)} bits per byte`}  over ${tokens.toLocaleString('en-US')} tokens`,
     );
+    if (relation)
+      print(
+        `pairs of texts: loss ${relation.loss.toFixed(4)}  ${formatPercent(relation.accuracy)} of ${relation.pairs.toLocaleString('en-US')} right`,
+      );
   },
 });

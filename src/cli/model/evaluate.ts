@@ -6,7 +6,7 @@ import { TrainMoeError } from '../../errors.js';
 import { type Evaluation, evaluate } from '../../train/evaluate.js';
 import { advising } from '../../train/fit.js';
 import { forDocuments } from '../../train/masking.js';
-import { objectiveOf, paperShare } from '../../train/objective.js';
+import { objectiveOf, paperSettings } from '../../train/objective.js';
 import { scoreChoices } from './fit.js';
 import { type ModelOptions, openModel, openTextTokenizer, refuseLarger } from './open.js';
 
@@ -24,7 +24,7 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
   const tokenizer = openTextTokenizer(options);
   refuseLarger(tokenizer, model, options);
   const { length, rows, windows } = options;
-  const objective = objectiveOf(model, tokenizer, { masked: paperShare(model.family), length });
+  const objective = objectiveOf(model, tokenizer, paperSettings(model, length));
   const cacheDir = mkdtempSync(join(tmpdir(), 'train-moe-eval-'));
   try {
     const tokens = await tokenize(collect(options.data, { field: options.field }), forDocuments(tokenizer), {

@@ -11,6 +11,7 @@ import {
 } from '../../terminal/format.js';
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
+import type { Evaluation } from '../../train/evaluate.js';
 import type { RunEnd, RunFacts, StepRecord, TrainEvent } from '../../train/events.js';
 import { curveLines, endTitle } from './ending.js';
 
@@ -91,6 +92,7 @@ export function stepText(s: StepRecord, left: number): string {
     `step ${s.step}/${s.steps}`,
     `loss ${s.loss.toFixed(3)}`,
     ...(s.mtpLoss === undefined ? [] : [`mtp ${s.mtpLoss.toFixed(3)}`]),
+    ...(s.relationLoss === undefined ? [] : [`pairs ${s.relationLoss.toFixed(3)}`]),
     `norm ${formatNumber(s.gradNorm, 3)}`,
     `lr ${s.lr.toExponential(1)}`,
     `${formatCount(Math.round(s.tokensPerSecond))} tok/s`,
@@ -100,12 +102,10 @@ export function stepText(s: StepRecord, left: number): string {
   ].join('  ');
 }
 
-function evaluationText(
-  step: number,
-  { loss, bitsPerByte }: { loss: number; bitsPerByte: number | undefined },
-): string {
+function evaluationText(step: number, { loss, bitsPerByte, relation }: Evaluation): string {
   const bits = bitsPerByte === undefined ? '' : `  ${bitsPerByte.toFixed(3)} bits per byte`;
-  return `step ${step}  validation loss ${loss.toFixed(3)}${bits}`;
+  const pairs = relation ? `  pairs ${relation.loss.toFixed(3)}, ${formatPercent(relation.accuracy)} right` : '';
+  return `step ${step}  validation loss ${loss.toFixed(3)}${bits}${pairs}`;
 }
 
 function endLines(end: RunEnd, columns: number, bold: (text: string) => string): string[] {

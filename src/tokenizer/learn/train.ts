@@ -92,6 +92,7 @@ export async function trainBpe(
     lstrip: name === '<mask>', // a hidden word takes the space before it along, as a shown one does
   }));
   const utf8 = new TextEncoder();
+  const around = options.template && TEMPLATES[options.template](names);
   const source = 'the vocabulary just learned';
   return new Tokenizer({
     vocabulary: vocabularyOf(
@@ -102,8 +103,8 @@ export async function trainBpe(
     preTokenizer: resolvePattern(pattern),
     normalForms: [],
     added,
-    roles: rolesOf(added),
-    ...(options.template && { extra: { post_processor: TEMPLATES[options.template](names) } }),
+    roles: rolesOf(added, {}, around),
+    ...(around && { extra: { post_processor: around } }),
     source,
   });
 }
