@@ -141,6 +141,7 @@ export {
 } from './serve/index.js';
 export * from './tensor/index.js';
 export * from './tokenizer/index.js';
+export type { Distilled, DistillWeights, Teacher } from './train/distill.js';
 export type { MemoryEstimate } from './train/estimate.js';
 export { type EvaluateOptions, type Evaluation, evaluate, type RelationScore } from './train/evaluate.js';
 export type { CommonEnd, CommonFacts, RunEnd, RunEvent, RunFacts, StepRecord, TrainEvent } from './train/events.js';

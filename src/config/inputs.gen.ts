@@ -112,6 +112,26 @@ export interface RunConfigInput {
     /** Recompute each block in the backward pass: less memory, more time. Default false. */
     readonly recompute?: boolean | undefined;
   } | undefined;
+  readonly distill?: {
+    /**
+     * An encoder that another learns from, with the teacher's vocabulary: a folder, a checkpoint or a run
+     * folder.
+     */
+    readonly teacher?: string | undefined;
+    /** Softens what teacher and student say of every token. Default 2. */
+    readonly temperature?: number | undefined;
+    /** Weight of the divergence from the teacher's probabilities. Default 5. */
+    readonly soft?: number | undefined;
+    /** Weight of the loss on hidden words. Default 2. */
+    readonly words?: number | undefined;
+    /** Weight of the angle to the teacher's last hidden states; 0: none. Default 1. */
+    readonly cosine?: number | undefined;
+    /**
+     * A student of random weights begins with the teacher's embedding, head and some of its layers. Default
+     * true.
+     */
+    readonly begin?: boolean | undefined;
+  } | undefined;
   readonly evaluate?: {
     /** Steps between evaluations; 0 evaluates at the end only. Default 100. */
     readonly every?: number | undefined;

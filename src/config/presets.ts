@@ -17,7 +17,7 @@ const megatronGpt2: RunConfigInput = {
   },
 };
 
-/** Encoders, trained here on hidden words: not by a teacher. All papers end at a learning rate of 0. */
+/** Encoders, trained on hidden words. All papers end at a learning rate of 0. */
 function encoder(o: {
   readonly vocabSize: number;
   readonly steps: number;
@@ -122,7 +122,7 @@ const published = {
   // RoBERTa, arXiv:1907.11692, table 9, but for the clipping at 1: it had none.
   'roberta-base': encoder({ vocabSize: 50_265, steps: 500_000, rows: 8192, lr: 6e-4, warmup: 24_000, beta2: 0.98 }),
   'roberta-large': encoder({ vocabSize: 50_265, steps: 500_000, rows: 8192, lr: 4e-4, warmup: 30_000, beta2: 0.98 }),
-  // DistilBERT, arXiv:1910.01108, learning rate, batch, decay and clipping of the code that came with it.
+  // DistilBERT, arXiv:1910.01108, learning rate, batch, decay and clipping of the code that came with it; give its teacher.
   'distilbert-base': encoder({
     vocabSize: 30_522,
     steps: 30_000,

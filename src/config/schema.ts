@@ -106,6 +106,24 @@ const train = z.strictObject({
   recompute: z.boolean().default(false).describe('recompute each block in the backward pass: less memory, more time'),
 });
 
+const distill = z.strictObject({
+  teacher: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "an encoder that another learns from, with the teacher's vocabulary: a folder, a checkpoint or a run folder",
+    ),
+  temperature: z.number().positive().default(2).describe('softens what teacher and student say of every token'),
+  soft: z.number().positive().default(5).describe("weight of the divergence from the teacher's probabilities"),
+  words: z.number().positive().default(2).describe('weight of the loss on hidden words'),
+  cosine: z.number().min(0).default(1).describe("weight of the angle to the teacher's last hidden states; 0: none"),
+  begin: z
+    .boolean()
+    .default(true)
+    .describe("a student of random weights begins with the teacher's embedding, head and some of its layers"),
+});
+
 const evaluate = z.strictObject({
   every: maybeCount.default(100).describe('steps between evaluations; 0 evaluates at the end only'),
   windows: count.default(64).describe('rows of the validation split in one evaluation, at most'),
@@ -132,6 +150,7 @@ export const runConfigSchema = z.strictObject({
   data: data.prefault({}),
   tokenizer: tokenizer.prefault({}),
   train: train.prefault({}),
+  distill: distill.prefault({}),
   evaluate: evaluate.prefault({}),
   save: save.prefault({}),
   log: log.prefault({}),

@@ -1,12 +1,13 @@
 import type { RunConfig, Settings } from '../config/index.js';
 import { EMPTY_CONFIG, withValues } from '../hub/config_json.js';
-import { createModel } from '../models/codec.js';
+import { createModel, disposeModel } from '../models/codec.js';
 import type { Model } from '../models/family.js';
 import { modelFingerprint } from '../models/fingerprint.js';
 import { type LoadedModel, loadModel } from '../models/folder.js';
 import type { Device } from '../tensor/index.js';
 import type { TextTokenizer } from '../tokenizer/index.js';
 import type { Corpus } from './corpus.js';
+import { beginAsTeacher, openTeacher, teacherFolder } from './distill.js';
 import { modelConfigFor, modelToGoOnFrom } from './model_config.js';
 import { type Beginning, settingsToKeep } from './run/policy.js';
 import { PRETRAINING } from './trainer.js';
@@ -18,7 +19,15 @@ export function firstModel(config: RunConfig, corpus: Corpus, device: Device): M
   const from = modelToGoOnFrom(config);
   if (from !== undefined) return loadModel(from, options);
   const hubConfig = withValues(EMPTY_CONFIG, tokenIdsOf(family.toHub(sizes), sizes, corpus.tokenizer));
-  return { ...createModel(family, sizes, { ...options, seed: config.train.seed }), hubConfig };
+  const model = { ...createModel(family, sizes, { ...options, seed: config.train.seed }), hubConfig };
+  const teacher = config.distill.begin ? openTeacher(config, model, device)?.model : undefined;
+  if (!teacher) return model;
+  try {
+    beginAsTeacher(model, teacher);
+    return model;
+  } finally {
+    disposeModel(teacher);
+  }
 }
 
 /** Ids of special tokens that a family writes into config.json, which are those of released models, as this tokenizer has them. */
@@ -44,10 +53,12 @@ export function decidedBy(run: RunConfig, device: Device): Settings {
 /** What a run is begun with: a checkpoint of it goes on with nothing else. */
 export function beginningOf(config: RunConfig, { tokenizer, tokens }: Corpus, device: Device): Beginning {
   const from = modelToGoOnFrom(config);
+  const teacher = teacherFolder(config);
   return {
     settings: settingsToKeep(PRETRAINING.name, decidedBy(config, device)),
     content: {
       ...(from !== undefined && { model: modelFingerprint(from) }),
+      ...(teacher !== undefined && { teacher: modelFingerprint(teacher) }),
       tokenizer: tokenizer.fingerprint,
       text: tokens.split('train').fingerprint,
     },

@@ -13,6 +13,7 @@ import {
   type TrainBpeOptions,
   trainBpe,
 } from '../tokenizer/index.js';
+import { refuseTeacher, teacherFolder } from './distill.js';
 import { ENCODER_TOKENS, forDocuments, XLNET_TOKENS } from './masking.js';
 import { familyOfRun, modelConfigFor, modelToGoOnFrom } from './model_config.js';
 import { type Objective, objectiveOf, objectiveSettings } from './objective.js';
@@ -66,6 +67,7 @@ export async function prepareCorpus(
   const collection = openSources(data.sources, data.field, events);
   const tokenizer = await tokenizerFor(config, collection, events, goingOn);
   const model = modelConfigFor(config, tokenizer.vocabSize);
+  refuseTeacher(model, config);
   const objective = objectiveOf(model, tokenizer, objectiveSettings(config)); // before all text is tokenised for nothing
   const tokens = await tokenize(collection, forDocuments(tokenizer), {
     cacheDir: data.cache ?? join(config.out, 'cache'),
@@ -100,7 +102,7 @@ async function tokenizerFor(
   goingOn: boolean,
 ): Promise<TextTokenizer> {
   const { tokenizer: wanted, data, out } = config;
-  const path = wanted.path ?? modelToGoOnFrom(config);
+  const path = wanted.path ?? modelToGoOnFrom(config) ?? teacherFolder(config);
   if (path !== undefined) return openTokenizer(path);
   const own = tokenizerPath(out);
   if (existsSync(own)) return goingOn ? loadTokenizer(own) : learntBefore(own, wanted.vocabSize, events);

@@ -77,6 +77,10 @@ export interface StepRecord {
   readonly mtpLoss: number | undefined;
   /** On how pairs of texts belong together, nats. */
   readonly relationLoss: number | undefined;
+  /** Divergence from a teacher's probabilities, times the temperature squared, nats. */
+  readonly softLoss: number | undefined;
+  /** One less the cosine to a teacher's hidden states. */
+  readonly cosineLoss: number | undefined;
   readonly balanceLoss: number | undefined;
   /** Before clipping. */
   readonly gradNorm: number;

@@ -8,6 +8,8 @@ import { crossEntropy, linearCrossEntropy } from '../ops/cross_entropy.js';
 import { gather } from '../ops/gather.js';
 import { weightedSum } from '../ops/weighted_sum.js';
 import { type Device, from, named, type Tensor } from '../tensor/index.js';
+import { type Distilled, distilled, type Lesson, type Teacher } from './distill.js';
+import { maskedValues } from './masked.js';
 import { type Remembering, remembering, type SegmentMemory } from './memory.js';
 import { permutedValues } from './permuted.js';
 
@@ -30,6 +32,8 @@ export interface LossOptions {
   readonly stepRows?: number;
   /** The first of the step's rows that is in this micro-batch. */
   readonly firstRow?: number;
+  /** An encoder that this one learns from; absent: none. */
+  readonly teacher?: Teacher | undefined;
 }
 
 /** Scalars; all but `balance`, which has been rooted by its layers, are roots of the backward pass. */
@@ -39,6 +43,7 @@ export interface Losses {
   /** How the texts of pairs belong together, and what the model says of it, [rows,2]. */
   readonly relation: Tensor | undefined;
   readonly relationLogits: Tensor | undefined;
+  readonly distilled: Distilled | undefined;
   readonly balance: readonly Tensor[];
   /** Puts the rows into the memory that was read; called once the way back is done. */
   readonly remember: (() => void) | undefined;
@@ -52,6 +57,7 @@ export interface LossValues {
   readonly main: Targets<Int32Array, Float32Array>;
   readonly types?: Int32Array | undefined; // [T]
   readonly relation?: Targets<Int32Array, Float32Array> | undefined; // [rows]
+  readonly lesson?: { readonly layout: LayoutValues; readonly each: number } | undefined;
   /** Of multi-token prediction, where it is trained; `ids` are the tokens one further. */
   readonly next: (Targets<Int32Array, Float32Array> & { readonly ids: Int32Array }) | undefined;
 }
@@ -72,6 +78,7 @@ export interface LossInputs {
   readonly main: Targets<Tensor, Tensor>;
   readonly types: Tensor | undefined;
   readonly relation: Targets<Tensor, Tensor> | undefined;
+  readonly lesson: Lesson | undefined;
   readonly next: (Targets<Tensor, Tensor> & { readonly ids: Tensor }) | undefined;
 }
 
@@ -89,27 +96,6 @@ function lossValues(model: Model<never, never>, batch: Batch, options: LossOptio
   const { nextIds, nextTargets } = shiftOnce(batch);
   const weight = options.mtpWeight / (options.trainedNext ?? options.trainedTokens);
   return { layout, ids, main, next: { ids: nextIds, ...weighted(nextTargets, weight) } };
-}
-
-/** The same of an encoder: only hidden tokens are targets, so many a row that the shapes are those of every step. */
-function maskedValues({ family, config }: Model<never, never>, batch: Batch, options: LossOptions): LossValues {
-  const { rows, length, documentStart, targets, ids, targetsPerRow = length } = batch;
-  const positions = family.positions?.(config, ids, length);
-  const layout = layoutValues({ rows, length, causal: false, documentStart, ...(positions && { positions }) });
-  const hidden = new Int32Array(rows * targetsPerRow); // the first row of the batch where there are fewer
-  const own = new Int32Array(hidden.length).fill(IGNORE);
-  let count = 0;
-  for (const [r, target] of targets.entries()) {
-    if (target === IGNORE) continue;
-    hidden[count] = r;
-    own[count++] = target;
-  }
-  const weights = Float32Array.from(own, (t) => (t === IGNORE ? 0 : 1 / options.trainedTokens));
-  const relation = batch.relations && {
-    targets: batch.relations,
-    weights: new Float32Array(rows).fill(1 / (options.stepRows ?? rows)),
-  };
-  return { layout, ids, types: batch.types, relation, main: { targets: own, weights, rows: hidden }, next: undefined };
 }
 
 /** Puts what the loss of a micro-batch reads on the device. */
@@ -130,6 +116,7 @@ export function lossInputs<C, W>(model: Model<C, W>, batch: Batch, options: Loss
     main: both(v.main),
     types: v.types && put(v.types),
     relation: v.relation && both(v.relation),
+    lesson: v.lesson && { ...v.lesson, layout: layoutOf(v.lesson.layout, device) },
     next: v.next && { ids: put(v.next.ids), ...both(v.next) },
   };
 }
@@ -144,6 +131,7 @@ export function rewriteInputs<C, W>(inputs: LossInputs, model: Model<C, W>, batc
   inputs.main.weights.write(v.main.weights);
   if (v.main.rows) inputs.main.rows?.write(v.main.rows);
   if (v.types) inputs.types?.write(v.types);
+  if (v.lesson && inputs.lesson) rewriteLayout(inputs.lesson.layout, v.lesson.layout);
   if (v.relation) inputs.relation?.targets.write(v.relation.targets);
   if (v.relation) inputs.relation?.weights.write(v.relation.weights);
   if (!inputs.next || !v.next) return;
@@ -153,7 +141,7 @@ export function rewriteInputs<C, W>(inputs: LossInputs, model: Model<C, W>, batc
 }
 
 /** What a pass does besides the loss; numbers of the batch are in the inputs. */
-export type PassOptions = Pick<LossOptions, 'balance' | 'share' | 'recompute' | 'onRouting'>;
+export type PassOptions = Pick<LossOptions, 'balance' | 'share' | 'recompute' | 'onRouting' | 'teacher'>;
 
 /**
  * Cross-entropy of next tokens, or of those that an encoder finds hidden or XLNet predicts, summed over the trained tokens of a batch and
@@ -187,7 +175,12 @@ export function lossOf<C, W>({ family, config, weights }: Model<C, W>, inputs: L
   const main = named('head', () => loss(readByHead(hidden), inputs.main));
   const { next } = inputs;
   const pairs = inputs.relation && named('pairs', () => relationOf({ family, config, weights }, hidden, inputs));
-  const rest = { ...pairs, balance: run.losses, remember: memory?.remember };
+  const { lesson } = inputs;
+  const taught =
+    o.teacher && lesson
+      ? named('teacher', () => distilled({ family, config, weights }, hidden, inputs.ids, o.teacher!, lesson))
+      : undefined;
+  const rest = { ...pairs, distilled: taught, balance: run.losses, remember: memory?.remember };
   if (!next || !family.predictNext) return { ...NO_PAIRS, main, mtp: undefined, ...rest };
   const further = named('next token', () => family.predictNext!(weights, config, hidden, next.ids, run));
   return { ...NO_PAIRS, main, mtp: named('head', () => loss(further, next)), ...rest };

@@ -43,8 +43,10 @@ export function modelConfigFor(
   return { family, config };
 }
 
-function shapeOf({ preset, model, train, data }: RunConfig, vocabulary: number) {
+function shapeOf({ preset, model, train, data, distill }: RunConfig, tokens: number) {
   const { family, config } = presetNamed(preset);
+  const teacher = distill.teacher === undefined ? undefined : configOfFolder(modelFolder(distill.teacher));
+  const vocabulary = teacher ? Math.max(tokens, teacher.family.vocabulary(teacher.config)) : tokens; // it may be padded
   const base = config as { readonly context?: number };
   const overrides = model as object;
   const context = base.context && { context: Math.max(base.context, train.length) }; // XLNet knows no limit

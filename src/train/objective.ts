@@ -142,11 +142,13 @@ function permutingOf(family: Family, tokenizer: TextTokenizer, reuse: number, s:
   };
 }
 
+type Section = 'data' | 'train' | 'distill';
+
 /**
  * Refuses settings of a run that its family has no use for, before anything is made.
  * @throws TrainMoeError `bad-config`
  */
-export function refuseSettings(family: Family, { data, train }: Pick<RunConfig, 'data' | 'train'>): void {
+export function refuseSettings(family: Family, { data, train, distill }: Pick<RunConfig, Section>): void {
   const refuse = (setting: string, why: string) => {
     throw new TrainMoeError('bad-config', `${setting} ${why}; leave it out.`);
   };
@@ -157,6 +159,10 @@ export function refuseSettings(family: Family, { data, train }: Pick<RunConfig, 
     refuse(`data.wholeWords = ${data.wholeWords}`, `is for encoders; the model is of the family ${name}`);
   if (data.pairs !== 'none' && !encoder?.relationNames)
     refuse(`data.pairs = ${data.pairs}`, `is for families that judge pairs of texts, which ${name} does not`);
+  if (distill.teacher !== undefined && !encoder)
+    refuse('distill.teacher', `is for encoders; the model is of the family ${name}`);
+  if (distill.teacher !== undefined && data.pairs !== 'none')
+    refuse(`data.pairs = ${data.pairs}`, 'is not learnt from a teacher (distill.teacher), but hidden words are');
   if (!recurrence) {
     if (data.reversed) refuse('data.reversed', `is for XLNet; the model is of the family ${name}`);
     return;

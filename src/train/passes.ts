@@ -16,6 +16,7 @@ import {
   tagged,
   zeros,
 } from '../tensor/index.js';
+import type { Teacher } from './distill.js';
 import { cutBatch, type LossInputs, type LossOptions, lossOf } from './loss.js';
 import type { SegmentMemory } from './memory.js';
 
@@ -39,6 +40,8 @@ export interface StepOptions {
   readonly biasSpeed: number;
   /** XLNet: what is remembered of the rows of earlier steps. */
   readonly memory?: SegmentMemory | undefined;
+  /** An encoder that this one learns from. */
+  readonly teacher?: Teacher | undefined;
 }
 
 /** A micro-batch with what its loss needs to know of the whole step. */
@@ -65,17 +68,16 @@ export function cutStep(batch: Batch, options: StepOptions): Part[] {
       memory: options.memory,
       firstRow: start,
       stepRows: batch.rows,
+      teacher: options.teacher,
     };
   });
 }
 
 /** What a step leaves on the device for the host to read. */
 export interface Passed {
-  /** Losses in f64: so many of `main`, of `mtp` and of `relation`, and the rest are balance losses. */
+  /** Losses in f64, and how many of them are on words, of `mtp`, of `relation`, `soft` and `cosine`; the rest are balance losses. */
   readonly losses: Tensor;
-  readonly main: number;
-  readonly mtp: number;
-  readonly relation: number;
+  readonly counts: readonly number[];
   /** [1] of the gradient. */
   readonly norm: Tensor;
   readonly loads: Loads | undefined;
@@ -108,9 +110,10 @@ export function allPasses<C, W>(
       const counts: Pick<Routing, 'layer' | 'counts'>[] = [];
       const loss = differentiate(() => {
         const onRouting = (r: Routing) => counts.push({ layer: r.layer, counts: keep(r.counts) });
-        const { main, mtp, relation, balance, remember } = lossOf(model, input, { ...parts[i]!, onRouting });
-        const losses = [main, mtp, relation].filter((root) => root !== undefined);
-        return { main, mtp, relation, balance, remember, losses };
+        const { relationLogits: _, ...all } = lossOf(model, input, { ...parts[i]!, onRouting });
+        const { main, mtp, relation, distilled } = all;
+        const roots = [main, mtp, relation, ...(distilled?.soft ?? []), distilled?.cosine];
+        return { ...all, losses: roots.filter((root) => root !== undefined) };
       });
       loss.remember?.();
       loads = added(loads, counts, options.device);
@@ -119,14 +122,17 @@ export function allPasses<C, W>(
     const main = found.map((l) => l.main);
     const mtp = found.flatMap((l) => l.mtp ?? []);
     const relation = found.flatMap((l) => l.relation ?? []);
-    const scalars = [...main, ...mtp, ...relation, ...found.flatMap((l) => l.balance)];
+    const soft = found.flatMap(({ distilled: d }) => (d ? [...d.soft, d.offset] : []));
+    const cosine = found.flatMap((l) => l.distilled?.cosine ?? []);
+    const scalars = [...main, ...mtp, ...relation, ...soft, ...cosine, ...found.flatMap((l) => l.balance)];
     const losses = empty([scalars.length], { dtype: 'f64', device: options.device });
     native.stack(losses, scalars);
     for (const scalar of scalars) scalar.dispose();
     const norm = named('clip', () => optimizer.measure(options.clip, rows(losses, 0, main.length)));
     named('optimizer', () => optimizer.update());
     if (options.biasSpeed > 0) named('router bias', () => moveBiases(model, loads, optimizer, options.biasSpeed));
-    return { losses, main: main.length, mtp: mtp.length, relation: relation.length, norm, loads };
+    const counts = [main, mtp, relation, soft, cosine].map(({ length }) => length);
+    return { losses, counts, norm, loads };
   });
 }
 
@@ -174,6 +180,9 @@ interface Read {
   readonly mtp: number;
   /** Undefined where no pairs are judged. */
   readonly relation: number | undefined;
+  /** Undefined where there is no teacher. */
+  readonly soft: number | undefined;
+  readonly cosine: number | undefined;
   readonly balance: number;
   readonly norm: number;
   /** Tokens per expert, by layer. */
@@ -181,22 +190,30 @@ interface Read {
 }
 
 /** What allPasses() left, on the host: all copies are begun, then one wait ends them. */
-export function readAll({ losses, main, mtp, relation, norm, loads }: Passed): Read {
+export function readAll({ losses, counts, norm, loads }: Passed): Read {
   const [values, length, tokens] = [readLater(losses), readLater(norm), loads && readLater(loads.all)];
   const read = values() as Float64Array;
-  const sum = (from: number, to?: number) => read.subarray(from, to).reduce((total, value) => total + value, 0);
-  const counts = tokens?.();
+  const sum = (values: Float64Array) => values.reduce((total, value) => total + value, 0);
+  let end = 0;
+  const sums = counts.map((count) => {
+    end += count;
+    return count > 0 ? sum(read.subarray(end - count, end)) : undefined;
+  });
+  const [main = 0, mtp = 0, relation, soft, cosine] = sums;
+  const tokensOf = tokens?.();
   let at = 0;
   const loadOf = ({ layer, load }: Loads['layers'][number]): [number, Float64Array] => {
     const begin = at;
     at += load.size;
-    return [layer, Float64Array.from(counts!.subarray(begin, at))];
+    return [layer, Float64Array.from(tokensOf!.subarray(begin, at))];
   };
   return {
-    loss: sum(0, main),
-    mtp: sum(main, main + mtp),
-    relation: relation > 0 ? sum(main + mtp, main + mtp + relation) : undefined,
-    balance: sum(main + mtp + relation),
+    loss: main,
+    mtp,
+    relation,
+    soft,
+    cosine,
+    balance: sum(read.subarray(end)),
     norm: length()[0]!,
     loads: new Map(loads?.layers.map(loadOf)),
   };

@@ -13,6 +13,10 @@ export interface StepResult {
   readonly mtpLoss: number | undefined;
   /** On how pairs of texts belong together. */
   readonly relationLoss: number | undefined;
+  /** Divergence from the teacher's probabilities, times the temperature squared. */
+  readonly softLoss: number | undefined;
+  /** One less the cosine to the teacher's hidden states. */
+  readonly cosineLoss: number | undefined;
   readonly balanceLoss: number | undefined;
   /** Before clipping. */
   readonly gradNorm: number;
@@ -50,10 +54,13 @@ export function trainStep<C, W>(
       `The loss is ${read.loss} and the gradient's norm ${read.norm}; nothing was updated.`,
     );
   optimizer.steps++;
+  const { teacher } = options;
   return {
-    loss: read.loss,
+    loss: read.loss / (teacher?.words ?? 1),
     mtpLoss: options.mtpWeight ? read.mtp / options.mtpWeight : undefined,
     relationLoss: read.relation,
+    softLoss: teacher && read.soft! / teacher.soft,
+    cosineLoss: teacher && read.cosine !== undefined ? 1 + read.cosine / teacher.cosine : undefined,
     balanceLoss: options.balance ? read.balance : undefined,
     gradNorm: read.norm,
     trainedTokens: batch.trainedTokens,

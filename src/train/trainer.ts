@@ -10,6 +10,7 @@ import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
 import { type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
+import { openTeacher, type Teacher } from './distill.js';
 import { exactMasters } from './exact.js';
 import { type SegmentMemory, segmentMemory } from './memory.js';
 import { openBatches } from './objective.js';
@@ -41,6 +42,7 @@ export class Trainer {
   private readonly ema: Ema | undefined;
   private readonly graphs: StepGraphs | undefined;
   private readonly memory: SegmentMemory | undefined;
+  private readonly teacher: Teacher | undefined;
   private source: BatchIterator;
   step = 0;
   tokens = 0;
@@ -66,6 +68,7 @@ export class Trainer {
       : undefined;
     this.graphs = graphsPay(device) ? new StepGraphs() : undefined;
     this.memory = segmentMemory(model, config.train.rows, config.train.length, device);
+    this.teacher = openTeacher(config, model, device);
     this.source = this.openData();
   }
 
@@ -91,6 +94,7 @@ export class Trainer {
       recompute: train.recompute,
       biasSpeed: biasSpeedAt(family.biasSpeed ?? 0, this.step, train.steps),
       memory: this.memory,
+      teacher: this.teacher,
     };
     const result = trainStep(this.model, this.optimizer, batch, options, this.graphs);
     this.ema?.update();
@@ -149,6 +153,7 @@ export class Trainer {
     this.optimizer.dispose();
     this.ema?.dispose();
     for (const layer of this.memory?.layers ?? []) layer.dispose();
+    if (this.teacher) disposeModel(this.teacher.model);
     disposeModel(this.model);
   }
 

@@ -93,6 +93,7 @@ export function stepText(s: StepRecord, left: number): string {
     `loss ${s.loss.toFixed(3)}`,
     ...(s.mtpLoss === undefined ? [] : [`mtp ${s.mtpLoss.toFixed(3)}`]),
     ...(s.relationLoss === undefined ? [] : [`pairs ${s.relationLoss.toFixed(3)}`]),
+    ...(s.softLoss === undefined ? [] : [`teacher ${s.softLoss.toFixed(3)}`]),
     `norm ${formatNumber(s.gradNorm, 3)}`,
     `lr ${s.lr.toExponential(1)}`,
     `${formatCount(Math.round(s.tokensPerSecond))} tok/s`,

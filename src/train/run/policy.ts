@@ -56,7 +56,7 @@ const curation: Policy = { extent: [], files: ['model', 'tokenizer'], free: ['ba
 const POLICIES: Readonly<Record<RunKind, Policy>> = {
   state: {
     extent: ['train.steps'],
-    files: ['model', 'data.sources', 'data.field', 'data.cache', 'tokenizer.path'],
+    files: ['model', 'data.sources', 'data.field', 'data.cache', 'tokenizer.path', 'distill.teacher'],
     free: ['train.accumulate', 'train.recompute', 'tokenizer.trainBytes', 'evaluate', 'save', 'log'],
   },
   sft: {
