@@ -3,6 +3,7 @@
 //   binding/ops.cc      ops, table                       one function for each line of ops.def
 //   binding/tensors.cc  create, view, release, write, read, beginRead, endRead, mapFile
 //   binding/graphs.cc   beginGraph .. graphFacts, pushRange, popRange, profiled
+//   binding/ranks.cc    createSegment, openRank, allReduce, reduceScatter, allGather, barrier, ..
 //   binding/devices.cc  openCpu, openLibrary, memory, setTag, synchronize, timers, hostInfo, setThreads, setErrorClass
 //
 // src/native.ts has their types.
@@ -16,6 +17,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   addTensors(exports);
   addGraphs(exports);
   addDevices(exports);
+  addRanks(exports);
   return exports;
 }
 NODE_API_MODULE(train_moe, Init)

@@ -7,7 +7,7 @@
 namespace moe {
 
 /// Raised whenever this struct or the table changes shape; a backend library of another number is refused by name.
-inline constexpr int kAbi = 6;
+inline constexpr int kAbi = 7;
 
 struct Backend {
   int abi;

@@ -9,6 +9,7 @@
  * - `no-device`: the device asked for is not usable here
  * - `busy`: another process holds the run folder
  * - `not-finite`: a loss or gradient became NaN or infinite
+ * - `lost-rank`: a process of a run on several ranks ended, or no longer answers
  * - `io`: the file system refused: full, read-only, no permission, gone
  * - `internal`: a bug of ours
  */
@@ -21,6 +22,7 @@ export type ErrorCode =
   | 'no-device'
   | 'busy'
   | 'not-finite'
+  | 'lost-rank'
   | 'io'
   | 'internal';
 

@@ -78,6 +78,16 @@ export interface Addon {
   mapFile(path: string, offset: number, length: number): ArrayBuffer;
   beginTimer(backend: number): boolean;
   endTimer(backend: number): number;
+  createSegment(ranks: number, slotBytes: number): number;
+  closeSegment(descriptor: number): void;
+  openRank(descriptor: number, rank: number, seconds: number): { number: number; size: number };
+  closeRank(rank: number): void;
+  allReduce(rank: number, ids: Float64Array, operation: string, what: string): void;
+  reduceScatter(rank: number, ids: Float64Array, owners: Float64Array, operation: string, what: string): void;
+  allGather(rank: number, ids: Float64Array, owners: Float64Array, what: string): void;
+  barrier(rank: number, what: string): void;
+  enterPlace(rank: number, place: string): void;
+  failRank(rank: number, why: string): void;
   openCpu(isa?: string): { index: number; name: string; fastBf16: boolean };
   openLibrary(path: string): { index: number; name: string };
   hostInfo(): { features: string[]; isas: string[]; threads: number };

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../backend.h"
+#include "../comm/communicator.h"
 #include "../graph.h"
 #include "../memory.h"
 
@@ -48,7 +49,8 @@ struct Context {
   std::unordered_map<int64_t, std::unique_ptr<Graph>> graphs;
   Graph* recording = nullptr;  // one of them
   std::unordered_map<int64_t, Arrival> arrivals;
-  int64_t nextNumber = 1;  // of graphs and arrivals
+  std::unordered_map<int64_t, std::unique_ptr<comm::Communicator>> ranks;
+  int64_t nextNumber = 1;  // of graphs, arrivals and ranks
   Napi::FunctionReference errorClass;
   int tag = 0;
 
@@ -175,5 +177,6 @@ void addOps(Napi::Object exports);
 void addTensors(Napi::Object exports);
 void addGraphs(Napi::Object exports);
 void addDevices(Napi::Object exports);
+void addRanks(Napi::Object exports);
 
 }  // namespace moe::binding

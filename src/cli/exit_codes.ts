@@ -33,6 +33,7 @@ const byCode: Readonly<Record<ErrorCode, number>> = {
   'no-device': exitCodes.noDevice,
   busy: exitCodes.busy,
   'not-finite': exitCodes.notFinite,
+  'lost-rank': exitCodes.failure,
   io: exitCodes.failure,
   internal: exitCodes.failure,
 };

@@ -10,6 +10,7 @@ const FLOORS = [
   ['abi.ts', 'errors.ts', 'native.ts', 'native.gen.ts'],
   ['terminal'],
   ['tensor'],
+  ['parallel'],
   ['ops'],
   ['optim'],
   ['hub'],
