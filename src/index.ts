@@ -94,8 +94,21 @@ export * as nn from './nn/index.js';
 export { addLora, type Lora, type LoraConfig, type LoraEntry, mergedValues } from './nn/lora.js';
 export * as ops from './ops/index.js';
 export { AdamW, type AdamWConfig, type Trained } from './optim/adamw.js';
-export { Ema } from './optim/ema.js';
+export { type Averaged, Ema } from './optim/ema.js';
 export { rampedRows, type Schedule, scheduleFactor } from './optim/schedule.js';
+export {
+  Communicator,
+  type Crew,
+  type CrewOptions,
+  type Held,
+  openCrew,
+  type Piece,
+  type Reduction,
+  type Seat,
+  type Shard,
+  Sharded,
+  takeSeat,
+} from './parallel/index.js';
 export type { Mixture } from './recipes/corpus.js';
 export type { Figures, Measured, MeasureOptions } from './recipes/measure.js';
 export { r1 } from './recipes/r1.js';

@@ -156,6 +156,10 @@ export interface RunConfigInput {
   readonly device?: 'auto' | 'cpu' | 'cuda' | 'emulator' | undefined;
   /** Threads of the CPU backend; by default the cores given to us. */
   readonly threads?: number | undefined;
+  /** Processes that share each step, one a GPU, or so many of the CPU (data parallel, ZeRO-1). Default 1. */
+  readonly ranks?: number | undefined;
+  /** Seconds that a rank waits for another one before the run ends with an error. Default 600. */
+  readonly rankTimeout?: number | undefined;
 }
 
 /** Settings of sft(). */

@@ -164,6 +164,17 @@ export const runConfigSchema = z.strictObject({
     .default('auto')
     .describe('"auto" takes the GPU where one works and says why where none does'),
   threads: z.int().min(1).max(256).optional().describe('threads of the CPU backend; by default the cores given to us'),
+  ranks: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe('processes that share each step, one a GPU, or so many of the CPU (data parallel, ZeRO-1)'),
+  rankTimeout: z
+    .number()
+    .positive()
+    .default(600)
+    .describe('seconds that a rank waits for another one before the run ends with an error'),
 });
 
 type Frozen<T> = T extends readonly (infer E)[]

@@ -1,5 +1,6 @@
 import { TrainMoeError } from '../errors.js';
 import * as native from '../native.gen.js';
+import { type Communicator, cutShards, type Held, type Piece, type Shard } from '../parallel/index.js';
 import {
   type Device,
   empty,
@@ -14,6 +15,7 @@ import {
   tagged,
   zeros,
 } from '../tensor/index.js';
+import { heldOf, makeSlot, type Slot, shardOf } from './slots.js';
 
 /** Settings of AdamW. Decay is decoupled and goes to the parameters that ask for it. */
 export interface AdamWConfig {
@@ -43,18 +45,6 @@ export interface Trained {
   readonly decay: boolean;
 }
 
-interface Slot extends Trained {
-  /** What the updates go to: f32 values, or the parameter itself when it is f32 or has no master. */
-  readonly master: Tensor;
-  /** By the name they are saved under: m and v; in 8 bits m, root (of v), and their scales m_scale and root_scale. */
-  readonly moments: Moments;
-}
-
-type Moments = Readonly<Record<string, Tensor>>;
-
-/** Moments that share a scale in 8 bits (kernels/moments.h). */
-const MOMENT_BLOCK = 256;
-
 /** Norm of the whole gradient before clipping. */
 export interface Clipped {
   readonly norm: number;
@@ -66,11 +56,16 @@ export interface Clipped {
  * arXiv:2110.02861. Without masters bf16 parameters are rounded stochastically, up with the probability of what is cut off. All
  * chance comes from the count of steps and the parameter's place, so a run that is continued draws the same.
  *
+ * With several ranks (ZeRO-1, the distributed optimizer of Megatron-LM) each holds masters and moments of its shard of all
+ * parameters: gradients are summed into the shards, each rank updates its own, and all get the updated parameters. What is drawn
+ * by chance then goes by places in the shards.
+ *
  * All parameters are updated by one call. What changes from step to step lies on the device, so the call can be part of a
  * recorded step: prepare() before it, measure() and update() in it, and `steps` counted up when it has happened.
  */
 export class AdamW {
-  private readonly slots: readonly Slot[];
+  private readonly slots: readonly Slot[]; // of all parameters, or of the shards of this rank
+  private readonly shards: readonly (readonly Shard[])[]; // by parameter; none on one rank
   private readonly decays: readonly number[]; // by slot
   private readonly rates: Tensor; // [4] learning rate, 1 - beta1^t, 1 - beta2^t, t
   /** The factor that measure() found [1], on the device: NaN when the next update is forbidden. */
@@ -82,22 +77,39 @@ export class AdamW {
 
   /** @param device that of the parameters */
   constructor(
-    parameters: readonly Trained[],
+    private readonly parameters: readonly Trained[],
     config: Partial<AdamWConfig> = {},
     private readonly device: Device = parameters[0]?.tensor.device ?? openDevice('cpu'),
+    /** Those that train together; all make the same calls. */
+    private readonly ranks?: Communicator,
   ) {
     this.config = { ...DEFAULTS, ...config };
+    const sizes = parameters.map(({ tensor }) => tensor.size);
+    this.shards = ranks ? cutShards(sizes, ranks.size) : [];
+    const own = (i: number) => this.shards[i]!.filter(({ owner }) => owner === ranks?.rank);
+    const slotsOf = (p: Trained, i: number) =>
+      ranks ? own(i).map((shard) => makeSlot(p, this.config, shard)) : [makeSlot(p, this.config)];
     this.slots = permanent(() =>
-      tagged('optimizer', () => parameters.map((p) => named(p.name, () => makeSlot(p, this.config)))),
+      tagged('optimizer', () => parameters.flatMap((p, i) => named(p.name, () => slotsOf(p, i)))),
     );
-    this.decays = parameters.map((p) => (p.decay ? this.config.decay : 0));
+    this.decays = this.slots.map((s) => (s.decay ? this.config.decay : 0));
     this.scale = keep(from(Float32Array.of(1), [1], { device }));
     this.rates = keep(from(new Float64Array(4), [4], { device }));
   }
 
   /** Forgets the gradients; the next backward pass starts over. */
   resetGradients(): void {
-    resetGradients(this.slots.map((s) => s.tensor));
+    resetGradients(this.parameters.map((p) => p.tensor));
+  }
+
+  /** Sums the gradients over the ranks, each shard where it is updated: before measure(). On one rank there is nothing to do. */
+  reduceGradients(): void {
+    const { ranks } = this;
+    if (!ranks) return;
+    scope(() => {
+      const gradients = this.pieces(({ tensor }) => tensor.gradient?.value(tensor.shape));
+      ranks.reduceScatter(gradients, 'sum', 'sum of the gradients');
+    });
   }
 
   /** As measure(), waiting for the norm. */
@@ -108,13 +120,14 @@ export class AdamW {
   /**
    * The global norm over all gradients [1], and the factor min(1, max / (norm + 1e-6)) that the next step applies. With max 0
    * nothing is clipped. Unless the norm, and the losses [L] where they are given, are finite, the next step changes nothing. The
-   * sum of squares is taken in f64. All of it stays on the device.
+   * sum of squares is taken in f64. All of it stays on the device, unless there are several ranks.
    */
   measure(max: number, losses?: Tensor): Tensor {
     return scope(() => {
       const sum = zeros([1], { dtype: 'f64', device: this.device });
       const gradients = this.gradients().filter((g) => g !== undefined);
       if (gradients.length > 0) native.sumSquares({ id: sum.id, beta: 1 }, gradients);
+      this.ranks?.allReduce([sum], 'sum', 'norm of the gradient');
       const norm = empty([1], { device: this.device });
       native.clipScale(this.scale, norm, sum, losses, max);
       return norm;
@@ -137,13 +150,25 @@ export class AdamW {
 
   /** The update that was prepared, all of it on the device. */
   update(): void {
+    this.updateOwn();
+    const { ranks } = this;
+    if (ranks)
+      scope(() =>
+        ranks.allGather(
+          this.pieces(({ tensor }) => tensor),
+          'updated parameters',
+        ),
+      );
+  }
+
+  private updateOwn(): void {
     const { beta1, beta2, eps } = this.config;
     const { slots, decays, scale, rates } = this;
     scope(() => {
       const gradients = this.gradients();
       if (gradients.every((g) => g === undefined)) return;
       const masters = slots.map((s) => s.master);
-      const copies = slots.map((s) => (s.master === s.tensor ? undefined : s.tensor));
+      const copies = slots.map((s) => (s.direct ? undefined : valuesOf(s)));
       const of = (kind: string) => slots.map(({ moments }) => moments[kind]!);
       if (this.config.moments === 'u8') {
         const [m, root, ms, rs] = [of('m'), of('root'), of('m_scale'), of('root_scale')];
@@ -153,42 +178,56 @@ export class AdamW {
   }
 
   /** The values that updates go to: the master, or the parameter where it has none. */
-  masterOf(tensor: Tensor): Tensor {
-    return this.slots.find((s) => s.tensor === tensor)?.master ?? tensor;
+  masterOf(tensor: Tensor): Held {
+    const i = this.parameters.findIndex((p) => p.tensor === tensor);
+    return (i < 0 ? undefined : this.held(i).master) ?? tensor;
   }
 
   /** State to be saved, by name: masters of parameters that are not f32, and both moments. */
-  state(): [string, Tensor][] {
-    return this.slots.flatMap(({ name, tensor, master, moments }) => [
-      ...(master === tensor ? [] : ([[`master.${name}`, master]] as [string, Tensor][])),
-      ...Object.entries(moments).map(([kind, t]): [string, Tensor] => [`${kind}.${name}`, t]),
-    ]);
+  state(): [string, Held][] {
+    return this.parameters.flatMap(({ name }, i) =>
+      Object.entries(this.held(i)).map(([kind, t]): [string, Held] => [`${kind}.${name}`, t]),
+    );
+  }
+
+  /** What is saved of a parameter, by kind. */
+  private held(i: number): Readonly<Record<string, Held>> {
+    const parameter = this.parameters[i]!;
+    const slot = this.ranks ? this.slots.find(({ tensor }) => tensor === parameter.tensor) : this.slots[i];
+    if (this.ranks) return heldOf(parameter, slot, this.config, this.shards[i]!, this.ranks);
+    const { direct, master, moments } = slot!;
+    return direct ? moments : { master, ...moments };
   }
 
   /**
-   * Restores what state() gave; `read` fills the tensor of that name.
+   * Restores what state() gave; `read` fills the tensor of that name. Parameters get the values of their masters; one that several
+   * ranks have cut gets those of this rank's shard only, and is to be read whole before.
    * @throws TrainMoeError `bad-data` when something is missing.
    */
-  restore(steps: number, read: (name: string, into: Tensor) => boolean): void {
+  restore(steps: number, read: (name: string, into: Held) => boolean): void {
     for (const [name, tensor] of this.state())
       if (!read(name, tensor))
         throw new TrainMoeError(
           'bad-data',
           `The optimizer state lacks ${name}; the checkpoint belongs to another model or type.`,
         );
-    for (const { tensor, master } of this.slots) if (master !== tensor) native.copy(tensor, master);
+    scope(() => {
+      for (const slot of this.slots) if (!slot.direct) native.copy(valuesOf(slot), slot.master);
+    });
     this.steps = steps;
   }
 
   /** Sets masters from the parameters' values, after weights were loaded. */
   syncMasters(): void {
-    for (const { tensor, master } of this.slots) if (master !== tensor) native.copy(master, tensor);
+    scope(() => {
+      for (const slot of this.slots) if (!slot.direct) native.copy(slot.master, valuesOf(slot));
+    });
   }
 
   /** Gives masters and moments back. The parameters stay. */
   dispose(): void {
     for (const { tensor, master, moments } of this.slots) {
-      if (master !== tensor) master.dispose();
+      if (master !== tensor) master.dispose(); // a window on a parameter leaves that alone
       for (const t of Object.values(moments)) t.dispose();
     }
     this.scale.dispose();
@@ -201,22 +240,20 @@ export class AdamW {
 
   /** By slot; undefined where none arrived since the last reset. */
   private gradients(): (Tensor | undefined)[] {
-    return this.slots.map(({ tensor }) => tensor.gradient?.value(tensor.shape));
+    return this.slots.map(({ tensor, shard }) => {
+      const gradient = tensor.gradient?.value(tensor.shape);
+      return gradient && shard ? shardOf(gradient, shard) : gradient;
+    });
+  }
+
+  /** All shards of the tensors that parameters have, as their owners get or give them. */
+  private pieces(of: (parameter: Trained) => Tensor | undefined): Piece[] {
+    return this.parameters.flatMap((p, i) => {
+      const tensor = of(p);
+      return tensor ? this.shards[i]!.map((shard) => ({ owner: shard.owner, tensor: shardOf(tensor, shard) })) : [];
+    });
   }
 }
 
-function makeSlot(p: Trained, config: AdamWConfig): Slot {
-  const { tensor } = p;
-  const moments = makeMoments(tensor, config.moments);
-  if (tensor.dtype === 'f32' || config.master === false) return { ...p, master: tensor, moments };
-  const master = empty(tensor.shape, { dtype: 'f32', device: tensor.device });
-  native.copy(master, tensor);
-  return { ...p, master, moments };
-}
-
-function makeMoments({ shape, size, device }: Tensor, dtype: AdamWConfig['moments']): Moments {
-  const like = () => zeros(shape, { dtype, device });
-  if (dtype !== 'u8') return { m: like(), v: like() };
-  const scales = () => zeros([Math.ceil(size / MOMENT_BLOCK)], { device });
-  return { m: like(), root: like(), m_scale: scales(), root_scale: scales() };
-}
+/** The parameter's own values that belong to a slot. */
+const valuesOf = ({ tensor, shard }: Slot): Tensor => (shard ? shardOf(tensor, shard) : tensor);

@@ -45,6 +45,8 @@ export interface StepNeeds {
   readonly recompute: boolean;
   /** Share of the parameters that are trained, 1 by default; adapters are few beside the weights that they adapt. */
   readonly trained?: number;
+  /** Ranks that share masters and moments, 1 by default; the estimate is that of one of them. */
+  readonly ranks?: number;
 }
 
 type Shape = Pick<Model, 'family' | 'config'>;
@@ -55,7 +57,8 @@ type Shape = Pick<Model, 'family' | 'config'>;
  */
 export function leastMemory({ family, config }: Shape, o: StepNeeds): number {
   const narrow = o.dtype === 'bf16' ? 2 : 4;
-  const kept = 4 + 2 * MOMENT_BYTES[o.moments] + (o.dtype === 'bf16' && o.master !== false ? 4 : 0);
+  const held = 2 * MOMENT_BYTES[o.moments] + (o.dtype === 'bf16' && o.master !== false ? 4 : 0);
+  const kept = 4 + held / (o.ranks ?? 1);
   const share = o.trained ?? 1;
   const parameters = namedParams(family.specs(config)).reduce((sum, [path, p]) => {
     const trained = p.buffer || path.startsWith('next.') ? 0 : share * kept;
@@ -76,7 +79,7 @@ export function estimateMemory({ family, config }: Shape, o: StepNeeds): MemoryE
   const trained = o.trained ?? 1;
   const weights = params.reduce((n, p) => n + p.size * ((p.f32 ? 4 : narrow) + 4 * trained), 0) + 2 * 4 * parameters; // and packed copies
   const master = o.dtype === 'bf16' && o.master !== false ? 4 : 0;
-  const optimizer = trained * parameters * (2 * MOMENT_BYTES[o.moments] + master);
+  const optimizer = (trained * parameters * (2 * MOMENT_BYTES[o.moments] + master)) / (o.ranks ?? 1);
   const layers = family.layers(config);
   const perToken = (family.activeParameters(config) / Math.max(layers, 1)) ** 0.5 * 24 * narrow; // saved activations of a block
   const activations = o.tokens * perToken * (o.recompute ? 2 : layers);

@@ -58,11 +58,14 @@ export type TrainEvent =
 
 /** Known before the first step. */
 export interface RunFacts extends CommonFacts {
+  /** Processes that share each step. */
+  readonly ranks: number;
+  /** Of one of them. */
   readonly memory: MemoryEstimate;
   readonly activeParameters: number;
   readonly trainTokens: number;
   readonly validationTokens: number;
-  /** Measured on this device, FLOP/s. */
+  /** Measured, of all ranks together, FLOP/s. */
   readonly peakFlops: number;
 }
 
@@ -111,6 +114,6 @@ export interface RunEnd {
   readonly losses: readonly (readonly [step: number, loss: number])[];
   /** Share of tokens of each expert over the last steps, per routed layer. */
   readonly loads: readonly (readonly [layer: number, shares: readonly number[]])[];
-  /** Bytes */
+  /** Bytes; on several ranks those of the first one. */
   readonly peakMemory: number;
 }

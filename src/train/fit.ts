@@ -129,6 +129,8 @@ export interface StepMemory {
   readonly master?: boolean;
   /** Every step has all of its rows, and they are full: those of pre-training. */
   readonly full?: boolean;
+  /** Ranks that share the rows; the memory is that of one of them. */
+  readonly ranks?: number;
   /** The smallest type of moments that the command offers. */
   readonly narrowest?: StepSize['moments'];
 }
@@ -138,21 +140,25 @@ export function stepChoices(
   model: Pick<Model, 'family' | 'config' | 'dtype'>,
   now: StepSize,
   flags: StepFlags,
-  { trained, master, full = false, narrowest = 'u8' }: StepMemory = {},
+  { trained, master, ranks = 1, full = false, narrowest = 'u8' }: StepMemory = {},
 ): Choices<StepSize> {
   const narrower = MOMENTS[MOMENTS.indexOf(now.moments) + 1];
   const offered = narrower && MOMENTS.indexOf(narrower) <= MOMENTS.indexOf(narrowest) ? [narrower] : [];
   const needs = ({ rows, accumulate, length, moments, recompute }: StepSize): StepNeeds => ({
     dtype: model.dtype,
-    tokens: Math.ceil(rows / accumulate) * length,
+    tokens: Math.ceil(rows / ranks / accumulate) * length,
     moments,
     recompute,
+    ranks,
     ...(master !== undefined && { master }),
     ...(trained !== undefined && { trained }),
   });
   return {
     now,
-    candidates: stepCandidates(now, offered),
+    candidates: stepCandidates(now, offered).filter(
+      ({ rows = now.rows, accumulate = now.accumulate }) =>
+        rows % ranks === 0 && (ranks === 1 || accumulate * ranks <= rows),
+    ),
     bytes: (settings) => estimateMemory(model, needs(settings)).total,
     least: (settings) => leastMemory(model, { ...needs(settings), ...(!full && { tokens: 0 }) }),
     flag: (name) => flags[name],

@@ -2,17 +2,19 @@ import { Worker } from 'node:worker_threads';
 import type { RunConfig } from '../config/index.js';
 import { type ErrorCode, TrainMoeError } from '../errors.js';
 import type { RunEnd, TrainEvent } from './events.js';
+import { pretrainOnRanks } from './ranks/launch.js';
 import type { TrainWorkerData, TrainWorkerMessage } from './worker.js';
 
 /**
- * pretrain() in a worker thread; its events arrive in this one. Aborted, the run saves after the current step and ends.
- * Rejects with what ended it, be it thrown by `onEvent`.
+ * pretrain() in a worker thread, or in the processes of its ranks; its events arrive in this one. Aborted, the run saves after the
+ * current step and ends. Rejects with what ended it, be it thrown by `onEvent`.
  */
 export async function pretrainInWorker(
   config: RunConfig,
   onEvent: (event: TrainEvent) => void,
   signal?: AbortSignal,
 ): Promise<RunEnd> {
+  if (config.ranks > 1) return pretrainOnRanks(config, { onEvent, signal });
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const data: TrainWorkerData = { config, stop };
   const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });

@@ -3,6 +3,7 @@ import type { Model } from '../models/family.js';
 import * as native from '../native.gen.js';
 import type { Routing } from '../nn/run.js';
 import type { AdamW } from '../optim/adamw.js';
+import { type Communicator, shareOf } from '../parallel/index.js';
 import {
   type Device,
   differentiate,
@@ -42,6 +43,8 @@ export interface StepOptions {
   readonly memory?: SegmentMemory | undefined;
   /** An encoder that this one learns from. */
   readonly teacher?: Teacher | undefined;
+  /** Those that train together, each on its rows of the batch; those of the optimizer. */
+  readonly ranks?: Communicator | undefined;
 }
 
 /** A micro-batch with what its loss needs to know of the whole step. */
@@ -49,13 +52,17 @@ export interface Part extends LossOptions {
   readonly batch: Batch;
 }
 
-/** The micro-batches of a step. */
+/**
+ * The micro-batches of a step; on several ranks those of this one, as many as the others have. What they add up to is divided by
+ * the numbers of the whole batch.
+ */
 export function cutStep(batch: Batch, options: StepOptions): Part[] {
-  const count = Math.min(options.accumulate, batch.rows);
+  const { rank, size } = options.ranks ?? { rank: 0, size: 1 };
+  const [first, last] = shareOf(batch.rows, rank, size);
+  const count = Math.min(options.accumulate, Math.floor(batch.rows / size));
   const trainedNext = options.mtpWeight ? shiftOnce(batch).trained : 0;
   return Array.from({ length: count }, (_, part) => {
-    const start = Math.floor((batch.rows * part) / count);
-    const end = Math.floor((batch.rows * (part + 1)) / count);
+    const [start, end] = shareOf(last - first, part, count).map((row) => first + row) as [number, number];
     return {
       batch: cutBatch(batch, start, end),
       device: options.device,
@@ -73,14 +80,18 @@ export function cutStep(batch: Batch, options: StepOptions): Part[] {
   });
 }
 
-/** What a step leaves on the device for the host to read. */
-export interface Passed {
+/** What the passes leave on the device. */
+export interface Gradients {
   /** Losses in f64, and how many of them are on words, of `mtp`, of `relation`, `soft` and `cosine`; the rest are balance losses. */
   readonly losses: Tensor;
   readonly counts: readonly number[];
+  readonly loads: Loads | undefined;
+}
+
+/** What a step leaves on the device for the host to read. */
+export interface Passed extends Gradients {
   /** [1] of the gradient. */
   readonly norm: Tensor;
-  readonly loads: Loads | undefined;
 }
 
 /** Tokens per expert of each routed layer over all micro-batches. */
@@ -103,6 +114,17 @@ export function allPasses<C, W>(
   options: StepOptions,
   inputs: readonly LossInputs[],
 ): Passed {
+  return updated(model, optimizer, options, takeGradients(model, optimizer, parts, options, inputs));
+}
+
+/** The first half of a step: forward and backward of every micro-batch. */
+export function takeGradients<C, W>(
+  model: Model<C, W>,
+  optimizer: AdamW,
+  parts: readonly Part[],
+  options: StepOptions,
+  inputs: readonly LossInputs[],
+): Gradients {
   return tagged('activations', () => {
     optimizer.resetGradients();
     let loads: Loads | undefined;
@@ -128,12 +150,28 @@ export function allPasses<C, W>(
     const losses = empty([scalars.length], { dtype: 'f64', device: options.device });
     native.stack(losses, scalars);
     for (const scalar of scalars) scalar.dispose();
-    const norm = named('clip', () => optimizer.measure(options.clip, rows(losses, 0, main.length)));
-    named('optimizer', () => optimizer.update());
-    if (options.biasSpeed > 0) named('router bias', () => moveBiases(model, loads, optimizer, options.biasSpeed));
     const counts = [main, mtp, relation, soft, cosine].map(({ length }) => length);
-    return { losses, counts, norm, loads };
+    return { losses, counts, loads };
   });
+}
+
+/**
+ * The second half of a step: the gradient's norm, AdamW, router biases. On several ranks gradients, losses and loads are summed
+ * over them first, so that all see the same and decide alike.
+ */
+export function updated<C, W>(
+  model: Model<C, W>,
+  optimizer: AdamW,
+  { clip, biasSpeed, ranks }: StepOptions,
+  { losses, counts, loads }: Gradients,
+): Passed {
+  ranks?.allReduce([losses], 'sum', 'sum of the losses');
+  if (ranks && loads) ranks.allReduce([loads.all], 'sum', 'sum of the loads of experts');
+  optimizer.reduceGradients();
+  const norm = named('clip', () => optimizer.measure(clip, rows(losses, 0, counts[0]!)));
+  named('optimizer', () => optimizer.update());
+  if (biasSpeed > 0) named('router bias', () => moveBiases(model, loads, optimizer, biasSpeed));
+  return { losses, counts, norm, loads };
 }
 
 /** Adds a micro-batch's counts; every one has the same layers. */

@@ -1,8 +1,8 @@
-import { join } from 'node:path';
 import { type RunConfig, runConfigSchema } from '../config/index.js';
 import { TrainMoeError } from '../errors.js';
 import type { Model } from '../models/family.js';
 import { addon } from '../native.js';
+import type { Communicator } from '../parallel/index.js';
 import { chooseDevice, type Device, memoryOf } from '../tensor/index.js';
 import { beginningOf, computeType, decidedBy, firstModel } from './beginning.js';
 import { type Corpus, type CorpusEvents, prepareCorpus } from './corpus.js';
@@ -13,9 +13,11 @@ import { advising, type Choices, PRETRAIN_FLAGS, type StepSize, stepChoices } fr
 import { RecentLoads, worstImbalance } from './loads.js';
 import { familyOfRun, modelConfigFor } from './model_config.js';
 import { refuseSettings } from './objective.js';
+import { agreed, isFirst, refuseMixed, summed } from './ranks/agree.js';
+import { pretrainOnRanks } from './ranks/launch.js';
 import { openRecorder } from './recorder.js';
-import { saveReplay } from './replay.js';
-import { findLatest } from './run/checkpoint.js';
+import { withReplay } from './replay.js';
+import { type Checkpoint, findLatest } from './run/checkpoint.js';
 import { lockRun } from './run/lock.js';
 import { breathe, due } from './run/loop.js';
 import { checkpointToGoOn } from './run/resume.js';
@@ -33,36 +35,60 @@ export interface PretrainHooks {
 /**
  * Pre-trains a model as the configuration says: collect, vocabulary, tokens, steps, checkpoints. With a path as `model` it goes
  * on from that model's weights, with a new optimizer. Run again on the same folder, it goes on where it stopped, bit for bit;
- * `run/policy.ts` says which settings may be others by then.
+ * `run/policy.ts` says which settings may be others by then. With `ranks` it trains in so many processes, whose part of the work is
+ * pretrainAsRank().
  * @throws TrainMoeError `busy` when another process trains in the folder, `bad-config` when it was begun with other settings or
  *   with some that its model has no use for,
- *   `not-finite` when a loss or gradient is not a number (a replay bundle is saved), and whatever reading the data and the
- *   folder may bring.
+ *   `not-finite` when a loss or gradient is not a number (a replay bundle is saved), whatever reading the data and the folder may
+ *   bring, and with `ranks` what pretrainOnRanks() throws.
  */
 export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Promise<RunEnd> {
-  const tell = hooks.onEvent ?? (() => {});
+  if (config.ranks === 1) return pretrainAsRank(config, hooks);
+  return pretrainOnRanks(config, { onEvent: hooks.onEvent ?? (() => {}), shouldStop: hooks.shouldStop });
+}
+
+/** The place of this process in a run on several ranks. */
+export interface RankPlace {
+  readonly communicator: Communicator;
+  /** Where the first rank said that the run goes on. */
+  readonly checkpoint: Checkpoint | undefined;
+  /** Called by the first rank when the text is prepared and the others can begin. */
+  readonly prepared: (checkpoint: Checkpoint | undefined) => void;
+}
+
+/**
+ * As pretrain(), of one process: of the only one, or of a rank. The first rank alone holds and writes the run folder, and tells what
+ * happens; asked to stop, it stops all.
+ */
+export async function pretrainAsRank(config: RunConfig, hooks: PretrainHooks, place?: RankPlace): Promise<RunEnd> {
+  const ranks = place?.communicator;
+  const first = isFirst(ranks);
+  const tell = (first && hooks.onEvent) || (() => {});
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
   refuseSettings(familyOfRun(config), config); // as a wrong name, it is told before anything is made
-  const lock = lockRun(config.out);
+  const lock = first ? lockRun(config.out) : undefined;
   try {
     const note = (sentence: string) => tell({ kind: 'note', sentence });
-    const checkpoint = checkpointToGoOn(config.out, PRETRAINING, decidedBy(config, device), runConfigSchema, note);
+    const goingOn = first
+      ? checkpointToGoOn(config.out, PRETRAINING, decidedBy(config, device), runConfigSchema, note)
+      : undefined;
+    const checkpoint = first ? goingOn : place?.checkpoint;
     const progress: CorpusEvents['progress'] = (phase, done, total, unit) =>
       tell({ kind: 'progress', phase, done, total, unit });
     const corpus = await prepareCorpus(config, { note, progress }, { goingOn: checkpoint !== undefined });
-    const context = { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false) };
+    if (first) place?.prepared(goingOn && { path: goingOn.path, step: goingOn.step });
+    if (ranks) refuseMixed(ranks, device);
+    const context = { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false), ranks };
     return await advising(
       device,
       () => choicesOf(context),
       async () => {
         const beginning = beginningOf(config, corpus, device);
-        const trainer = new Trainer(firstModel(config, corpus, device), corpus, config, device, beginning);
+        const trainer = new Trainer(firstModel(config, corpus, device), corpus, config, device, beginning, ranks);
         try {
-          if (checkpoint) {
-            trainer.restore(checkpoint.path);
-            note(checkpoint.sentence);
-          }
+          if (checkpoint) trainer.restore(checkpoint.path);
+          if (goingOn) note(goingOn.sentence);
           return await run(trainer, context);
         } finally {
           trainer.dispose();
@@ -70,7 +96,7 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
       },
     );
   } finally {
-    lock.release();
+    lock?.release();
   }
 }
 
@@ -81,17 +107,22 @@ interface Context {
   readonly reason: string | undefined;
   readonly tell: (event: TrainEvent) => void;
   readonly shouldStop: () => boolean;
+  readonly ranks: Communicator | undefined;
 }
 
-/** What could be changed, should the memory not suffice. */
+/** What could be changed, should the memory not suffice; ranks of a CPU share one. */
 function choicesOf({ config, corpus, device }: Context): Choices<StepSize> {
   const shape = modelConfigFor(config, corpus.tokenizer.vocabSize);
   const model = { ...shape, dtype: computeType(config, device) } as unknown as Model;
+  const { ranks } = config;
   const { optimizer, ...train } = config.train;
-  return stepChoices(model, { ...train, moments: optimizer.moments }, PRETRAIN_FLAGS, {
+  const choices = stepChoices(model, { ...train, moments: optimizer.moments }, PRETRAIN_FLAGS, {
     master: optimizer.master,
+    ranks,
     full: true,
   });
+  const times = device.kind === 'cpu' ? ranks : 1;
+  return { ...choices, bytes: (s) => times * choices.bytes(s), least: (s) => times * choices.least(s) };
 }
 
 /** Steps until the end, a stop, or an error; with evaluations and checkpoints on the way. */
@@ -100,9 +131,9 @@ async function run(trainer: Trainer, c: Context): Promise<RunEnd> {
   const { steps, length } = config.train;
   const started = performance.now();
   const flops = flopsPerToken(trainer.model, length, config.data.masked);
-  const peak = measurePeak(c.device, trainer.model.dtype);
+  const peak = summed(c.ranks, measurePeak(c.device, trainer.model.dtype));
   tell({ kind: 'start', run: factsOf(trainer, c, peak) });
-  const recorder = openRecorder(config.out, trainer.step, config.log.tensorboard);
+  const recorder = isFirst(c.ranks) ? openRecorder(config.out, trainer.step, config.log.tensorboard) : undefined;
   const losses: [number, number][] = [];
   const loads = new RecentLoads();
   let evaluation: Evaluation | undefined;
@@ -110,14 +141,14 @@ async function run(trainer: Trainer, c: Context): Promise<RunEnd> {
   let stopped = false;
   const save = () => {
     if (saved?.step === trainer.step) return;
-    recorder.sync();
-    saved = trainer.save();
+    recorder?.sync();
+    saved = trainer.save() ?? { path: config.out, step: trainer.step };
     tell({ kind: 'saved', at: trainer.step, path: saved.path });
   };
   const judge = () => {
     evaluation = evaluateNow(trainer, c);
     if (!evaluation) return;
-    recorder.write(trainer.step, {
+    recorder?.write(trainer.step, {
       'validation/loss': evaluation.loss,
       ...(evaluation.bitsPerByte && { 'validation/bits_per_byte': evaluation.bitsPerByte }),
       ...(evaluation.relation && {
@@ -129,12 +160,12 @@ async function run(trainer: Trainer, c: Context): Promise<RunEnd> {
   };
   try {
     while (trainer.step < steps && !stopped) {
-      const record = oneStep(trainer, flops, peak, config, loads);
+      const record = oneStep(trainer, flops, peak, c, loads);
       losses.push([record.step, record.loss]);
-      recorder.write(record.step, metricsOf(record));
+      recorder?.write(record.step, metricsOf(record));
       tell({ kind: 'step', step: record });
       await breathe();
-      stopped = c.shouldStop();
+      stopped = agreed(c.ranks, c.shouldStop());
       const last = trainer.step === steps;
       if (last || due(config.evaluate.every, trainer.step)) judge();
       if (last || stopped || due(config.save.every, trainer.step)) save();
@@ -152,11 +183,17 @@ async function run(trainer: Trainer, c: Context): Promise<RunEnd> {
     tell({ kind: 'end', end });
     return end;
   } finally {
-    recorder.close();
+    recorder?.close();
   }
 }
 
-function oneStep(trainer: Trainer, flops: number, peak: number, config: RunConfig, loads: RecentLoads): StepRecord {
+function oneStep(
+  trainer: Trainer,
+  flops: number,
+  peak: number,
+  { config, ranks }: Context,
+  loads: RecentLoads,
+): StepRecord {
   const start = performance.now();
   const { lr, tokens: before } = trainer;
   let result: StepResult;
@@ -164,12 +201,7 @@ function oneStep(trainer: Trainer, flops: number, peak: number, config: RunConfi
     result = trainer.next();
   } catch (error) {
     if (!(error instanceof TrainMoeError) || error.code !== 'not-finite') throw error;
-    const path = saveReplay(join(config.out, `replay-step-${trainer.step + 1}`), trainer, config);
-    throw new TrainMoeError(
-      'not-finite',
-      `Step ${trainer.step + 1}: ${error.message} The batch is in ${path}. To go on from the last checkpoint with a lower --train.optimizer.lr, give it as --model, and another --out.`,
-      { cause: error },
-    );
+    throw withReplay(error, trainer, config, ranks);
   }
   loads.add(result.loads);
   const seconds = (performance.now() - start) / 1000;
@@ -212,11 +244,14 @@ function metricsOf(r: StepRecord): Record<string, number> {
   return Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) as Record<string, number>;
 }
 
-function evaluateNow({ model }: Trainer, { config, corpus, device }: Context): Evaluation | undefined {
+/** By the first rank only; the others wait. */
+function evaluateNow({ model }: Trainer, { config, corpus, device, ranks }: Context): Evaluation | undefined {
   const { rows, accumulate, length } = config.train;
+  ranks?.enter('evaluation');
+  if (!isFirst(ranks)) return undefined;
   return evaluate(model, corpus.tokens.split('validation'), {
     device,
-    rows: Math.ceil(rows / accumulate), // what fits into memory
+    rows: Math.ceil(rows / config.ranks / accumulate), // what fits into memory
     length,
     windows: config.evaluate.windows,
     packing: config.data.packing,
@@ -232,10 +267,12 @@ function factsOf(trainer: Trainer, { config, corpus, device, reason }: Context, 
     device: device.name,
     deviceReason: reason,
     threads: addon.hostInfo().threads,
+    ranks: config.ranks,
     dtype: model.dtype,
     memory: estimateMemory(model, {
       dtype: model.dtype,
-      tokens: Math.ceil(train.rows / train.accumulate) * train.length,
+      ranks: config.ranks,
+      tokens: Math.ceil(train.rows / config.ranks / train.accumulate) * train.length,
       moments: train.optimizer.moments,
       master: train.optimizer.master,
       recompute: train.recompute,

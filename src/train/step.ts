@@ -4,7 +4,17 @@ import type { Model } from '../models/family.js';
 import type { AdamW } from '../optim/adamw.js';
 import { permanent, Repeated, scope, tensorsIn } from '../tensor/index.js';
 import { type LossInputs, lossInputs, rewriteInputs } from './loss.js';
-import { allPasses, cutStep, type Part, type Passed, readAll, type StepOptions } from './passes.js';
+import {
+  allPasses,
+  cutStep,
+  type Gradients,
+  type Part,
+  type Passed,
+  readAll,
+  type StepOptions,
+  takeGradients,
+  updated,
+} from './passes.js';
 
 /** What a step did. Losses are means over trained tokens, in nats. */
 export interface StepResult {
@@ -30,7 +40,8 @@ export interface StepResult {
  * One optimizer step on a batch: forward and backward per micro-batch, clip, AdamW, router biases. The host waits once, for
  * losses, norm and loads, when all of it is on its way.
  *
- * With `graphs`, steps of one shape are recorded and launched as a whole.
+ * With `graphs`, steps of one shape are recorded and launched as a whole. On several ranks all make this call with the same batch;
+ * the result is that of the whole batch on each of them.
  * @throws TrainMoeError `not-finite` when the loss or the gradient is not finite; nothing was changed then.
  */
 export function trainStep<C, W>(
@@ -43,7 +54,7 @@ export function trainStep<C, W>(
   const parts = cutStep(batch, options);
   optimizer.prepare(options.lr);
   const read = graphs
-    ? readAll(graphs.run(model, optimizer, parts, options))
+    ? scope(() => readAll(graphs.run(model, optimizer, parts, options)))
     : scope(() => {
         const inputs = parts.map((p) => lossInputs(model, p.batch, p));
         return readAll(allPasses(model, optimizer, parts, options, inputs));
@@ -70,12 +81,12 @@ export function trainStep<C, W>(
 
 /**
  * Recorded steps of one shape. Steps of another shape (a last, smaller batch; a ramp) start over, so that only one record
- * keeps its memory.
+ * keeps its memory. What several ranks do together is not recorded: with them the record ends with the gradients.
  */
 export class StepGraphs {
   private shape = '';
   private inputs: readonly LossInputs[] = [];
-  private passes: Repeated<Passed> | undefined;
+  private passes: Repeated<Passed | Gradients> | undefined;
 
   /** @internal called by trainStep() */
   run<C, W>(model: Model<C, W>, optimizer: AdamW, parts: readonly Part[], options: StepOptions): Passed {
@@ -89,7 +100,9 @@ export class StepGraphs {
     ]);
     if (shape !== this.shape) this.start(shape, model, parts, options);
     else for (const [i, input] of this.inputs.entries()) rewriteInputs(input, model, parts[i]!.batch, parts[i]!);
-    return this.passes!.run(() => allPasses(model, optimizer, parts, options, this.inputs));
+    const pass = options.ranks ? takeGradients<C, W> : allPasses<C, W>;
+    const done = this.passes!.run(() => pass(model, optimizer, parts, options, this.inputs));
+    return 'norm' in done ? done : updated(model, optimizer, options, done);
   }
 
   dispose(): void {

@@ -1,6 +1,7 @@
 import type { RunConfig } from '../config/index.js';
 import type { Batch, BatchIterator, DataState } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
+import type { FolderSink } from '../hub/byte_sink.js';
 import { writeModelFolder } from '../hub/folder.js';
 import { disposeModel, parametersOf, trainedParameters } from '../models/codec.js';
 import type { Model } from '../models/family.js';
@@ -8,12 +9,14 @@ import { type LoadedModel, modelContent } from '../models/folder.js';
 import { AdamW } from '../optim/adamw.js';
 import { Ema } from '../optim/ema.js';
 import { biasSpeedAt, mtpWeightAt, rampedRows, type Schedule, scheduleFactor } from '../optim/schedule.js';
+import type { Communicator } from '../parallel/index.js';
 import { type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
 import { openTeacher, type Teacher } from './distill.js';
 import { exactMasters } from './exact.js';
 import { type SegmentMemory, segmentMemory } from './memory.js';
 import { openBatches } from './objective.js';
+import { isFirst } from './ranks/agree.js';
 import { type Saved, saveCheckpoint } from './run/checkpoint.js';
 import type { Beginning } from './run/policy.js';
 import { type Place, type RunState, readRunState, writeRunState } from './run/state.js';
@@ -28,6 +31,9 @@ interface TrainerPlace extends Place {
 
 /** The kind of run, in file names and in sentences. */
 export const PRETRAINING = { name: 'state', title: 'pre-training' } as const;
+
+/** Takes what is written to it and keeps nothing. */
+const NOWHERE: FolderSink = { file: (_, fill) => fill(() => {}) };
 
 /** Values that a family's configuration may carry for training; 0 where it has none. */
 interface FamilyTraining {
@@ -55,14 +61,16 @@ export class Trainer {
     private readonly config: RunConfig,
     private readonly device: Device,
     private readonly beginning: Beginning,
+    /** Those that train together, of which the first alone saves. */
+    private readonly ranks?: Communicator,
   ) {
     const { optimizer, ema } = config.train;
     const trained = trainedParameters(model);
-    this.optimizer = new AdamW(trained, optimizer, device);
+    this.optimizer = new AdamW(trained, optimizer, device, ranks);
     exactMasters(model, this.optimizer);
     this.ema = ema
       ? new Ema(
-          trained.map(({ name, tensor }) => ({ name, values: this.optimizer.masterOf(tensor) })),
+          trained.map(({ name, tensor }) => ({ name, tensor, values: this.optimizer.masterOf(tensor) })),
           ema,
         )
       : undefined;
@@ -84,8 +92,10 @@ export class Trainer {
     const family = this.model.config as FamilyTraining;
     const batch = this.source.next(rampedRows(this.step, train.rows, train.rowsRamp)).value!;
     this.lastBatch = batch;
+    this.ranks?.enter(`forward and backward of step ${this.step + 1}`);
     const options = {
       device: this.device,
+      ranks: this.ranks,
       lr: this.lr,
       clip: train.clip,
       accumulate: train.accumulate,
@@ -103,37 +113,42 @@ export class Trainer {
     return result;
   }
 
-  /** Saves everything that the run needs to go on bit for bit; the folder also loads as a Hugging Face model. */
-  save(): Saved {
+  /**
+   * Saves everything that the run needs to go on bit for bit, on as many ranks or on others; the folder also loads as a Hugging
+   * Face model. All ranks call it, for what is read of them, and the first one writes; undefined on the others.
+   */
+  save(): Saved | undefined {
     const { out, save } = this.config;
-    return saveCheckpoint(
-      out,
-      this.step,
-      (folder) => {
-        const base = (this.model as Partial<LoadedModel>).hubConfig;
-        const master = (t: Tensor) => this.optimizer.masterOf(t).read();
-        writeModelFolder(folder, modelContent(this.model, { dtype: 'f32', base, valuesOf: master }));
-        writeTokenizerFiles(folder, this.corpus.tokenizer);
-        if (this.ema) {
-          const { ema } = this;
-          writeModelFolder(
-            { file: (name, fill) => folder.file(`ema/${name}`, fill) },
-            modelContent(this.model, {
-              dtype: 'f32',
-              base,
-              valuesOf: (t) => ema.of(this.optimizer.masterOf(t)).read(),
-            }),
-          );
-        }
-        const place: TrainerPlace = {
-          step: this.step,
-          tokens: this.tokens,
-          data: this.source.state,
-        };
-        writeRunState(folder, this.state(), place);
-      },
-      { keep: save.keep },
-    );
+    this.ranks?.enter('checkpoint');
+    if (!isFirst(this.ranks)) {
+      this.writeContent(NOWHERE);
+      return undefined;
+    }
+    return saveCheckpoint(out, this.step, (folder) => this.writeContent(folder), { keep: save.keep });
+  }
+
+  private writeContent(folder: FolderSink): void {
+    const base = (this.model as Partial<LoadedModel>).hubConfig;
+    const master = (t: Tensor) => this.optimizer.masterOf(t).read();
+    writeModelFolder(folder, modelContent(this.model, { dtype: 'f32', base, valuesOf: master }));
+    writeTokenizerFiles(folder, this.corpus.tokenizer);
+    if (this.ema) {
+      const { ema } = this;
+      writeModelFolder(
+        { file: (name, fill) => folder.file(`ema/${name}`, fill) },
+        modelContent(this.model, {
+          dtype: 'f32',
+          base,
+          valuesOf: (t) => ema.of(t).read(),
+        }),
+      );
+    }
+    const place: TrainerPlace = {
+      step: this.step,
+      tokens: this.tokens,
+      data: this.source.state,
+    };
+    writeRunState(folder, this.state(), place);
   }
 
   /**

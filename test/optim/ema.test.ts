@@ -7,7 +7,7 @@ describe('Ema', () => {
   for (const device of devices())
     it(`follows average += (1 - decay) (value - average), in f32 (${device.name})`, () => {
       const values = keep(from(new Float32Array(19).fill(1), [19], { dtype: 'bf16', device }));
-      const ema = new Ema([{ name: 'w', values }], 0.75);
+      const ema = new Ema([{ name: 'w', tensor: values, values }], 0.75);
       expect([...ema.of(values).read()]).toEqual(new Array(19).fill(1)); // starts at the value
       let expected = 1;
       for (const next of [2, 4, -8]) {

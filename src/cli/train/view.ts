@@ -76,13 +76,14 @@ function progressText({ phase, done, total, unit }: Extract<TrainEvent, { kind: 
 }
 
 function factLines(f: RunFacts): string[] {
-  const { memory: m } = f;
+  const { memory: m, ranks } = f;
+  const machine = `${f.device}, ${formatAmount(f.threads, 'thread')}`;
   return [
     ...(f.deviceReason ? [f.deviceReason] : []),
-    `${f.device}, ${formatAmount(f.threads, 'thread')}, ${f.dtype}, ${formatUnit(f.peakFlops, 'FLOP/s')} measured; run folder ${f.out}`,
+    `${ranks > 1 ? `${ranks} ranks, each on ${machine}` : machine}, ${f.dtype}, ${formatUnit(f.peakFlops, 'FLOP/s')} measured; run folder ${f.out}`,
     `${formatCount(m.parameters)} parameters, ${formatCount(f.activeParameters)} active per token; ` +
       `${formatCount(f.trainTokens)} tokens to train on, ${formatCount(f.validationTokens)} to validate`,
-    `memory about ${formatBytes(m.total)}: weights and gradients ${formatBytes(m.weights)}, optimizer ${formatBytes(m.optimizer)}, activations ${formatBytes(m.activations)}`,
+    `memory${ranks > 1 ? ' of each' : ''} about ${formatBytes(m.total)}: weights and gradients ${formatBytes(m.weights)}, optimizer ${formatBytes(m.optimizer)}, activations ${formatBytes(m.activations)}`,
   ];
 }
 

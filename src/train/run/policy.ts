@@ -33,6 +33,8 @@ const FREE: readonly string[] = [
   'out',
   'device',
   'threads',
+  'ranks',
+  'rankTimeout',
   'accumulate',
   'recompute',
   'rowsAtOnce',

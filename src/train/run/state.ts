@@ -5,7 +5,8 @@ import { type FolderSink, writeText } from '../../hub/byte_sink.js';
 import { fileDTypeOf } from '../../hub/dtype.js';
 import { openSafetensors, writeSafetensors } from '../../hub/safetensors.js';
 import type { AdamW } from '../../optim/adamw.js';
-import { bytesOf, type Tensor } from '../../tensor/index.js';
+import type { Held } from '../../parallel/index.js';
+import { bytesOf } from '../../tensor/index.js';
 import { type Beginning, type RunKind, refuseOthers } from './policy.js';
 
 /** What a run of fine-tuning or reinforcement needs, beside its model's folder, to go on with the same bits. */
@@ -19,7 +20,7 @@ export interface RunState {
   readonly out: string;
   readonly beginning: Beginning;
   /** What the optimizer does not keep, by name: weights in the type they are trained in, sums, counts. */
-  readonly tensors: Iterable<readonly [name: string, tensor: Tensor]>;
+  readonly tensors: Iterable<readonly [name: string, tensor: Held]>;
 }
 
 /** The place a run has reached, as JSON. */
@@ -66,7 +67,7 @@ export function readRunState<P extends Place>(state: RunState, path: string): P 
   } = readPlace<P & Beginning & { readonly updates: number }>(state, path);
   refuseOthers(out, name, { content }, { content: beginning.content });
   const file = openSafetensors(join(path, tensorFile(name)));
-  const read = (key: string, into: Tensor): boolean => {
+  const read = (key: string, into: Held): boolean => {
     const stored = file.tensors.get(key);
     if (stored?.byteLength !== into.size * bytesOf(into.dtype)) return false;
     into.writeBytes(stored.read());

@@ -1,0 +1,125 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { RunConfig } from '../../config/index.js';
+import { TrainMoeError } from '../../errors.js';
+import { addon } from '../../native.js';
+import { openCrew } from '../../parallel/crew.js';
+import type { RunEnd, TrainEvent } from '../events.js';
+import type { FromRank, RankTask, ToRank } from './messages.js';
+
+/** How a run on several ranks is watched and stopped. */
+export interface RanksHooks {
+  readonly onEvent: (event: TrainEvent) => void;
+  /** Aborted, the run saves after the current step and ends. */
+  readonly signal?: AbortSignal | undefined;
+  /** Asked after every step that is told; true saves and ends the run, a step later at the most. */
+  readonly shouldStop?: (() => boolean) | undefined;
+}
+
+/** The compiled program of a rank. */
+const rankProgram = fileURLToPath(new URL('./rank.js', import.meta.url));
+
+/**
+ * Pre-trains on config.ranks processes: rank r computes on GPU r, or on its part of the CPU's threads, with its part of each batch's
+ * rows. The first one prepares the text, and writes and tells all; the others are started when that is done.
+ * @throws TrainMoeError `bad-config` when the rows cannot be shared, `no-device` when there are fewer GPUs, `lost-rank` naming the
+ *   rank that ended or no longer answers, and what pretrain() throws, with the rank where it is not the same on all
+ */
+export async function pretrainOnRanks(
+  config: RunConfig,
+  { onEvent, signal, shouldStop }: RanksHooks,
+  program = rankProgram,
+): Promise<RunEnd> {
+  refuseUneven(config);
+  const visible = gpusOf(config);
+  let end: RunEnd | undefined;
+  let thrown: { readonly error: unknown } | undefined;
+  const stop: ToRank = { stop: true };
+  const crew = openCrew({
+    program,
+    size: config.ranks,
+    seconds: config.rankTimeout,
+    environment: (rank): Record<string, string> => (visible ? { CUDA_VISIBLE_DEVICES: visible[rank]! } : {}),
+    onMessage: (_, message) => {
+      const said = message as FromRank;
+      if ('prepared' in said) return startOthers(said.prepared);
+      if (said.event.kind === 'end') end = said.event.end;
+      if (thrown) return;
+      try {
+        onEvent(said.event);
+        if (said.event.kind === 'step' && shouldStop?.()) crew.tell(stop);
+      } catch (error) {
+        thrown = { error }; // nobody is left to listen: the run saves and ends, and what was thrown is what comes of it
+        crew.tell(stop);
+      }
+    },
+  });
+  const task: RankTask = { config: { ...config, threads: threadsOfRank(config) } };
+  const startOthers = (checkpoint: RankTask['checkpoint']) => {
+    for (let rank = 1; rank < config.ranks; rank++) crew.start(rank, { ...task, checkpoint } satisfies RankTask);
+  };
+  const onAbort = () => crew.tell(stop);
+  crew.start(0, task);
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    await crew.ended;
+  } catch (error) {
+    throw thrown ? thrown.error : error;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+  }
+  if (thrown) throw thrown.error;
+  if (end) return end;
+  throw new TrainMoeError('internal', 'The ranks ended without a result.');
+}
+
+/** @throws TrainMoeError `bad-config` when a step has rows that the ranks cannot share */
+export function refuseUneven({ ranks, train }: Pick<RunConfig, 'ranks' | 'train'>): void {
+  const { rows, rowsRamp } = train;
+  if (rows % ranks !== 0) {
+    const [below, above] = [rows - (rows % ranks), rows + ranks - (rows % ranks)];
+    throw new TrainMoeError(
+      'bad-config',
+      `train.rows = ${rows} cannot be shared evenly by ${ranks} ranks; take ${below > 0 ? `${below} or ` : ''}${above}, or another number of --ranks.`,
+    );
+  }
+  if (rowsRamp && rowsRamp.from < ranks)
+    throw new TrainMoeError(
+      'bad-config',
+      `train.rowsRamp.from = ${rowsRamp.from} leaves some of ${ranks} ranks without a row; begin with ${ranks} rows or more.`,
+    );
+}
+
+/** What a rank is given of the threads. */
+function threadsOfRank({ threads, ranks }: RunConfig): number {
+  return Math.max(1, Math.floor((threads ?? addon.hostInfo().threads) / ranks));
+}
+
+/** Where the NVIDIA driver lists its GPUs, a folder for each. */
+const GPUS = '/proc/driver/nvidia/gpus';
+
+/**
+ * The GPU of each rank, as CUDA_VISIBLE_DEVICES names it; undefined where none is wanted or there is no driver that could be asked.
+ * @throws TrainMoeError `no-device` when there are fewer than ranks
+ */
+export function gpusOf(
+  { device, ranks }: Pick<RunConfig, 'device' | 'ranks'>,
+  given = process.env.CUDA_VISIBLE_DEVICES,
+  folder = GPUS,
+): readonly string[] | undefined {
+  if (device !== 'cuda' && device !== 'auto') return undefined;
+  const listed = existsSync(folder) ? readdirSync(folder).map((_, i) => String(i)) : [];
+  const named = given
+    ?.split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+  const gpus = named ?? listed;
+  if (gpus.length >= ranks) return gpus.slice(0, ranks);
+  if (gpus.length === 0 && device === 'auto') return undefined;
+  const why = named ? ` that CUDA_VISIBLE_DEVICES=${given} names` : '';
+  throw new TrainMoeError(
+    'no-device',
+    `${ranks} ranks need a GPU each, but there are ${gpus.length}${why}; give --ranks ${Math.max(1, gpus.length)}, or --device cpu.`,
+  );
+}

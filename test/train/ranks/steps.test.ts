@@ -1,0 +1,109 @@
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { crc32 } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openCrew } from '../../../src/parallel/index.js';
+import { relativeError } from '../../ops/harness.js';
+import { compileProgram } from '../run/compile.js';
+import { type Steps, type Trained, train } from './steps.js';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+let folder: string;
+let program: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(root, 'build', 'steps-'));
+  program = compileProgram('test/train/ranks/steps.program.ts', folder);
+  symlinkSync(join(root, 'build'), join(folder, 'build'));
+}, 120_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function onRanks(size: number, steps: Steps): Promise<Trained[]> {
+  const found: Trained[] = [];
+  const crew = openCrew({
+    program,
+    size,
+    seconds: 60,
+    environment: () => ({ TRAIN_MOE_THREADS: '1' }),
+    onMessage: (rank, message) => {
+      found[rank] = message as Trained;
+    },
+  });
+  for (let rank = 0; rank < size; rank++) crew.start(rank, steps);
+  await crew.ended;
+  return found;
+}
+
+/** Of the bits of each, so that a difference is told in a line. */
+const checksums = (values: Readonly<Record<string, Float32Array>>) =>
+  Object.entries(values).map(([name, v]) => `${name} ${crc32(Buffer.from(v.buffer, v.byteOffset, v.byteLength))}`);
+
+describe('training on several ranks', () => {
+  const base = { steps: 4, rows: 8, accumulate: 1, graphs: true } as const;
+  const cases: [string, Steps][] = [
+    ['dense, f32', { ...base, model: 'dense', dtype: 'f32' }],
+    ['experts with the token after the next, f32', { ...base, model: 'experts', dtype: 'f32' }],
+    [
+      'experts, f32, two micro-batches, unevenly shared',
+      { ...base, model: 'experts', dtype: 'f32', rows: 11, accumulate: 2, graphs: false },
+    ],
+    ['dense, bf16 with masters', { ...base, model: 'dense', dtype: 'bf16' }],
+    [
+      'experts, bf16 with masters, moments in bf16',
+      { ...base, model: 'experts', dtype: 'bf16', optimizer: { moments: 'bf16' } },
+    ],
+  ];
+  it.each(cases)('equals that of one: %s', async (_, steps) => {
+    const one = train(steps);
+    const bound = steps.dtype === 'f32' ? 2e-5 : 2e-2;
+    if (steps.model === 'experts') for (const { balanceLoss } of one.results) expect(balanceLoss).toBeGreaterThan(0);
+    for (const size of [2, 4]) {
+      const all = await onRanks(size, steps);
+      const [several] = all as [Trained];
+      for (const [i, expected] of one.results.entries()) {
+        const found = several.results[i]!;
+        for (const figure of ['loss', 'mtpLoss', 'balanceLoss', 'gradNorm'] as const)
+          if (expected[figure] === undefined) expect(found[figure]).toBeUndefined();
+          else {
+            const difference = Math.abs(found[figure]! - expected[figure]);
+            expect(difference, `${figure} of step ${i}`).toBeLessThanOrEqual((bound / 4) * expected[figure]);
+          }
+        expect(found.trainedTokens).toBe(expected.trainedTokens);
+      }
+      if (steps.dtype === 'f32') expect(several.loads).toEqual(one.loads);
+      for (const [name, gradient] of Object.entries(one.gradients))
+        expect(relativeError(several.gradients[name]!, gradient), `gradient of ${name}`).toBeLessThan(5 * bound);
+      for (const [name, values] of Object.entries(one.parameters))
+        expect(relativeError(several.parameters[name]!, values), name).toBeLessThan(bound);
+      expect(Object.keys(several.state)).toEqual(Object.keys(one.state));
+      for (const [name, value] of Object.entries(one.state))
+        expect(several.state[name]!.length, name).toBe(value.length);
+      // All ranks hold the same parameters, to the bit, and have seen the same figures.
+      for (const other of all.slice(1)) {
+        expect(other.results).toEqual(several.results);
+        expect(checksums(other.parameters)).toEqual(checksums(several.parameters));
+      }
+    }
+  });
+
+  it('has the same bits every time', async () => {
+    const steps = cases[1]![1];
+    const [first, second] = [await onRanks(3, steps), await onRanks(3, steps)];
+    expect(checksums(second[0]!.parameters)).toEqual(checksums(first[0]!.parameters));
+    expect(second[2]!.results).toEqual(first[0]!.results);
+  });
+
+  it('keeps moments in 8 bits in blocks that no two ranks share', async () => {
+    const steps: Steps = { ...base, model: 'dense', dtype: 'f32', optimizer: { moments: 'u8' } };
+    const one = train(steps);
+    const [several] = (await onRanks(2, steps)) as [Trained];
+    expect(several.results[0]!.loss).toBeCloseTo(one.results[0]!.loss, 6);
+    for (const [name, value] of Object.entries(one.state)) {
+      expect(several.state[name]!.length, name).toBe(value.length);
+      if (!name.startsWith('m_scale.')) continue; // the largest of each block is exact in any rounding
+      const [a, b] = [several.state[name]!, value].map((v) => new Float32Array(v.slice().buffer));
+      expect(relativeError(a!, b!), name).toBeLessThan(0.1);
+    }
+  });
+});
