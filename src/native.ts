@@ -85,7 +85,7 @@ export interface Addon {
   allReduce(rank: number, ids: Float64Array, operation: string, what: string): void;
   reduceScatter(rank: number, ids: Float64Array, owners: Float64Array, operation: string, what: string): void;
   allGather(rank: number, ids: Float64Array, owners: Float64Array, what: string): void;
-  barrier(rank: number, what: string): void;
+  barrier(rank: number, what: string, seconds: number): void;
   enterPlace(rank: number, place: string): void;
   failRank(rank: number, why: string): void;
   openCpu(isa?: string): { index: number; name: string; fastBf16: boolean };

@@ -98,9 +98,9 @@ Napi::Value allGather(const Napi::CallbackInfo& info) {
   return {};
 }
 
-/// barrier(number, what)
+/// barrier(number, what, seconds)
 Napi::Value barrier(const Napi::CallbackInfo& info) {
-  rankOf(info).barrier(info[1].ToString());
+  rankOf(info).barrier(info[1].ToString(), number(info.Env(), info[2]));
   return {};
 }
 

@@ -158,9 +158,9 @@ size_t total(const std::vector<Row>& rows) {
 // Every collective goes in rounds: each rank fills its slot, all meet, each takes what it needs. Two banks of slots (segment.h)
 // make one meeting a round enough.
 
-void Communicator::barrier(const std::string& what) {
+void Communicator::barrier(const std::string& what, double timeout) {
   enter(what);
-  segment_.meet({kindOf(Kind::barrier), 0});
+  segment_.meet({kindOf(Kind::barrier), 0}, timeout);
 }
 
 void Communicator::allReduce(const std::vector<View>& tensors, Operation operation, const std::string& what) {

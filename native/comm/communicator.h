@@ -36,8 +36,8 @@ class Communicator {
   void reduceScatter(const std::vector<Piece>& pieces, Operation operation, const std::string& what);
   /// Each piece becomes what its owner holds. With one owner of all this is a broadcast.
   void allGather(const std::vector<Piece>& pieces, const std::string& what);
-  /// Waits for all.
-  void barrier(const std::string& what);
+  /// Waits for all, so many seconds.
+  void barrier(const std::string& what, double timeout);
 
  private:
   Segment segment_;

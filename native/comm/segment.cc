@@ -161,7 +161,7 @@ void Segment::fail(const std::string& why) {
 
 bool Segment::arrived(int r) const { return control_->ranks[r].meetings.load(std::memory_order_acquire) > meetings_; }
 
-void Segment::meet(Signature signature) {
+void Segment::meet(Signature signature, double timeout) {
   if (!broken_.empty()) throw Error("lost-rank", broken_);
   RankState& own = control_->ranks[rank_];
   own.kind[meetings_ % 2].store(signature.kind, std::memory_order_relaxed);
@@ -169,12 +169,12 @@ void Segment::meet(Signature signature) {
   own.meetings.store(meetings_ + 1, std::memory_order_release);
   wakeAll(control_->bell);
   for (int r = 0; r < size(); r++)
-    if (r != rank_) await(r);
+    if (r != rank_) await(r, timeout);
   compare(signature);
   meetings_++;
 }
 
-void Segment::await(int r) {
+void Segment::await(int r, double timeout) {
   for (int i = 0; i < kSpins; i++) {
     if (arrived(r)) return;
     __builtin_ia32_pause();
@@ -186,15 +186,15 @@ void Segment::await(int r) {
     if (const int failed = control_->failed.load(std::memory_order_acquire); failed > 0)
       lost("rank " + std::to_string(failed - 1) + " gave up: " + control_->why.get());
     const double time = now();
-    if (time - start > timeout_)
-      lost(missing() + " not come to \"" + control_->ranks[rank_].place.get() + "\" within " + seconds(timeout_) + " s: stopped, hanging, or far slower than the others. Give --rank-timeout more seconds if that was only slow.");
+    if (time - start > timeout)
+      lost(missing() + " not come to \"" + control_->ranks[rank_].place.get() + "\" within " + seconds(timeout) + " s: stopped, hanging, or far slower than the others. Give --rankTimeout more seconds if that was only slow.");
     if (time > look) {
       const int32_t process = control_->ranks[r].process.load(std::memory_order_acquire);
       if (process > 0 && kill(process, 0) != 0 && errno == ESRCH && !arrived(r))
         lost(describe(r) + " has ended, while rank " + std::to_string(rank_) + " waited for it at \"" + control_->ranks[rank_].place.get() + "\".");
       look = time + kLookSeconds;
     }
-    sleepOn(control_->bell, seen, std::min(kLookSeconds, std::max(0.001, timeout_ - (time - start))));
+    sleepOn(control_->bell, seen, std::min(kLookSeconds, std::max(0.001, timeout - (time - start))));
   }
 }
 

@@ -41,13 +41,15 @@ class Segment {
   void enter(const std::string& place);
   /// Waits until every rank has come. From here on the slots that were filled before may be read, and the other bank is filled.
   /// @throws Error `lost-rank` naming who did not come, `internal` when the ranks bring different things
-  void meet(Signature signature);
+  void meet(Signature signature) { meet(signature, timeout_); }
+  /// The same, waiting so many seconds.
+  void meet(Signature signature, double timeout);
   /// Tells the others, who wait or will, that this rank comes no more.
   void fail(const std::string& why);
 
  private:
   bool arrived(int r) const;
-  void await(int r);
+  void await(int r, double timeout);
   void compare(Signature signature) const;
   [[noreturn]] void lost(const std::string& sentence);
   std::string describe(int r) const;

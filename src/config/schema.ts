@@ -163,7 +163,12 @@ export const runConfigSchema = z.strictObject({
     .enum(['auto', 'cpu', 'cuda', 'emulator'])
     .default('auto')
     .describe('"auto" takes the GPU where one works and says why where none does'),
-  threads: z.int().min(1).max(256).optional().describe('threads of the CPU backend, of all ranks together; by default the cores given to us'),
+  threads: z
+    .int()
+    .min(1)
+    .max(256)
+    .optional()
+    .describe('threads of the CPU backend, of all ranks together; by default the cores given to us'),
   ranks: z
     .int()
     .min(1)

@@ -43,7 +43,7 @@ export class Communicator {
     descriptor: number,
     /** Which this one is, from 0. */
     readonly rank: number,
-    seconds: number,
+    private readonly seconds: number,
   ) {
     ({ number: this.number, size: this.size } = addon.openRank(descriptor, rank, seconds));
   }
@@ -69,9 +69,9 @@ export class Communicator {
     this.allGather(pieces, what);
   }
 
-  /** Waits for all. */
-  barrier(what: string): void {
-    addon.barrier(this.number, what);
+  /** Waits for all, so many seconds where one may need longer than usual. */
+  barrier(what: string, seconds = this.seconds): void {
+    addon.barrier(this.number, what, seconds);
   }
 
   /** What this rank does from now on, should others wait for it in vain. */

@@ -22,7 +22,7 @@ export interface Seat {
   readonly communicator: Communicator;
   /** Sends a message to whoever started the crew. */
   send(message: unknown): void;
-  /** Called with every message of it but the first. */
+  /** Says what hears every message of it but the first; those that came before are heard at once. */
   onMessage(heed: (message: unknown) => void): void;
 }
 
@@ -31,7 +31,8 @@ const SEAT_DESCRIPTOR = 4;
 
 /**
  * What the program of a rank is: `body` with the first message it is sent. It ends when that has ended, and tells why it failed
- * to who started it and to the other ranks. Signals are for the one that started it, whose end is its own.
+ * to who started it and to the other ranks. Ctrl-C and SIGTERM alone do not end it, for a terminal sends them to all processes at
+ * once; the end of who started it does.
  */
 export async function takeSeat<T>(body: (task: T, seat: Seat) => Promise<void>): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {});
@@ -43,9 +44,24 @@ export async function takeSeat<T>(body: (task: T, seat: Seat) => Promise<void>):
   const send = (message: unknown) => {
     sent = new Promise((done) => process.send!(message, done));
   };
-  const task = await new Promise<T>((resolve) => process.once('message', (message) => resolve(message as T)));
+  const unheard: unknown[] = [];
+  const keep = (message: unknown): void => {
+    unheard.push(message);
+  };
+  let hear = keep;
+  process.on('message', (message) => hear(message));
+  const task = await new Promise<T>((resolve) => {
+    hear = (message) => {
+      hear = keep;
+      resolve(message as T);
+    };
+  });
+  const onMessage: Seat['onMessage'] = (heed) => {
+    hear = heed;
+    for (const message of unheard.splice(0)) heed(message);
+  };
   try {
-    await body(task, { communicator, send, onMessage: (heed) => void process.on('message', heed) });
+    await body(task, { communicator, send, onMessage });
   } catch (error) {
     const { message, stack } = error as Error;
     communicator.fail(message);

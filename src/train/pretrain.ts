@@ -47,6 +47,9 @@ export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Pr
   return pretrainOnRanks(config, { onEvent: hooks.onEvent ?? (() => {}), shouldStop: hooks.shouldStop });
 }
 
+/** That other processes have to start in, whatever the timeout between steps. */
+const START_SECONDS = 120;
+
 /** The place of this process in a run on several ranks. */
 export interface RankPlace {
   readonly communicator: Communicator;
@@ -78,6 +81,7 @@ export async function pretrainAsRank(config: RunConfig, hooks: PretrainHooks, pl
       tell({ kind: 'progress', phase, done, total, unit });
     const corpus = await prepareCorpus(config, { note, progress }, { goingOn: checkpoint !== undefined });
     if (first) place?.prepared(goingOn && { path: goingOn.path, step: goingOn.step });
+    ranks?.barrier('start', Math.max(config.rankTimeout, START_SECONDS));
     if (ranks) refuseMixed(ranks, device);
     const context = { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false), ranks };
     return await advising(

@@ -19,6 +19,9 @@ export interface RanksHooks {
 /** The compiled program of a rank. */
 const rankProgram = fileURLToPath(new URL('./rank.js', import.meta.url));
 
+/** Copies from and to a GPU are worth their start from some megabytes on; on a CPU what stays in its caches is better. */
+const GPU_SLOT_BYTES = 1 << 24;
+
 /**
  * Pre-trains on config.ranks processes: rank r computes on GPU r, or on its part of the CPU's threads, with its part of each batch's
  * rows. The first one prepares the text, and writes and tells all; the others are started when that is done.
@@ -39,6 +42,7 @@ export async function pretrainOnRanks(
     program,
     size: config.ranks,
     seconds: config.rankTimeout,
+    ...(visible && { slotBytes: GPU_SLOT_BYTES }),
     environment: (rank): Record<string, string> => (visible ? { CUDA_VISIBLE_DEVICES: visible[rank]! } : {}),
     onMessage: (_, message) => {
       const said = message as FromRank;
