@@ -104,7 +104,7 @@ function threadsOfRank({ threads, ranks }: RunConfig): number {
 const GPUS = '/proc/driver/nvidia/gpus';
 
 /**
- * The GPU of each rank, as CUDA_VISIBLE_DEVICES names it; undefined where none is wanted or there is no driver that could be asked.
+ * The GPU of each rank, as CUDA_VISIBLE_DEVICES names it; undefined where none is wanted or none is there.
  * @throws TrainMoeError `no-device` when there are fewer than ranks
  */
 export function gpusOf(
@@ -113,12 +113,13 @@ export function gpusOf(
   folder = GPUS,
 ): readonly string[] | undefined {
   if (device !== 'cuda' && device !== 'auto') return undefined;
-  const listed = existsSync(folder) ? readdirSync(folder).map((_, i) => String(i)) : [];
+  const listed = existsSync(folder) ? readdirSync(folder).map((_, i) => String(i)) : undefined;
   const named = given
     ?.split(',')
     .map((name) => name.trim())
     .filter((name) => name !== '');
   const gpus = named ?? listed;
+  if (!gpus) return device === 'auto' ? undefined : Array.from({ length: ranks }, (_, r) => String(r)); // CUDA says what is there
   if (gpus.length >= ranks) return gpus.slice(0, ranks);
   if (gpus.length === 0 && device === 'auto') return undefined;
   const why = named ? ` that CUDA_VISIBLE_DEVICES=${given} names` : '';

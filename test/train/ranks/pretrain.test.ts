@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
@@ -244,8 +244,16 @@ describe('a run on several ranks', () => {
     expect(gpusOf({ device: 'cpu', ranks: 2 }, '0,1', none)).toBeUndefined();
     expect(gpusOf({ device: 'auto', ranks: 2 }, undefined, none)).toBeUndefined();
     expect(gpusOf({ device: 'auto', ranks: 2 }, '3, 5,7', none)).toEqual(['3', '5']);
-    expect(() => gpusOf({ device: 'cuda', ranks: 2 }, undefined, none)).toThrow(
-      '2 ranks need a GPU each, but there are 0; give --ranks 1, or --device cpu.',
+    expect(gpusOf({ device: 'cuda', ranks: 2 }, undefined, none), 'CUDA itself says what is missing').toEqual([
+      '0',
+      '1',
+    ]);
+    for (const gpu of ['0000:07:00.0', '0000:08:00.0', '0000:0a:00.0'])
+      mkdirSync(join(folder, 'gpus', gpu), { recursive: true });
+    const listed = join(folder, 'gpus');
+    expect(gpusOf({ device: 'auto', ranks: 3 }, undefined, listed)).toEqual(['0', '1', '2']);
+    expect(() => gpusOf({ device: 'auto', ranks: 4 }, undefined, listed)).toThrow(
+      '4 ranks need a GPU each, but there are 3; give --ranks 3, or --device cpu.',
     );
     expect(() => gpusOf({ device: 'auto', ranks: 4 }, '0,1', none)).toThrow(
       '4 ranks need a GPU each, but there are 2 that CUDA_VISIBLE_DEVICES=0,1 names; give --ranks 2, or --device cpu.',
