@@ -1,10 +1,12 @@
 import { type Batch, permutedWindows, type TokenStream } from '../data/index.js';
 import { TrainMoeError } from '../errors.js';
 import { contextOf, type Model } from '../models/family.js';
+import type { Communicator } from '../parallel/index.js';
 import { type Device, noGrad, tagged } from '../tensor/index.js';
 import { cutBatch, languageModelLoss } from './loss.js';
 import { type SegmentMemory, segmentMemory } from './memory.js';
 import { type Objective, openBatches } from './objective.js';
+import { allSummed } from './ranks/agree.js';
 
 /** Loss on text that was held back. */
 export interface Evaluation {
@@ -41,6 +43,8 @@ export interface EvaluateOptions {
   readonly packing: 'stream' | 'documents';
   /** What is predicted, other than the next token: objectiveOf(). */
   readonly objective?: Objective | undefined;
+  /** Those that share the windows; all make the call and get the same. */
+  readonly ranks?: Communicator | undefined;
 }
 
 /**
@@ -81,17 +85,31 @@ const meanOf = ({ loss, tokens, bytes, relation: { pairs, ...of } }: Sums): Eval
   ...(pairs > 0 && { relation: { loss: of.loss / pairs, accuracy: of.right / pairs, pairs } }),
 });
 
+/** Those of all ranks. */
+function over(ranks: Communicator, { loss, tokens, bytes, relation: r }: Sums): Sums {
+  const own = [loss, tokens, bytes, r.loss, r.right, r.pairs];
+  const [all, count, size, ...of] = allSummed(ranks, own, 'loss on held-out text') as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return { loss: all, tokens: count, bytes: size, relation: { loss: of[0], right: of[1], pairs: of[2] } };
+}
+
 function scoreWindows(model: Model, split: TokenStream, o: EvaluateOptions): Evaluation {
-  const { device, rows, length, packing } = o;
+  const { device, rows, length, packing, ranks } = o;
   const source = openBatches({ shards: split, rows, length, packing, order: 'sequential', epochs: 1 }, o.objective);
   const sums = noSums();
-  for (let done = 0; done < o.windows; ) {
+  for (let done = 0, pass = 0; done < o.windows; pass++) {
     const { value: batch } = source.next(Math.min(rows, o.windows - done));
     if (!batch) break;
-    score(model, batch, { device }, sums);
     done += batch.rows;
+    if (!ranks || pass % ranks.size === ranks.rank) score(model, batch, { device }, sums);
   }
-  return meanOf(sums);
+  return meanOf(ranks ? over(ranks, sums) : sums);
 }
 
 /** Parts of a text that are read side by side, each with its memory: as many however many rows a pass has. */

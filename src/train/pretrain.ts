@@ -135,7 +135,7 @@ async function run(trainer: Trainer, c: Context): Promise<RunEnd> {
   const { steps, length } = config.train;
   const started = performance.now();
   const flops = flopsPerToken(trainer.model, length, config.data.masked);
-  const peak = summed(c.ranks, measurePeak(c.device, trainer.model.dtype));
+  const peak = summed(c.ranks, measurePeak(c.device, trainer.model.dtype), 'speed of the devices');
   tell({ kind: 'start', run: factsOf(trainer, c, peak) });
   const recorder = isFirst(c.ranks) ? openRecorder(config.out, trainer.step, config.log.tensorboard) : undefined;
   const losses: [number, number][] = [];
@@ -248,11 +248,9 @@ function metricsOf(r: StepRecord): Record<string, number> {
   return Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) as Record<string, number>;
 }
 
-/** By the first rank only; the others wait. */
 function evaluateNow({ model }: Trainer, { config, corpus, device, ranks }: Context): Evaluation | undefined {
   const { rows, accumulate, length } = config.train;
   ranks?.enter('evaluation');
-  if (!isFirst(ranks)) return undefined;
   return evaluate(model, corpus.tokens.split('validation'), {
     device,
     rows: Math.ceil(rows / config.ranks / accumulate), // what fits into memory
@@ -260,6 +258,7 @@ function evaluateNow({ model }: Trainer, { config, corpus, device, ranks }: Cont
     windows: config.evaluate.windows,
     packing: config.data.packing,
     objective: corpus.objective,
+    ranks,
   });
 }
 

@@ -15,8 +15,12 @@ function together(ranks: Communicator, values: readonly number[], reduction: Red
 export const isFirst = (ranks: Communicator | undefined): boolean => !ranks || ranks.rank === 0;
 
 /** The sum over the ranks; on one, the number itself. */
-export const summed = (ranks: Communicator | undefined, value: number): number =>
-  ranks ? together(ranks, [value], 'sum', 'sum of what the devices can do')[0]! : value;
+export const summed = (ranks: Communicator | undefined, value: number, what: string): number =>
+  ranks ? together(ranks, [value], 'sum', what)[0]! : value;
+
+/** The sums over the ranks of several numbers. */
+export const allSummed = (ranks: Communicator, values: readonly number[], what: string): number[] =>
+  together(ranks, values, 'sum', what);
 
 /** Whether any rank wishes it, so that all do the same. */
 export const agreed = (ranks: Communicator | undefined, wish: boolean): boolean =>
