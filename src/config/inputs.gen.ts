@@ -154,7 +154,7 @@ export interface RunConfigInput {
   readonly out?: string | undefined;
   /** "auto" takes the GPU where one works and says why where none does. Default "auto". */
   readonly device?: 'auto' | 'cpu' | 'cuda' | 'emulator' | undefined;
-  /** Threads of the CPU backend; by default the cores given to us. */
+  /** Threads of the CPU backend, of all ranks together; by default the cores given to us. */
   readonly threads?: number | undefined;
   /** Processes that share each step, one a GPU, or so many of the CPU (data parallel, ZeRO-1). Default 1. */
   readonly ranks?: number | undefined;
@@ -191,8 +191,12 @@ export interface SftInput {
   readonly device?: 'auto' | 'cpu' | 'cuda' | 'emulator' | undefined;
   /** Arithmetic; masters are f32. Default "f32". */
   readonly dtype?: 'f32' | 'bf16' | undefined;
-  /** Threads of the CPU backend. */
+  /** Threads of the CPU backend, of all ranks together. */
   readonly threads?: number | undefined;
+  /** Processes that share each step, one a GPU, or so many of the CPU (data parallel, ZeRO-1). Default 1. */
+  readonly ranks?: number | undefined;
+  /** Seconds that a rank waits for another one before the run ends with an error. Default 600. */
+  readonly rankTimeout?: number | undefined;
   /** Seed of the order of the examples. Default 1. */
   readonly seed?: number | undefined;
   /** Times that the data is gone through. Default 2. */

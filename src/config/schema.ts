@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { LONGEST_RUN } from '../data/draws.js';
 import { MASKED_SHARE } from '../data/mask.js';
 import { modelSchema } from './model.js';
+import { rankFields } from './ranks.js';
 
 /** A fraction in [0, 1]. */
 const fraction = z.number().min(0).max(1);
@@ -169,17 +170,7 @@ export const runConfigSchema = z.strictObject({
     .max(256)
     .optional()
     .describe('threads of the CPU backend, of all ranks together; by default the cores given to us'),
-  ranks: z
-    .int()
-    .min(1)
-    .max(64)
-    .default(1)
-    .describe('processes that share each step, one a GPU, or so many of the CPU (data parallel, ZeRO-1)'),
-  rankTimeout: z
-    .number()
-    .positive()
-    .default(600)
-    .describe('seconds that a rank waits for another one before the run ends with an error'),
+  ...rankFields,
 });
 
 type Frozen<T> = T extends readonly (infer E)[]

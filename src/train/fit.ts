@@ -165,6 +165,12 @@ export function stepChoices(
   };
 }
 
+/** Choices of a rank as those of all; ranks of a CPU share one memory. */
+export const ofAllRanks = <S>(choices: Choices<S>, ranks: number, { kind }: Device): Choices<S> =>
+  kind !== 'cpu'
+    ? choices
+    : { ...choices, bytes: (s) => ranks * choices.bytes(s), least: (s) => ranks * choices.least(s) };
+
 /** Changes that keep the result come first, then those that round the moments, then smaller batches and windows. */
 function stepCandidates(s: StepSize, narrower: readonly StepSize['moments'][]): Partial<StepSize>[] {
   const parts = [...new Set(halvings(s.rows).map((rows) => partsOf(s.rows, s.rows / rows)))].filter(

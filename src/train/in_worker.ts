@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import type { RunConfig } from '../config/index.js';
 import { type ErrorCode, TrainMoeError } from '../errors.js';
 import type { RunEnd, TrainEvent } from './events.js';
-import { pretrainOnRanks } from './ranks/launch.js';
+import { pretrainOnRanks } from './pretrain.js';
 import type { TrainWorkerData, TrainWorkerMessage } from './worker.js';
 
 /**

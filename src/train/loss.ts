@@ -9,7 +9,7 @@ import { gather } from '../ops/gather.js';
 import { weightedSum } from '../ops/weighted_sum.js';
 import { type Device, from, named, type Tensor } from '../tensor/index.js';
 import { type Distilled, distilled, type Lesson, type Teacher } from './distill.js';
-import { maskedValues } from './masked.js';
+import { allPadding, maskedValues } from './masked.js';
 import { type Remembering, remembering, type SegmentMemory } from './memory.js';
 import { permutedValues } from './permuted.js';
 
@@ -24,6 +24,8 @@ export interface LossOptions {
   readonly balance?: boolean;
   /** Share of the step's sequences in this micro-batch, for per-sequence losses. */
   readonly share?: number;
+  /** All tokens are padding: no expert sees them. */
+  readonly padding?: boolean;
   readonly recompute?: boolean;
   readonly onRouting?: (routing: Routing) => void;
   /** XLNet: what is remembered of the rows of the whole step; absent: nothing. */
@@ -90,7 +92,7 @@ function lossValues(model: Model<never, never>, batch: Batch, options: LossOptio
   });
   if (model.family.encoder) return maskedValues(model, batch, options);
   if (model.family.recurrence) return permutedValues(model, batch, options);
-  const layout = layoutValues({ rows, length, causal: true, documentStart });
+  const layout = layoutValues({ rows, length, causal: true, documentStart, ...allPadding(batch, options) });
   const main = weighted(targets, 1 / options.trainedTokens);
   if (!options.mtpWeight || !model.family.predictNext) return { layout, ids, main, next: undefined };
   const { nextIds, nextTargets } = shiftOnce(batch);

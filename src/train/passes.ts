@@ -1,4 +1,4 @@
-import { type Batch, shiftOnce } from '../data/index.js';
+import { type Batch, IGNORE, shiftOnce } from '../data/index.js';
 import type { Model } from '../models/family.js';
 import * as native from '../native.gen.js';
 import type { Routing } from '../nn/run.js';
@@ -54,17 +54,18 @@ export interface Part extends LossOptions {
 
 /**
  * The micro-batches of a step; on several ranks those of this one, as many as the others have. What they add up to is divided by
- * the numbers of the whole batch.
+ * the numbers of the whole batch. A rank that is left without a row passes one as padding, from which nothing comes.
  */
 export function cutStep(batch: Batch, options: StepOptions): Part[] {
   const { rank, size } = options.ranks ?? { rank: 0, size: 1 };
   const [first, last] = shareOf(batch.rows, rank, size);
-  const count = Math.min(options.accumulate, Math.floor(batch.rows / size));
+  const count = Math.max(1, Math.min(options.accumulate, Math.floor(batch.rows / size)));
   const trainedNext = options.mtpWeight ? shiftOnce(batch).trained : 0;
   return Array.from({ length: count }, (_, part) => {
     const [start, end] = shareOf(last - first, part, count).map((row) => first + row) as [number, number];
     return {
-      batch: cutBatch(batch, start, end),
+      batch: end > start ? cutBatch(batch, start, end) : untrained(cutBatch(batch, 0, 1)),
+      padding: end === start,
       device: options.device,
       mtpWeight: options.mtpWeight,
       balance: options.balance,
@@ -79,6 +80,9 @@ export function cutStep(batch: Batch, options: StepOptions): Part[] {
     };
   });
 }
+
+/** The same tokens, none of which is trained. */
+const untrained = (batch: Batch): Batch => ({ ...batch, targets: batch.targets.map(() => IGNORE), trainedTokens: 0 });
 
 /** What the passes leave on the device. */
 export interface Gradients {

@@ -9,15 +9,16 @@ import { type Corpus, type CorpusEvents, prepareCorpus } from './corpus.js';
 import { estimateMemory, flopsPerToken, measurePeak } from './estimate.js';
 import { type Evaluation, evaluate } from './evaluate.js';
 import type { RunEnd, StepRecord, TrainEvent } from './events.js';
-import { advising, type Choices, PRETRAIN_FLAGS, type StepSize, stepChoices } from './fit.js';
+import { advising, type Choices, ofAllRanks, PRETRAIN_FLAGS, type StepSize, stepChoices } from './fit.js';
 import { RecentLoads, worstImbalance } from './loads.js';
 import { familyOfRun, modelConfigFor } from './model_config.js';
 import { refuseSettings } from './objective.js';
-import { agreed, isFirst, refuseMixed, summed } from './ranks/agree.js';
-import { pretrainOnRanks } from './ranks/launch.js';
+import { agreed, isFirst, summed } from './ranks/agree.js';
+import { type RanksHooks, refuseUneven, runOnRanks } from './ranks/launch.js';
+import { meetAll, type RankPlace } from './ranks/place.js';
 import { openRecorder } from './recorder.js';
 import { withReplay } from './replay.js';
-import { type Checkpoint, findLatest } from './run/checkpoint.js';
+import { findLatest } from './run/checkpoint.js';
 import { lockRun } from './run/lock.js';
 import { breathe, due } from './run/loop.js';
 import { checkpointToGoOn } from './run/resume.js';
@@ -44,19 +45,17 @@ export interface PretrainHooks {
  */
 export async function pretrain(config: RunConfig, hooks: PretrainHooks = {}): Promise<RunEnd> {
   if (config.ranks === 1) return pretrainAsRank(config, hooks);
-  return pretrainOnRanks(config, { onEvent: hooks.onEvent ?? (() => {}), shouldStop: hooks.shouldStop });
+  return pretrainOnRanks(config, hooks);
 }
 
-/** That other processes have to start in, whatever the timeout between steps. */
-const START_SECONDS = 120;
-
-/** The place of this process in a run on several ranks. */
-export interface RankPlace {
-  readonly communicator: Communicator;
-  /** Where the first rank said that the run goes on. */
-  readonly checkpoint: Checkpoint | undefined;
-  /** Called by the first rank when the text is prepared and the others can begin. */
-  readonly prepared: (checkpoint: Checkpoint | undefined) => void;
+/** As pretrain(), in config.ranks processes. @throws TrainMoeError `bad-config` when they cannot share the rows, and as runOnRanks() */
+export async function pretrainOnRanks(
+  config: RunConfig,
+  hooks: RanksHooks<TrainEvent>,
+  program?: string,
+): Promise<RunEnd> {
+  refuseUneven('train.rows', config.train.rows, config.ranks);
+  return runOnRanks('pretrain', config, hooks, program);
 }
 
 /**
@@ -80,9 +79,7 @@ export async function pretrainAsRank(config: RunConfig, hooks: PretrainHooks, pl
     const progress: CorpusEvents['progress'] = (phase, done, total, unit) =>
       tell({ kind: 'progress', phase, done, total, unit });
     const corpus = await prepareCorpus(config, { note, progress }, { goingOn: checkpoint !== undefined });
-    if (first) place?.prepared(goingOn && { path: goingOn.path, step: goingOn.step });
-    ranks?.barrier('start', Math.max(config.rankTimeout, START_SECONDS));
-    if (ranks) refuseMixed(ranks, device);
+    if (place) meetAll(place, goingOn, device, config.rankTimeout);
     const context = { config, corpus, device, reason, tell, shouldStop: hooks.shouldStop ?? (() => false), ranks };
     return await advising(
       device,
@@ -114,7 +111,7 @@ interface Context {
   readonly ranks: Communicator | undefined;
 }
 
-/** What could be changed, should the memory not suffice; ranks of a CPU share one. */
+/** What could be changed, should the memory not suffice. */
 function choicesOf({ config, corpus, device }: Context): Choices<StepSize> {
   const shape = modelConfigFor(config, corpus.tokenizer.vocabSize);
   const model = { ...shape, dtype: computeType(config, device) } as unknown as Model;
@@ -125,8 +122,7 @@ function choicesOf({ config, corpus, device }: Context): Choices<StepSize> {
     ranks,
     full: true,
   });
-  const times = device.kind === 'cpu' ? ranks : 1;
-  return { ...choices, bytes: (s) => times * choices.bytes(s), least: (s) => times * choices.least(s) };
+  return ofAllRanks(choices, ranks, device);
 }
 
 /** Steps until the end, a stop, or an error; with evaluations and checkpoints on the way. */

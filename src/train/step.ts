@@ -91,7 +91,7 @@ export class StepGraphs {
   /** @internal called by trainStep() */
   run<C, W>(model: Model<C, W>, optimizer: AdamW, parts: readonly Part[], options: StepOptions): Passed {
     const shape = JSON.stringify([
-      parts.map(({ batch, share }) => [batch.rows, batch.length, share]),
+      parts.map(({ batch, share, padding }) => [batch.rows, batch.length, share, padding]),
       options.mtpWeight > 0,
       options.balance,
       options.recompute,

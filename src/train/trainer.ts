@@ -16,8 +16,8 @@ import { openTeacher, type Teacher } from './distill.js';
 import { exactMasters } from './exact.js';
 import { type SegmentMemory, segmentMemory } from './memory.js';
 import { openBatches } from './objective.js';
-import { isFirst } from './ranks/agree.js';
-import { type Saved, saveCheckpoint } from './run/checkpoint.js';
+import { saveAsRank } from './ranks/save.js';
+import type { Saved } from './run/checkpoint.js';
 import type { Beginning } from './run/policy.js';
 import { type Place, type RunState, readRunState, writeRunState } from './run/state.js';
 import { writeTokenizerFiles } from './run/tokenizer_files.js';
@@ -31,9 +31,6 @@ interface TrainerPlace extends Place {
 
 /** The kind of run, in file names and in sentences. */
 export const PRETRAINING = { name: 'state', title: 'pre-training' } as const;
-
-/** Takes what is written to it and keeps nothing. */
-const NOWHERE: FolderSink = { file: (_, fill) => fill(() => {}) };
 
 /** Values that a family's configuration may carry for training; 0 where it has none. */
 interface FamilyTraining {
@@ -119,12 +116,7 @@ export class Trainer {
    */
   save(): Saved | undefined {
     const { out, save } = this.config;
-    this.ranks?.enter('checkpoint');
-    if (!isFirst(this.ranks)) {
-      this.writeContent(NOWHERE);
-      return undefined;
-    }
-    return saveCheckpoint(out, this.step, (folder) => this.writeContent(folder), { keep: save.keep });
+    return saveAsRank(this.ranks, out, this.step, (folder) => this.writeContent(folder), save.keep);
   }
 
   private writeContent(folder: FolderSink): void {

@@ -40,6 +40,17 @@ describe('settings that fit', () => {
     }
   });
 
+  it('leave rows for each of several ranks, and are those of the memory of one', () => {
+    const one = stepChoices(model, now, PRETRAIN_FLAGS);
+    const several = stepChoices(model, now, PRETRAIN_FLAGS, { ranks: 8 });
+    const uneven = ({ rows = now.rows, accumulate = 1 }) => rows % 8 !== 0 || accumulate > rows / 8;
+    expect(one.candidates.some(uneven)).toBe(true);
+    expect(several.candidates.filter(uneven)).toEqual([]);
+    expect(several.candidates.length).toBeGreaterThan(5);
+    expect(several.bytes(now)).toBeLessThan(one.bytes(now) / 2);
+    expect(several.least(now)).toBeLessThan(one.least(now));
+  });
+
   it("are a command's own flags and types, and count what is trained", () => {
     const choices = (trained: number) => stepChoices(model, now, SFT_FLAGS, { trained, narrowest: 'bf16' });
     const flags = settingsThatFit(choices(1), 3e9).map((f) => f.flags);

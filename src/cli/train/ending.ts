@@ -1,6 +1,6 @@
 import { formatAmount, formatDuration } from '../../terminal/format.js';
 import { plotLines } from '../../terminal/plot.js';
-import type { CommonEnd } from '../../train/events.js';
+import type { CommonEnd, CommonFacts } from '../../train/events.js';
 
 /** A curve to show at the end: what it is, and its points. */
 export interface Curve {
@@ -33,6 +33,10 @@ export const endTitle = (end: {
   end.stopped
     ? `Stopped at step ${end.step}; run the same command to go on.`
     : `Done: ${formatAmount(end.step, 'step')} in ${formatDuration(end.seconds)}.`;
+
+/** Where a run computes: `cpu-avx2, 2 threads`, or `8 ranks, each on cuda, 2 threads`. */
+export const machineOf = (run: Pick<CommonFacts, 'device' | 'threads'> & { readonly ranks: number }): string =>
+  `${run.ranks > 1 ? `${run.ranks} ranks, each on ` : ''}${run.device}, ${formatAmount(run.threads, 'thread')}`;
 
 /** Nothing where there are not two points. */
 export function curveLines({ title, points }: Curve, columns: number): string[] {

@@ -9,7 +9,7 @@ import {
 import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
 import type { SftEnd, SftEvent, SftFacts, SftRecord, SftScore } from '../../train/sft/events.js';
-import { endLines } from './ending.js';
+import { endLines, machineOf } from './ending.js';
 
 /** Shows the events of a run of supervised fine-tuning on a terminal, in a pipe or in a CI log. */
 export function sftView(output: Output): { show(event: SftEvent): void; done(): void } {
@@ -53,7 +53,7 @@ function factLines(f: SftFacts): string[] {
   const part = f.trainedParameters === f.parameters ? '' : `, of which ${formatCount(f.trainedParameters)} are trained`;
   return [
     ...(f.deviceReason ? [f.deviceReason] : []),
-    `${f.device}, ${formatAmount(f.threads, 'thread')}, ${f.dtype}, ${formatCount(f.parameters)} parameters${part}; run folder ${f.out}`,
+    `${machineOf(f)}, ${f.dtype}, ${formatCount(f.parameters)} parameters${part}; run folder ${f.out}`,
     `${formatAmount(f.examples, 'conversation')} to train on and ${formatCount(f.heldOut)} held out; ${formatCount(counts.tokens)} tokens, ${formatPercent(counts.trained / Math.max(counts.tokens, 1))} of them trained`,
     `chat template: ${f.template}`,
   ];

@@ -1,6 +1,5 @@
 import { formatBars } from '../../terminal/bars.js';
 import {
-  formatAmount,
   formatBytes,
   formatCount,
   formatDuration,
@@ -13,7 +12,7 @@ import { statusLine } from '../../terminal/status.js';
 import { columnsOf, type Output, styleFor } from '../../terminal/style.js';
 import type { Evaluation } from '../../train/evaluate.js';
 import type { RunEnd, RunFacts, StepRecord, TrainEvent } from '../../train/events.js';
-import { curveLines, endTitle } from './ending.js';
+import { curveLines, endTitle, machineOf } from './ending.js';
 
 /** Shows the events of a run on a terminal, in a pipe or in a CI log. */
 export interface TrainView {
@@ -77,10 +76,9 @@ function progressText({ phase, done, total, unit }: Extract<TrainEvent, { kind: 
 
 function factLines(f: RunFacts): string[] {
   const { memory: m, ranks } = f;
-  const machine = `${f.device}, ${formatAmount(f.threads, 'thread')}`;
   return [
     ...(f.deviceReason ? [f.deviceReason] : []),
-    `${ranks > 1 ? `${ranks} ranks, each on ${machine}` : machine}, ${f.dtype}, ${formatUnit(f.peakFlops, 'FLOP/s')} measured; run folder ${f.out}`,
+    `${machineOf(f)}, ${f.dtype}, ${formatUnit(f.peakFlops, 'FLOP/s')} measured; run folder ${f.out}`,
     `${formatCount(m.parameters)} parameters, ${formatCount(f.activeParameters)} active per token; ` +
       `${formatCount(f.trainTokens)} tokens to train on, ${formatCount(f.validationTokens)} to validate`,
     `memory${ranks > 1 ? ' of each' : ''} about ${formatBytes(m.total)}: weights and gradients ${formatBytes(m.weights)}, optimizer ${formatBytes(m.optimizer)}, activations ${formatBytes(m.activations)}`,

@@ -1,15 +1,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { RunConfig } from '../../config/index.js';
 import { TrainMoeError } from '../../errors.js';
 import { addon } from '../../native.js';
 import { openCrew } from '../../parallel/crew.js';
-import type { RunEnd, TrainEvent } from '../events.js';
-import type { FromRank, RankTask, ToRank } from './messages.js';
+import type { FromRank, RankRun, RankRuns, RankTask, ToRank } from './messages.js';
 
 /** How a run on several ranks is watched and stopped. */
-export interface RanksHooks {
-  readonly onEvent: (event: TrainEvent) => void;
+export interface RanksHooks<Event> {
+  readonly onEvent?: ((event: Event) => void) | undefined;
   /** Aborted, the run saves after the current step and ends. */
   readonly signal?: AbortSignal | undefined;
   /** Asked after every step that is told; true saves and ends the run, a step later at the most. */
@@ -23,19 +21,19 @@ const rankProgram = fileURLToPath(new URL('./rank.js', import.meta.url));
 const GPU_SLOT_BYTES = 1 << 24;
 
 /**
- * Pre-trains on config.ranks processes: rank r computes on GPU r, or on its part of the CPU's threads, with its part of each batch's
- * rows. The first one prepares the text, and writes and tells all; the others are started when that is done.
- * @throws TrainMoeError `bad-config` when the rows cannot be shared, `no-device` when there are fewer GPUs, `lost-rank` naming the
- *   rank that ended or no longer answers, and what pretrain() throws, with the rank where it is not the same on all
+ * Trains on config.ranks processes: rank r computes on GPU r, or on its part of the CPU's threads, with its part of each batch's
+ * rows. The first one prepares the data, and writes and tells all; the others are started when that is done.
+ * @throws TrainMoeError `no-device` when there are fewer GPUs, `lost-rank` naming the rank that ended or no longer answers, and
+ *   what the run throws in one process, with the rank where it is not the same on all
  */
-export async function pretrainOnRanks(
-  config: RunConfig,
-  { onEvent, signal, shouldStop }: RanksHooks,
+export async function runOnRanks<K extends RankRun>(
+  run: K,
+  config: RankRuns[K]['config'],
+  { onEvent = () => {}, signal, shouldStop }: RanksHooks<RankRuns[K]['event']>,
   program = rankProgram,
-): Promise<RunEnd> {
-  refuseUneven(config);
+): Promise<RankRuns[K]['end']> {
   const visible = gpusOf(config);
-  let end: RunEnd | undefined;
+  let end: RankRuns[K]['end'] | undefined;
   let thrown: { readonly error: unknown } | undefined;
   const stop: ToRank = { stop: true };
   const crew = openCrew({
@@ -50,7 +48,7 @@ export async function pretrainOnRanks(
       if (said.event.kind === 'end') end = said.event.end;
       if (thrown) return;
       try {
-        onEvent(said.event);
+        onEvent(said.event as RankRuns[K]['event']);
         if (said.event.kind === 'step' && shouldStop?.()) crew.tell(stop);
       } catch (error) {
         thrown = { error }; // nobody is left to listen: the run saves and ends, and what was thrown is what comes of it
@@ -58,9 +56,9 @@ export async function pretrainOnRanks(
       }
     },
   });
-  const task: RankTask = { config: { ...config, threads: threadsOfRank(config) } };
+  const task: RankTask<K> = { run, config: { ...config, threads: threadsOfRank(config) } };
   const startOthers = (checkpoint: RankTask['checkpoint']) => {
-    for (let rank = 1; rank < config.ranks; rank++) crew.start(rank, { ...task, checkpoint } satisfies RankTask);
+    for (let rank = 1; rank < config.ranks; rank++) crew.start(rank, { ...task, checkpoint } satisfies RankTask<K>);
   };
   const onAbort = () => crew.tell(stop);
   crew.start(0, task);
@@ -78,25 +76,18 @@ export async function pretrainOnRanks(
   throw new TrainMoeError('internal', 'The ranks ended without a result.');
 }
 
-/** @throws TrainMoeError `bad-config` when a step has rows that the ranks cannot share */
-export function refuseUneven({ ranks, train }: Pick<RunConfig, 'ranks' | 'train'>): void {
-  const { rows, rowsRamp } = train;
-  if (rows % ranks !== 0) {
-    const [below, above] = [rows - (rows % ranks), rows + ranks - (rows % ranks)];
-    throw new TrainMoeError(
-      'bad-config',
-      `train.rows = ${rows} cannot be shared evenly by ${ranks} ranks; take ${below > 0 ? `${below} or ` : ''}${above}, or another number of --ranks.`,
-    );
-  }
-  if (rowsRamp && rowsRamp.from < ranks)
-    throw new TrainMoeError(
-      'bad-config',
-      `train.rowsRamp.from = ${rowsRamp.from} leaves some of ${ranks} ranks without a row; begin with ${ranks} rows or more.`,
-    );
+/** @throws TrainMoeError `bad-config` when a step has rows that the ranks cannot share evenly */
+export function refuseUneven(setting: string, rows: number, ranks: number): void {
+  if (rows % ranks === 0) return;
+  const [below, above] = [rows - (rows % ranks), rows + ranks - (rows % ranks)];
+  throw new TrainMoeError(
+    'bad-config',
+    `${setting} = ${rows} cannot be shared evenly by ${ranks} ranks; take ${below > 0 ? `${below} or ` : ''}${above}, or another number of --ranks.`,
+  );
 }
 
 /** What a rank is given of the threads. */
-function threadsOfRank({ threads, ranks }: RunConfig): number {
+function threadsOfRank({ threads, ranks }: RankRuns[RankRun]['config']): number {
   return Math.max(1, Math.floor((threads ?? addon.hostInfo().threads) / ranks));
 }
 
@@ -108,7 +99,7 @@ const GPUS = '/proc/driver/nvidia/gpus';
  * @throws TrainMoeError `no-device` when there are fewer than ranks
  */
 export function gpusOf(
-  { device, ranks }: Pick<RunConfig, 'device' | 'ranks'>,
+  { device, ranks }: Pick<RankRuns[RankRun]['config'], 'device' | 'ranks'>,
   given = process.env.CUDA_VISIBLE_DEVICES,
   folder = GPUS,
 ): readonly string[] | undefined {

@@ -1,8 +1,8 @@
 import { takeSeat } from '../../parallel/seat.js';
-import type { FromRank, RankTask } from './messages.js';
+import type { FromRank, RankRuns, RankTask } from './messages.js';
 
-/** Entry of the process that is one rank of a pre-training run. */
-await takeSeat<RankTask>(async ({ config, checkpoint }, { communicator, send, onMessage }) => {
+/** Entry of the process that is one rank of a run. */
+await takeSeat<RankTask>(async ({ run, config, checkpoint }, { communicator, send, onMessage }) => {
   const tell = (said: FromRank) => send(said);
   let stop = false;
   const onStop = () => {
@@ -10,10 +10,17 @@ await takeSeat<RankTask>(async ({ config, checkpoint }, { communicator, send, on
   };
   onMessage(onStop);
   process.on('SIGINT', onStop).on('SIGTERM', onStop); // whoever holds the run folder is told to be stopped by a signal
-  const { pretrainAsRank } = await import('../pretrain.js'); // when signals are heeded already
-  await pretrainAsRank(
-    config,
-    { onEvent: (event) => tell({ event }), shouldStop: () => stop },
-    { communicator, checkpoint, prepared: (found) => tell({ prepared: found }) },
-  );
+  const hooks = {
+    onEvent: (event: RankRuns[typeof run]['event']) => tell({ event }),
+    shouldStop: () => stop,
+  };
+  const place = { communicator, checkpoint, prepared: (found: typeof checkpoint) => tell({ prepared: found }) };
+  // Loaded when signals are heeded already.
+  if (run === 'sft') {
+    const { sftAsRank } = await import('../sft/run.js');
+    await sftAsRank(config as RankRuns['sft']['config'], hooks, place);
+  } else {
+    const { pretrainAsRank } = await import('../pretrain.js');
+    await pretrainAsRank(config as RankRuns['pretrain']['config'], hooks, place);
+  }
 });

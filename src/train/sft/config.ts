@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { SftInput } from '../../config/inputs.gen.js';
+import { rankFields } from '../../config/ranks.js';
 import { checkSettings } from '../../config/settings.js';
 import { TrainMoeError } from '../../errors.js';
 
@@ -29,7 +30,8 @@ export const sftSchema = z.strictObject({
   out: path.default('runs/sft').describe('run folder; a run that it holds goes on'),
   device: z.enum(['auto', 'cpu', 'cuda', 'emulator']).default('auto').describe('where to compute'),
   dtype: z.enum(['f32', 'bf16']).default('f32').describe('arithmetic; masters are f32'),
-  threads: count.max(256).optional().describe('threads of the CPU backend'),
+  threads: count.max(256).optional().describe('threads of the CPU backend, of all ranks together'),
+  ...rankFields,
   seed: maybe.default(1).describe('seed of the order of the examples'),
 
   epochs: count.default(2).describe('times that the data is gone through'),

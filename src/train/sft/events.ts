@@ -8,6 +8,8 @@ export type SftEvent =
 
 /** Known before the first step. */
 export interface SftFacts extends CommonFacts {
+  /** Processes that share each step. */
+  readonly ranks: number;
   readonly parameters: number;
   readonly trainedParameters: number;
   readonly template: string;

@@ -7,7 +7,10 @@ import { addon } from '../../native.js';
 import { countParameters } from '../../nn/param.js';
 import { chooseDevice, type Device } from '../../tensor/index.js';
 import { type ChatTemplate, loadTokenizer, openChatTemplate } from '../../tokenizer/index.js';
-import { advising, type Choices, SFT_FLAGS, type StepSize, stepChoices } from '../fit.js';
+import { advising, type Choices, ofAllRanks, SFT_FLAGS, type StepSize, stepChoices } from '../fit.js';
+import { agreed, isFirst } from '../ranks/agree.js';
+import { type RanksHooks, refuseUneven, runOnRanks } from '../ranks/launch.js';
+import { meetAll, type RankPlace } from '../ranks/place.js';
 import { openRecorder, type Recorder } from '../recorder.js';
 import { findLatest } from '../run/checkpoint.js';
 import { lockRun } from '../run/lock.js';
@@ -35,17 +38,37 @@ export interface SftHooks {
  * checkpoint is a Hugging Face folder with tokenizer and chat template.
  * @throws TrainMoeError `busy` when another process trains in the folder, `bad-config` when it was begun with other settings,
  *   `not-finite` when a loss or gradient is not a number (the last checkpoint stands), and whatever reading model and data may
- *   bring
+ *   bring, and with `ranks` what runOnRanks() throws
  */
 export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftEnd> {
+  return config.ranks === 1 ? sftAsRank(config, hooks) : sftOnRanks(config, hooks);
+}
+
+/** As sft(), in config.ranks processes. @throws TrainMoeError `bad-config` when they cannot share the rows, and as runOnRanks() */
+export async function sftOnRanks(config: SftConfig, hooks: RanksHooks<SftEvent>, program?: string): Promise<SftEnd> {
+  refuseUneven('rows', config.rows, config.ranks);
+  return runOnRanks('sft', config, hooks, program);
+}
+
+/**
+ * As sft(), of one process: of the only one, or of a rank. The first rank alone holds and writes the run folder, and tells what
+ * happens.
+ */
+export async function sftAsRank(
+  config: SftConfig,
+  { onEvent, shouldStop }: SftHooks,
+  place?: RankPlace,
+): Promise<SftEnd> {
+  const first = isFirst(place?.communicator);
+  const hooks: SftHooks = { ...(first && onEvent && { onEvent }), ...(shouldStop && { shouldStop }) };
   if (config.threads) addon.setThreads(config.threads);
   const { device, reason } = chooseDevice(config.device);
   const from = modelFolder(config.model);
   refuseMissing([...config.data, ...config.validationData]);
-  const lock = lockRun(config.out);
+  const lock = first ? lockRun(config.out) : undefined;
   try {
     const note = (sentence: string) => hooks.onEvent?.({ kind: 'note', sentence });
-    const checkpoint = checkpointToGoOn(config.out, SFT, config, sftSchema, note);
+    const goingOn = first ? checkpointToGoOn(config.out, SFT, config, sftSchema, note) : undefined;
     const tokenizer = loadTokenizer(config.tokenizer ?? from);
     const template = await openChatTemplate(tokenizer, {
       ...(config.tokenizer === undefined && { folder: from }),
@@ -53,9 +76,9 @@ export async function sft(config: SftConfig, hooks: SftHooks = {}): Promise<SftE
       stopTokens: config.stopTokens,
     });
     const trainee = openTrainee(config, from, device);
-    return await trainOn(trainee, template, { config, device, reason, hooks, checkpoint, from });
+    return await trainOn(trainee, template, { config, device, reason, hooks, goingOn, from, place });
   } finally {
-    lock.release();
+    lock?.release();
   }
 }
 
@@ -64,34 +87,38 @@ interface About {
   readonly device: Device;
   readonly reason: string | undefined;
   readonly hooks: SftHooks;
-  readonly checkpoint: GoingOn | undefined;
+  /** As the first rank knows it. */
+  readonly goingOn: GoingOn | undefined;
   /** The folder of the model that the run starts from. */
   readonly from: string;
+  readonly place: RankPlace | undefined;
 }
 
 /** Reads the data for a model that is loaded, trains, and gives the model's memory back. */
 async function trainOn(trainee: Trainee, template: ChatTemplate, { device, reason, ...about }: About): Promise<SftEnd> {
   const { onEvent: tell = () => {}, shouldStop = () => false } = about.hooks;
+  const { place, goingOn } = about;
+  const ranks = place?.communicator;
   let trainer: SftTrainer | undefined;
   try {
     const config = fitLength(about.config, contextOf(trainee.model));
     const data = await loadSftData(config, template, (conversations) => tell({ kind: 'reading', conversations }));
     noteLosses(data, config, tell);
+    if (place) meetAll(place, goingOn, device, config.rankTimeout);
+    const checkpoint = isFirst(ranks) ? goingOn : place?.checkpoint;
     const beginning = {
       settings: settingsToKeep(SFT.name, about.config),
       content: { model: modelFingerprint(about.from), 'data set': data.fingerprint },
     };
     return await advising(
       device,
-      () => choicesOf(trainee, config),
+      () => choicesOf(trainee, config, device),
       async () => {
-        trainer = new SftTrainer(trainee, data, template, config, device, beginning);
-        if (about.checkpoint) {
-          trainer.restore(about.checkpoint.path);
-          tell({ kind: 'note', sentence: about.checkpoint.sentence });
-        }
+        trainer = new SftTrainer(trainee, data, template, config, device, beginning, ranks);
+        if (checkpoint) trainer.restore(checkpoint.path);
+        if (goingOn) tell({ kind: 'note', sentence: goingOn.sentence });
         tell({ kind: 'start', run: factsOf(trainer, { config, device, reason, data, template }) });
-        return await run(trainer, config, tell, shouldStop);
+        return await run(trainer, config, tell, () => agreed(ranks, shouldStop()));
       },
     );
   } finally {
@@ -101,9 +128,10 @@ async function trainOn(trainee: Trainee, template: ChatTemplate, { device, reaso
 }
 
 /** What could be changed, should the memory not suffice. */
-function choicesOf({ model, trained }: Trainee, config: SftSettings): Choices<StepSize> {
+function choicesOf({ model, trained }: Trainee, config: SftSettings, device: Device): Choices<StepSize> {
   const share = trained.reduce((n, t) => n + t.tensor.size, 0) / countParameters(model.family.specs(model.config));
-  return stepChoices(model, config, SFT_FLAGS, { trained: Math.min(share, 1), narrowest: 'bf16' });
+  const memory = { trained: Math.min(share, 1), narrowest: 'bf16', ranks: config.ranks } as const;
+  return ofAllRanks(stepChoices(model, config, SFT_FLAGS, memory), config.ranks, device);
 }
 
 function openTrainee({ dtype, lora, seed, model }: SftConfig, from: string, device: Device): Trainee {
@@ -128,13 +156,13 @@ async function run(
 ): Promise<SftEnd> {
   const { steps, stepsPerEpoch } = trainer.plan;
   const began = performance.now();
-  const recorder = openRecorder(config.out, trainer.step, config.tensorboard);
+  const recorder = isFirst(trainer.ranks) ? openRecorder(config.out, trainer.step, config.tensorboard) : undefined;
   const losses: [number, number][] = [];
   let saved: { readonly path: string; readonly step: number } | undefined;
   let stopped = false;
   const save = () => {
-    recorder.sync();
-    saved = trainer.save();
+    recorder?.sync();
+    saved = trainer.save() ?? { path: config.out, step: trainer.step };
     tell({ kind: 'saved', at: trainer.step, path: saved.path });
   };
   try {
@@ -143,7 +171,7 @@ async function run(
     while (trainer.step < steps && !stopped) {
       const record = oneStep(trainer);
       losses.push([record.step, record.loss]);
-      recorder.write(record.step, metricsOf(record));
+      recorder?.write(record.step, metricsOf(record));
       tell({ kind: 'step', record });
       await breathe();
       stopped = shouldStop();
@@ -164,7 +192,7 @@ async function run(
     tell({ kind: 'end', end });
     return end;
   } finally {
-    recorder.close();
+    recorder?.close();
   }
 }
 
@@ -203,10 +231,14 @@ function metricsOf(r: SftRecord): Record<string, number> {
   return Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) as Record<string, number>;
 }
 
-function evaluateNow(trainer: SftTrainer, recorder: Recorder, tell: (event: SftEvent) => void): SftScore | undefined {
+function evaluateNow(
+  trainer: SftTrainer,
+  recorder: Recorder | undefined,
+  tell: (event: SftEvent) => void,
+): SftScore | undefined {
   const score = trainer.evaluate();
   if (!score) return undefined;
-  recorder.write(trainer.step, { 'validation/loss': score.loss });
+  recorder?.write(trainer.step, { 'validation/loss': score.loss });
   tell({ kind: 'evaluation', at: trainer.step, score });
   return score;
 }
@@ -227,6 +259,7 @@ function factsOf(
     device: device.name,
     deviceReason: reason,
     threads: addon.hostInfo().threads,
+    ranks: config.ranks,
     dtype: model.dtype,
     parameters: countParameters(model.family.specs(model.config)),
     trainedParameters: trained.reduce((sum, { tensor }) => sum + tensor.size, 0),

@@ -4,11 +4,14 @@ import { writeModelFolder } from '../../hub/folder.js';
 import { modelContent } from '../../models/folder.js';
 import { AdamW } from '../../optim/adamw.js';
 import { type Schedule, scheduleFactor } from '../../optim/schedule.js';
+import type { Communicator } from '../../parallel/index.js';
 import { type Device, graphsPay, noGrad, type Tensor } from '../../tensor/index.js';
 import type { ChatTemplate } from '../../tokenizer/index.js';
 import { exactMasters } from '../exact.js';
 import { languageModelLoss } from '../loss.js';
-import { type Saved, saveCheckpoint } from '../run/checkpoint.js';
+import { summed } from '../ranks/agree.js';
+import { saveAsRank } from '../ranks/save.js';
+import type { Saved } from '../run/checkpoint.js';
 import type { Beginning } from '../run/policy.js';
 import { type RunState, readRunState, writeRunState } from '../run/state.js';
 import { writeTokenizerFiles } from '../run/tokenizer_files.js';
@@ -52,9 +55,11 @@ export class SftTrainer {
     private readonly config: SftSettings,
     private readonly device: Device,
     private readonly beginning: Beginning,
+    /** Those that train together, of which the first alone saves. */
+    readonly ranks?: Communicator,
   ) {
     const { decay, moments, lora } = config;
-    this.optimizer = new AdamW(trainee.trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments }, device);
+    this.optimizer = new AdamW(trainee.trained, { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay, moments }, device, ranks);
     exactMasters(trainee.model, this.optimizer);
     // Dropout draws anew in every step from a seed that a record would repeat.
     const repeats = lora.rank === 0 || lora.dropout === 0;
@@ -75,9 +80,12 @@ export class SftTrainer {
     const family = model.config as FamilyTraining;
     const { rows, epoch } = this.plan.rowsOf(this.step);
     const batch = batchOf(this.data.train, rows);
-    this.trainee.inStep(this.step);
+    const { rank, size } = this.ranks ?? { rank: 0, size: 1 };
+    this.trainee.inStep(this.step * size + rank); // ranks draw their own chance
+    this.ranks?.enter(`forward and backward of step ${this.step + 1}`);
     const options = {
       device,
+      ranks: this.ranks,
       lr: this.lr,
       clip: config.maxNorm,
       accumulate: config.accumulate,
@@ -96,23 +104,30 @@ export class SftTrainer {
   /** Mean loss over the trained tokens of the held-out examples; undefined when there are none. */
   evaluate(): SftScore | undefined {
     const { validation } = this.data;
-    const { rows, accumulate, length } = this.config;
+    const { rows, ranks, accumulate, length } = this.config;
     if (validation.length === 0) return undefined;
     const packed = packRows(validation.map(positionsOf), length, 0, 0);
-    const atOnce = Math.ceil(rows / accumulate);
+    const atOnce = Math.ceil(rows / ranks / accumulate);
     const { model } = this.trainee;
-    let [loss, tokens] = [0, 0];
-    for (let start = 0; start < packed.length; start += atOnce) {
+    const { rank, size } = this.ranks ?? { rank: 0, size: 1 };
+    this.ranks?.enter('evaluation');
+    let [own, tokens] = [0, 0];
+    for (let start = 0, pass = 0; start < packed.length; start += atOnce, pass++) {
       const batch = batchOf(validation, packed.slice(start, start + atOnce));
-      loss += noGrad(() => languageModelLoss(model, batch, { device: this.device, trainedTokens: 1 }).main.item());
       tokens += batch.trainedTokens;
+      if (pass % size !== rank) continue;
+      own += noGrad(() => languageModelLoss(model, batch, { device: this.device, trainedTokens: 1 }).main.item());
     }
+    const loss = summed(this.ranks, own, 'loss on held-out examples');
     return { loss: loss / tokens, tokens, examples: validation.length };
   }
 
-  /** Saves everything that the run needs to go on bit for bit; the folder also loads as a Hugging Face model. */
-  save(): Saved {
-    return saveCheckpoint(this.config.out, this.step, (folder) => this.write(folder), { keep: this.config.keep });
+  /**
+   * Saves everything that the run needs to go on bit for bit; the folder also loads as a Hugging Face model. All ranks call it, and
+   * the first one writes; undefined on the others.
+   */
+  save(): Saved | undefined {
+    return saveAsRank(this.ranks, this.config.out, this.step, (folder) => this.write(folder), this.config.keep);
   }
 
   private write(folder: FolderSink): void {

@@ -48,6 +48,7 @@ describe('training on several ranks', () => {
       'experts, f32, two micro-batches, unevenly shared',
       { ...base, model: 'experts', dtype: 'f32', rows: 11, accumulate: 2, graphs: false },
     ],
+    ['experts, f32, fewer rows than ranks', { ...base, model: 'experts', dtype: 'f32', rows: 3 }],
     ['dense, bf16 with masters', { ...base, model: 'dense', dtype: 'bf16' }],
     [
       'experts, bf16 with masters, moments in bf16',
