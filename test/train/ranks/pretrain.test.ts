@@ -151,24 +151,25 @@ describe.each(['f32', 'bf16'] as const)('a run on several ranks (%s)', (dtype) =
     expect(lines.length, 'a line for each step, and one for the evaluation').toBe(TRAIN.steps + 1);
     expectSameState(two, one, dtype);
   });
+});
 
+describe('a run on several ranks', () => {
   it('goes on with another number of ranks', async () => {
     const further = { steps: TRAIN.steps + 3, schedule: { kind: 'constant', warmup: 2 } };
     const begun = { schedule: further.schedule };
+    const at = (name: string, ranks: number, train: object) => run(name, ranks, { train: { dtype: 'bf16', ...train } });
     const reference = at('reference', 1, further);
     const { losses } = await trained(reference);
     for (const [name, before, after] of [
       ['grown', 1, 2],
       ['shrunk', 2, 1],
     ] as const) {
-      expectClose((await trained(at(name, before, begun))).losses, losses.slice(0, TRAIN.steps), bound);
-      expectClose((await trained(at(name, after, further))).losses, losses.slice(TRAIN.steps), bound);
-      expectSameState(at(name, after, further), reference, dtype);
+      expectClose((await trained(at(name, before, begun))).losses, losses.slice(0, TRAIN.steps), 2e-3);
+      expectClose((await trained(at(name, after, further))).losses, losses.slice(TRAIN.steps), 2e-3);
+      expectSameState(at(name, after, further), reference, 'bf16');
     }
   });
-});
 
-describe('a run on several ranks', () => {
   it('goes on bit for bit', async () => {
     const at = (name: string, steps: number = TRAIN.steps) =>
       run(name, 2, { train: { dtype: 'bf16', steps, schedule: { kind: 'constant', warmup: 2 } } });
