@@ -83,6 +83,7 @@ describe('collectives of ranks', () => {
           Array.from({ length: size - 1 }, (_, r) => Array.from({ length: r + 1 }, (_, i) => 10 * r + i)).flat(),
         );
       expect(found!.broadcast).toEqual([100, 101, 102]);
+      expect(found!.tied, 'bf16 is summed in f32 and rounded once').toEqual([[1, 1 + 2 ** -7, 1 + 2 ** -6][size - 2]]);
     }
   });
 

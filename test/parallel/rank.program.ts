@@ -13,6 +13,9 @@ const cpu = device('cpu');
 /** What rank r brings, such that sums in another order would be others. */
 const brought = (rank: number, i: number): number => [1e8, 1, -1e8, 1][rank]! * (1 + (i % 3));
 
+/** Sums of these that were rounded at each rank would be smaller: ties go to even. */
+const ties = (rank: number): number => [1, 2 ** -8, 2 ** -8, 3 * 2 ** -9][rank]!;
+
 /** The same in small whole numbers, for types that hold no more. */
 const small = (rank: number, i: number): number => (rank + 1) * ((i % 5) - 2);
 
@@ -57,6 +60,9 @@ function collectives(c: Communicator): Record<string, number[]> {
     c.allGather(pieces, 'test');
     found[`allGather ${dtype}`] = pieces.flatMap(({ tensor }) => valuesOf(tensor));
   }
+  const tied = made('bf16', 1, () => ties(c.rank));
+  c.allReduce([tied], 'sum', 'test');
+  found.tied = valuesOf(tied);
   const told = made('i32', 3, (i) => 100 * c.rank + i);
   c.broadcast([told], 1, 'test');
   found.broadcast = valuesOf(told);

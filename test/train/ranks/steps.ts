@@ -5,7 +5,14 @@ import type { Model } from '../../../src/models/family.js';
 import { llama, llamaPresets } from '../../../src/models/llama.js';
 import { AdamW, type AdamWConfig } from '../../../src/optim/adamw.js';
 import { type Communicator, cutShards } from '../../../src/parallel/index.js';
-import { device, gradientOfParameter, scope, type Tensor } from '../../../src/tensor/index.js';
+import {
+  type Device,
+  type DeviceKind,
+  device,
+  gradientOfParameter,
+  scope,
+  type Tensor,
+} from '../../../src/tensor/index.js';
 import { window } from '../../../src/tensor/tensor.js';
 import { StepGraphs, type StepResult, trainStep } from '../../../src/train/step.js';
 import { tinyExperts } from '../../tiny_models.js';
@@ -19,6 +26,8 @@ export interface Steps {
   readonly rows: number;
   readonly accumulate: number;
   readonly graphs: boolean;
+  /** Default: the CPU. */
+  readonly on?: DeviceKind;
 }
 
 /** What comes of them, by name of the parameter where it is of one. */
@@ -31,11 +40,10 @@ export interface Trained {
   readonly state: Readonly<Record<string, Uint8Array>>;
 }
 
-const cpu = device('cpu');
 const LENGTH = 8;
 
-function modelOf({ model, dtype }: Steps): Model {
-  const options = { device: cpu, dtype, seed: 5, train: true } as const;
+function modelOf({ model, dtype }: Steps, on: Device): Model {
+  const options = { device: on, dtype, seed: 5, train: true } as const;
   if (model === 'dense') {
     const config = { ...llamaPresets['dense-nano'], vocabulary: 64, hidden: 48, layers: 2, heads: 2, keyHeads: 1 };
     return createModel(llama, { ...config, headSize: 8, inner: 80, deviation: 0.2 }, options) as unknown as Model;
@@ -60,9 +68,10 @@ function batchOf(step: number, rows: number): Batch {
 
 /** Trains on this process, or with those of the communicator. */
 export function train(o: Steps, ranks?: Communicator): Trained {
-  const model = modelOf(o);
+  const on = device(o.on ?? 'cpu');
+  const model = modelOf(o, on);
   const trained = trainedParameters(model);
-  const optimizer = new AdamW(trained, { eps: 1e-3, ...o.optimizer }, cpu, ranks);
+  const optimizer = new AdamW(trained, { eps: 1e-3, ...o.optimizer }, on, ranks);
   const graphs = o.graphs ? new StepGraphs() : undefined;
   const results: Omit<StepResult, 'loads'>[] = [];
   let loads: StepResult['loads'] = new Map();
@@ -70,7 +79,7 @@ export function train(o: Steps, ranks?: Communicator): Trained {
     const batch = batchOf(step, o.rows);
     if (shiftOnce(batch).trained === 0) throw new Error('the batch trains no token after the next');
     const mtpWeight = o.model === 'experts' ? 0.3 : 0;
-    const options = { device: cpu, lr: 0.01, clip: 1, accumulate: o.accumulate, mtpWeight, ranks };
+    const options = { device: on, lr: 0.01, clip: 1, accumulate: o.accumulate, mtpWeight, ranks };
     const done = trainStep(
       model,
       optimizer,
