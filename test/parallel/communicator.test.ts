@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +18,16 @@ beforeAll(() => {
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+/** The library of a device whose tensors only its own functions can read. */
+function compileRemote(): string {
+  const out = join(folder, 'remote.so');
+  const source = join(root, 'test', 'native', 'remote_backend.cc');
+  execFileSync('g++', ['-std=gnu++20', '-shared', '-fPIC', '-fvisibility=hidden', '-o', out, source], {
+    stdio: 'pipe',
+  });
+  return out;
+}
+
 interface Said {
   readonly found?: Record<string, number[]>;
   readonly heard?: { readonly code: string; readonly message: string };
@@ -24,12 +35,16 @@ interface Said {
 }
 
 /** Runs a task on so many ranks; what each said, and what came of it. */
-async function crewOf(size: number, act: Task['act'], { seconds = 30, slotBytes = 4096 } = {}) {
+async function crewOf(
+  size: number,
+  act: Task['act'],
+  { seconds = 30, slotBytes = 4096, ...task }: { seconds?: number; slotBytes?: number; library?: string } = {},
+) {
   const said: Said[][] = Array.from({ length: size }, () => []);
   const onMessage = (rank: number, message: unknown) => said[rank]!.push(message as Said);
   const environment = () => ({ TRAIN_MOE_THREADS: '1' });
   const crew = openCrew({ program, size, seconds, slotBytes, onMessage, environment });
-  for (let rank = 0; rank < size; rank++) crew.start(rank, { act } satisfies Task);
+  for (let rank = 0; rank < size; rank++) crew.start(rank, { act, ...task } satisfies Task);
   const error = await crew.ended.then(
     () => undefined,
     (thrown) => thrown as Error & { code?: string },
@@ -91,6 +106,12 @@ describe('collectives of ranks', () => {
     const { said, error } = await crewOf(3, 'rounds', { slotBytes: 256 });
     expect(error).toBeUndefined();
     for (const [{ found }] of said as [Said][]) expect(found).toEqual({ gathered: [-1], reduced: [-1] });
+  });
+
+  it('reach memory that the host cannot touch, as that of GPUs, by its copies alone', async () => {
+    const [here, away] = [await crewOf(3, 'collectives'), await crewOf(3, 'collectives', { library: compileRemote() })];
+    expect(away.error).toBeUndefined();
+    expect(away.said).toEqual(here.said);
   });
 
   it('end with both calls named when ranks bring different things', async () => {

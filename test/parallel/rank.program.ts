@@ -1,14 +1,17 @@
 import { TrainMoeError } from '../../src/errors.js';
+import { addon } from '../../src/native.js';
 import { type Communicator, takeSeat } from '../../src/parallel/index.js';
 import { type DType, device, empty, from, type Tensor } from '../../src/tensor/index.js';
 import { window } from '../../src/tensor/tensor.js';
 
 /** What a rank of these tests does, as a process of its own. */
 export interface Task {
+  /** Library of the device whose tensors take part; default: the CPU's. */
+  readonly library?: string;
   readonly act: 'collectives' | 'dies' | 'stops' | 'fails' | 'differs' | 'rounds';
 }
 
-const cpu = device('cpu');
+let on = device('cpu');
 
 /** What rank r brings, such that sums in another order would be others. */
 const brought = (rank: number, i: number): number => [1e8, 1, -1e8, 1][rank]! * (1 + (i % 3));
@@ -21,16 +24,24 @@ const small = (rank: number, i: number): number => (rank + 1) * ((i % 5) - 2);
 
 function made(dtype: DType, count: number, value: (i: number) => number): Tensor {
   const values = Array.from({ length: count }, (_, i) => value(i));
-  if (dtype === 'i32') return from(Int32Array.from(values), [count], { device: cpu });
-  if (dtype === 'f64') return from(Float64Array.from(values), [count], { device: cpu });
-  if (dtype === 'u8') return from(Uint8Array.from(values), [count], { device: cpu });
-  return from(Float32Array.from(values), [count], { dtype, device: cpu });
+  if (dtype === 'i32') return from(Int32Array.from(values), [count], { device: on });
+  if (dtype === 'f64') return from(Float64Array.from(values), [count], { device: on });
+  if (dtype === 'u8') return from(Uint8Array.from(values), [count], { device: on });
+  if (dtype === 'f32') return from(Float32Array.from(values), [count], { device: on });
+  const halves = from(Float32Array.from(values), [count], { dtype, device: device('cpu') }).readBytes(); // ops of the CPU round
+  return empty([count], { dtype, device: on }).writeBytes(halves);
 }
 
 function valuesOf(t: Tensor): number[] {
   if (t.dtype === 'i32') return [...t.readInts()];
   if (t.dtype === 'f64') return [...t.readDoubles()];
-  return t.dtype === 'u8' ? [...t.readBytes()] : [...t.read()];
+  if (t.dtype === 'u8') return [...t.readBytes()];
+  if (t.dtype === 'f32') return [...t.read()];
+  return [
+    ...empty(t.shape, { dtype: t.dtype, device: device('cpu') })
+      .writeBytes(t.readBytes())
+      .read(),
+  ];
 }
 
 /** Every collective on values that tell the rank; all that comes of them, by name. */
@@ -93,7 +104,8 @@ function rounds(c: Communicator): Record<string, number[]> {
   };
 }
 
-await takeSeat<Task>(async ({ act }, { communicator: c, send }) => {
+await takeSeat<Task>(async ({ act, library }, { communicator: c, send }) => {
+  if (library) on = { ...addon.openLibrary(library), kind: 'cuda', fastBf16: false };
   if (act === 'collectives') return send({ found: collectives(c) });
   if (act === 'rounds') return send({ found: rounds(c) });
   c.barrier('beginning');
@@ -105,7 +117,7 @@ await takeSeat<Task>(async ({ act }, { communicator: c, send }) => {
   }
   if (act === 'fails' && c.rank === 1) throw new TrainMoeError('bad-data', 'The text is not text.');
   try {
-    c.allReduce([empty([act === 'differs' ? 1 + c.rank : 1], { device: cpu })], 'sum', 'sum of the losses');
+    c.allReduce([empty([act === 'differs' ? 1 + c.rank : 1], { device: on })], 'sum', 'sum of the losses');
   } catch (error) {
     const { code, message } = error as TrainMoeError;
     send({ heard: { code, message } });
