@@ -179,22 +179,25 @@ void Segment::await(int r, double timeout) {
     if (arrived(r)) return;
     __builtin_ia32_pause();
   }
-  const double start = now();
-  for (double look = start + kLookSeconds;;) {
+  double waited = 0, last = now();
+  for (double look = kLookSeconds;;) {
     const uint32_t seen = control_->bell.load(std::memory_order_acquire);
     if (arrived(r)) return;
     if (const int failed = control_->failed.load(std::memory_order_acquire); failed > 0)
       lost("rank " + std::to_string(failed - 1) + " gave up: " + control_->why.get());
     const double time = now();
-    if (time - start > timeout)
-      lost(missing() + " not come to \"" + control_->ranks[rank_].place.get() + "\" within " + seconds(timeout) + " s: stopped, hanging, or far slower than the others. Give --rankTimeout more seconds if that was only slow.");
-    if (time > look) {
+    waited += std::min(time - last, 4 * kLookSeconds);  // while this process was stopped itself, by Ctrl-Z with all, nobody was late
+    last = time;
+    if (waited > timeout)
+      lost(missing() + " not come to \"" + control_->ranks[rank_].place.get() + "\" within " + seconds(timeout) +
+           " s: stopped, hanging, or far slower than the others. Give --rankTimeout more seconds if that was only slow.");
+    if (waited > look) {
       const int32_t process = control_->ranks[r].process.load(std::memory_order_acquire);
       if (process > 0 && kill(process, 0) != 0 && errno == ESRCH && !arrived(r))
         lost(describe(r) + " has ended, while rank " + std::to_string(rank_) + " waited for it at \"" + control_->ranks[rank_].place.get() + "\".");
-      look = time + kLookSeconds;
+      look = waited + kLookSeconds;
     }
-    sleepOn(control_->bell, seen, std::min(kLookSeconds, std::max(0.001, timeout - (time - start))));
+    sleepOn(control_->bell, seen, std::min(kLookSeconds, std::max(0.001, timeout - waited)));
   }
 }
 

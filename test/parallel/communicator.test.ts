@@ -32,16 +32,25 @@ interface Said {
   readonly found?: Record<string, number[]>;
   readonly heard?: { readonly code: string; readonly message: string };
   readonly stopped?: number;
+  readonly waits?: number;
 }
 
 /** Runs a task on so many ranks; what each said, and what came of it. */
 async function crewOf(
   size: number,
   act: Task['act'],
-  { seconds = 30, slotBytes = 4096, ...task }: { seconds?: number; slotBytes?: number; library?: string } = {},
+  {
+    seconds = 30,
+    slotBytes = 4096,
+    heard = () => {},
+    ...task
+  }: { seconds?: number; slotBytes?: number; heard?: (said: Said[][]) => void; library?: string } = {},
 ) {
   const said: Said[][] = Array.from({ length: size }, () => []);
-  const onMessage = (rank: number, message: unknown) => said[rank]!.push(message as Said);
+  const onMessage = (rank: number, message: unknown) => {
+    said[rank]!.push(message as Said);
+    heard(said);
+  };
   const environment = () => ({ TRAIN_MOE_THREADS: '1' });
   const crew = openCrew({ program, size, seconds, slotBytes, onMessage, environment });
   for (let rank = 0; rank < size; rank++) crew.start(rank, { act, ...task } satisfies Task);
@@ -145,6 +154,16 @@ describe('a rank that is lost', () => {
     );
     const pid = said[1]![0]!.stopped!;
     expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
+  });
+
+  it('is not one that was stopped together with those that wait, by Ctrl-Z', async () => {
+    const heard = (said: Said[][]) => {
+      const all = said.flat().map(({ waits }) => waits!);
+      if (all.length < 2) return;
+      for (const pid of all) process.kill(pid, 'SIGSTOP');
+      setTimeout(() => all.map((pid) => process.kill(pid, 'SIGCONT')), 3000);
+    };
+    expect((await crewOf(2, 'pauses', { seconds: 2, heard })).error).toBeUndefined();
   });
 
   it('tells its own error, with its number, and the others are ended by it', async () => {

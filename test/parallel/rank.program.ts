@@ -8,7 +8,7 @@ import { window } from '../../src/tensor/tensor.js';
 export interface Task {
   /** Library of the device whose tensors take part; default: the CPU's. */
   readonly library?: string;
-  readonly act: 'collectives' | 'dies' | 'stops' | 'fails' | 'differs' | 'rounds';
+  readonly act: 'collectives' | 'dies' | 'pauses' | 'stops' | 'fails' | 'differs' | 'rounds';
 }
 
 let on = device('cpu');
@@ -110,6 +110,10 @@ await takeSeat<Task>(async ({ act, library }, { communicator: c, send }) => {
   if (act === 'rounds') return send({ found: rounds(c) });
   c.barrier('beginning');
   c.enter('forward and backward');
+  if (act === 'pauses') {
+    send({ waits: process.pid });
+    await new Promise((resolve) => setTimeout(resolve, 800 * c.rank)); // the first one waits meanwhile
+  }
   if (act === 'dies' && c.rank === 1) process.kill(process.pid, 'SIGKILL');
   if (act === 'stops' && c.rank === 1) {
     send({ stopped: process.pid });
