@@ -2,6 +2,7 @@ import type { Model, Recurrence } from '../models/family.js';
 import * as native from '../native.gen.js';
 import type { Relative } from '../nn/relative_layout.js';
 import { concat } from '../ops/concat.js';
+import { type Communicator, shareOf } from '../parallel/index.js';
 import {
   type Device,
   keep,
@@ -47,6 +48,19 @@ export function segmentMemory(
     reuse: reuseOf(recurrence, length),
     layers: Array.from({ length: family.layers(config) }, () => zeros([count, width], { dtype, device })),
   }));
+}
+
+/** Each of several ranks has remembered its rows; now all have all of them, to be saved. */
+export function shareMemory({ layers }: SegmentMemory, ranks: Communicator): void {
+  scope(() => {
+    const pieces = layers.flatMap((layer) =>
+      Array.from({ length: ranks.size }, (_, owner) => {
+        const [start, end] = shareOf(layer.shape[0]!, owner, ranks.size);
+        return { owner, tensor: rows(layer, start, end) };
+      }),
+    );
+    ranks.allGather(pieces, 'memory of the rows');
+  });
 }
 
 /** What a pass reads of the memory, and what puts its rows into it once the pass and its way back are done. */

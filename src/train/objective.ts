@@ -142,13 +142,13 @@ function permutingOf(family: Family, tokenizer: TextTokenizer, reuse: number, s:
   };
 }
 
-type Section = 'data' | 'train' | 'distill' | 'ranks';
+type Section = 'data' | 'train' | 'distill';
 
 /**
  * Refuses settings of a run that its family has no use for, before anything is made.
  * @throws TrainMoeError `bad-config`
  */
-export function refuseSettings(family: Family, { data, train, distill, ranks }: Pick<RunConfig, Section>): void {
+export function refuseSettings(family: Family, { data, train, distill }: Pick<RunConfig, Section>): void {
   const refuse = (setting: string, why: string) => {
     throw new TrainMoeError('bad-config', `${setting} ${why}; leave it out.`);
   };
@@ -169,8 +169,6 @@ export function refuseSettings(family: Family, { data, train, distill, ranks }: 
   }
   if (data.packing === 'documents')
     refuse('data.packing = documents', `is not for models of the family ${name}, which remember across documents`);
-  if (ranks > 1)
-    refuse(`ranks = ${ranks}`, `is not for models of the family ${name}, which remember rows where they were read`);
   if (train.rowsRamp) refuse('train.rowsRamp', `is not for models of the family ${name}, each row of which goes on`);
 }
 

@@ -14,7 +14,7 @@ import { type Device, graphsPay, type Tensor } from '../tensor/index.js';
 import type { Corpus } from './corpus.js';
 import { openTeacher, type Teacher } from './distill.js';
 import { exactMasters } from './exact.js';
-import { type SegmentMemory, segmentMemory } from './memory.js';
+import { type SegmentMemory, segmentMemory, shareMemory } from './memory.js';
 import { openBatches } from './objective.js';
 import { saveAsRank } from './ranks/save.js';
 import type { Saved } from './run/checkpoint.js';
@@ -140,6 +140,7 @@ export class Trainer {
       tokens: this.tokens,
       data: this.source.state,
     };
+    if (this.memory && this.ranks) shareMemory(this.memory, this.ranks);
     writeRunState(folder, this.state(), place);
   }
 
