@@ -6,6 +6,7 @@
  *   synthesize(), r1(); their settings are plain objects (defineConfig(), resolveSft(), ..), their events arrive in `onEvent`
  * - text: collect(), trainBpe(), openTokenizer(), loadTokenizer(), tokenize(), batches()
  * - models: loadModel(), saveModel(), createModel(), forward(), evaluate(), trainStep()
+ * - several processes as one: openCrew() starts ranks, takeSeat() is one, whose Communicator trainStep() and AdamW take
  * - beneath: tensors and their tape (differentiate(), scope()), `ops`, `nn`, AdamW, `native`
  * - inference: Engine and streamText(), serve(); resolveServe() makes its settings
  * - reasoning: `tasks`, `rewards`
