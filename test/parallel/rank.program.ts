@@ -108,7 +108,7 @@ await takeSeat<Task>(async ({ act, library }, { communicator: c, send }) => {
   if (library) on = { ...addon.openLibrary(library), kind: 'cuda', fastBf16: false };
   if (act === 'collectives') return send({ found: collectives(c) });
   if (act === 'rounds') return send({ found: rounds(c) });
-  c.barrier('beginning');
+  c.barrier('beginning', 60); // processes start as they can
   c.enter('forward and backward');
   if (act === 'pauses') {
     send({ waits: process.pid });

@@ -215,10 +215,10 @@ describe('a run on several ranks', () => {
     ],
     [
       'SIGSTOP',
-      /^Rank 1 \(process \d+, last at "[\w ]+"\) has not come to "[\w ]+" within 4 s: stopped, hanging, or far slower/,
+      /^Rank 1 \(process \d+, last at "[\w ]+"\) has not come to "[\w ]+" within 6 s: stopped, hanging, or far slower/,
     ],
   ] as const)('names a rank that was lost by %s, and goes on after it', async (signal, sentence) => {
-    const config = run(`lost-${signal}`, 2, { train: { steps: 100_000 }, rankTimeout: 4, save: { every: 2, keep: 1 } });
+    const config = run(`lost-${signal}`, 2, { train: { steps: 100_000 }, rankTimeout: 6, save: { every: 2, keep: 1 } });
     let sent = false;
     const onEvent = (event: TrainEvent) => {
       if (event.kind !== 'step' || event.step.step < 3 || sent) return;
