@@ -5,12 +5,15 @@ import { cacheBytes } from '../rl/fit.js';
 import { bytesOf } from '../tensor/index.js';
 import { passBytes } from '../train/estimate.js';
 import { type Choices, halvings } from '../train/fit.js';
-import type { MeasureOptions } from './measure.js';
 
 type Shape = Pick<Model, 'family' | 'config'>;
 
 /** The settings that decide how much memory an evaluation takes. */
-type MeasureSize = Pick<MeasureOptions, 'samples' | 'maxTokens' | 'dtype'>;
+interface MeasureSize {
+  readonly samples: number;
+  readonly maxTokens: number;
+  readonly dtype: 'f32' | 'bf16';
+}
 
 /** Completions in flight, and the rows of a pass over finished ones. */
 export interface AtOnce {

@@ -11,21 +11,12 @@ import { formatBytes, formatCount } from '../../terminal/format.js';
 import { openChatTemplate } from '../../tokenizer/index.js';
 import { modelFolder } from '../../train/run/model_folder.js';
 import { openModel, openTokenizer } from './open.js';
+import type { ExportOptions } from './rewrite.js';
 
 const TYPES: Readonly<Record<string, GgmlType>> = { f32: 'F32', bf16: 'BF16', f16: 'F16', q8_0: 'Q8_0' };
 
 /** Writes a model with its vocabulary and chat template as a GGUF file, which appears whole or not at all; returns what to say of it. */
-export async function exportGguf({
-  model: from,
-  out,
-  dtype,
-  adapter,
-}: {
-  readonly model: string;
-  readonly out: string;
-  readonly dtype: string;
-  readonly adapter?: string | undefined;
-}): Promise<string[]> {
+export async function exportGguf({ model: from, out, dtype, adapter }: ExportOptions): Promise<string[]> {
   const type = TYPES[dtype];
   if (!type)
     throw new TrainMoeError(

@@ -23,18 +23,17 @@ const COMPANIONS = [
   'chat_template.jinja',
 ];
 
-/** Loads a model and writes it as a Hugging Face folder, which appears whole or not at all; returns a sentence that says what was written. */
-export function rewriteModel({
-  model: from,
-  out,
-  dtype,
-  adapter,
-}: {
+/** What is written, and where. */
+export interface ExportOptions {
   readonly model: string;
   readonly out: string;
   readonly dtype: string;
+  /** A LoRA adapter to merge into the model. */
   readonly adapter?: string | undefined;
-}): string {
+}
+
+/** Loads a model and writes it as a Hugging Face folder, which appears whole or not at all; returns a sentence that says what was written. */
+export function rewriteModel({ model: from, out, dtype, adapter }: ExportOptions): string {
   if (existsSync(out)) throw new TrainMoeError('bad-argument', `${out} exists already; name a folder that does not.`);
   const { model, device } = openModel({ model: from, device: 'cpu', dtype: 'f32' });
   if (dtype !== 'f32' && dtype !== 'bf16')
