@@ -7,10 +7,15 @@ import { empty, type Shape, stridesOf, type Tensor, window } from './tensor.js';
 /** Where in its parent a slice lies: offset and strides in elements of the parent's own (dense) gradient. */
 interface Window {
   readonly parent: GradientState;
+  /** The slices that were cut together with it, which make up the whole. */
+  readonly cut: Cut;
   readonly offset: number;
   readonly shape: Shape;
   readonly stride: Shape;
 }
+
+/** Slices that together are the whole of their parent. */
+export type Cut = GradientState[];
 
 /** A gradient buffer; several states may share one until one of them writes. */
 interface Shared {
@@ -20,12 +25,13 @@ interface Shared {
 
 /**
  * The gradient of one tensor while a tape unwinds. Memory is taken at the first request and never zero-filled: the first
- * writer gets beta 0, later ones beta 1. Slices made by split() write through to their parent's buffer.
+ * writer gets beta 0, later ones beta 1. Slices made by split() write through to their parent's buffer, which may be cut in
+ * several ways: until the whole is settled, one cut alone has been written.
  */
 export class GradientState {
   private shared: Shared | undefined;
   private written = false;
-  private readonly parts: GradientState[] = [];
+  private readonly cuts: Cut[] = [];
 
   constructor(
     readonly of: Tensor,
@@ -33,18 +39,21 @@ export class GradientState {
     readonly leaf: boolean,
     private readonly slice?: Window,
   ) {
-    slice?.parent.parts.push(this);
+    if (!slice) return;
+    if (slice.cut.length === 0) slice.parent.cuts.push(slice.cut);
+    slice.cut.push(this);
   }
 
   /** True when something has been written. */
   get present(): boolean {
-    return this.written || this.slice?.parent.written === true || this.parts.some((p) => p.present);
+    return this.written || this.slice?.parent.written === true || this.cuts.flat().some((p) => p.present);
   }
 
   /** The buffer to add to, seen with `shape`, and whether it holds something already. */
   accumulate(shape: Shape): Acc {
     const { slice } = this;
     if (slice) {
+      slice.parent.settle(slice.cut);
       const whole = slice.parent.buffer();
       const beta = this.written || slice.parent.written ? 1 : 0;
       this.written = true;
@@ -62,6 +71,7 @@ export class GradientState {
     if (!this.present) return undefined;
     const { slice } = this;
     if (slice) {
+      slice.parent.settle(slice.cut);
       if (!this.written && !slice.parent.written) return undefined;
       return reshaped(window(slice.parent.buffer(), slice.offset, slice.shape, slice.stride), shape);
     }
@@ -90,7 +100,7 @@ export class GradientState {
       !this.present &&
       buffer &&
       buffer.dtype === this.of.dtype &&
-      this.parts.length === 0
+      this.cuts.length === 0
     ) {
       this.shared = source.shared!;
       this.shared.owners++;
@@ -100,7 +110,7 @@ export class GradientState {
 
   /** Starts over: the next writer gets beta 0. The memory is kept. */
   reset(): void {
-    this.parts.length = 0; // windows of an earlier pass say nothing about the next
+    this.cuts.length = 0; // windows of an earlier pass say nothing about the next
     this.written = false;
   }
 
@@ -109,14 +119,16 @@ export class GradientState {
     if (this.slice) return;
     if (this.shared && --this.shared.owners === 0) this.shared.tensor.dispose();
     this.shared = undefined;
-    this.parts.length = 0;
+    this.cuts.length = 0;
     this.written = false;
   }
 
-  /** Before the whole is used, parts that got nothing become zero. */
-  private settle(): void {
-    if (this.written || this.parts.length === 0 || !this.parts.some((p) => p.written)) return;
-    for (const part of this.parts) if (!part.written) native.copy(part.windowOn(this.buffer()), zeroLike(part.of));
+  /** Before the whole is used, or cut in another way than `cut`: slices that got nothing, of those that did, become zero. */
+  private settle(cut?: Cut): void {
+    if (this.written) return;
+    const begun = this.cuts.find((one) => one !== cut && one.some((part) => part.written));
+    if (!begun) return;
+    for (const part of begun) if (!part.written) native.copy(part.windowOn(this.buffer()), zeroLike(part.of));
     this.written = true;
   }
 

@@ -1,5 +1,5 @@
 import { TrainMoeError } from '../errors.js';
-import { GradientState } from './gradient.js';
+import { type Cut, GradientState } from './gradient.js';
 import { recording } from './tape.js';
 import { type Shape, sizeOf, stridesOf, type Tensor, window } from './tensor.js';
 
@@ -40,13 +40,14 @@ export function split(x: Tensor, sizes: readonly number[], dim = x.shape.length 
   if (x.gradient?.isPart)
     throw new TrainMoeError('bad-argument', 'split: x is a window made by split() itself; cut the whole at once.');
   const parts: Tensor[] = [];
+  const cut: Cut = [];
   let at = 0;
   for (const size of sizes) {
     const shape = x.shape.map((d, i) => (i === dim ? size : d));
     const offset = at * x.stride[dim]!;
     const part = window(x, offset, shape, x.stride);
     if (x.gradient && recording())
-      part.gradient = new GradientState(part, false, { parent: x.gradient, offset, shape, stride: x.stride });
+      part.gradient = new GradientState(part, false, { parent: x.gradient, cut, offset, shape, stride: x.stride });
     parts.push(part);
     at += size;
   }
@@ -69,7 +70,7 @@ export function exchanged(x: Tensor): Tensor {
   const [shape, stride] = [swap(x.shape), swap(x.stride)];
   const y = window(x, 0, shape, stride);
   if (x.gradient && recording())
-    y.gradient = new GradientState(y, false, { parent: x.gradient, offset: 0, shape, stride });
+    y.gradient = new GradientState(y, false, { parent: x.gradient, cut: [], offset: 0, shape, stride });
   return y;
 }
 

@@ -125,6 +125,48 @@ describe('gradients', () => {
     });
   });
 
+  it('add up where a tensor is cut in several ways, of which none reaches all of it', () => {
+    scope(() => {
+      const w = weight([2, 3, 2], 1);
+      const heads = from([1, 0, 0, 1, 1, 0, 0, 1], [2, 2, 2]); // an identity to each head
+      const same = (part: Tensor) => add(part, zeros([...part.shape]));
+      // What is read of y [2,3,2], and where in y its values lie.
+      const uses: readonly (readonly [(y: Tensor) => Tensor, number[], number[]])[] = [
+        [(y) => same(split(y, [1, 1], 0)[1]!), [1, 3, 2], [6, 7, 8, 9, 10, 11]],
+        [(y) => same(split(y, [2], 0)[0]!), [2, 3, 2], Array.from({ length: 12 }, (_, n) => n)],
+        [(y) => same(rows(y, 0, 1)), [1, 3, 2], [0, 1, 2, 3, 4, 5]],
+        [(y) => headsLinear(exchanged(y), heads), [3, 2, 2], [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]],
+      ];
+      for (const which of [
+        [0, 2],
+        [2, 0],
+        [0, 3],
+        [3, 2],
+        [0, 1, 3],
+        [3, 1, 2],
+        [0, 0],
+        [3, 3],
+        [2, 0, 3, 0],
+      ]) {
+        const dys = which.map((n, k) => random(uses[n]![1], 10 + k));
+        const expected = new Float32Array(12);
+        which.forEach((n, k) => {
+          for (const [m, at] of uses[n]![2].entries()) expected[at]! += 2 * dys[k]!.read()[m]!;
+        });
+        resetGradients([w]);
+        scope(() => {
+          const f = () => {
+            const y = add(w, w);
+            return which.map((n) => uses[n]![0](y));
+          };
+          vectorJacobian(f, dys);
+        });
+        expect(relativeError(gradient(w), expected), which.join()).toBeLessThan(1e-6);
+      }
+      w.dispose();
+    });
+  });
+
   it('arrive when both a window and the whole are used, in either order', () => {
     scope(() => {
       const w = weight([4, 4], 1);
