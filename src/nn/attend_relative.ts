@@ -85,8 +85,7 @@ export function attendRelative(
   const everyRow = zeros([q.shape[0]!], { dtype: 'i32', device: q.device });
   const shifted = (bias: Tensor) => reshape(add(q, embedding(bias, everyRow)), [-1, heads, headSize]);
   const position = headsLinear(shifted(w.distanceBias), distances, 'f32'); // [R,H,P]
-  // A copy: the gradients of both streams, which see it exchanged, add up in that of the parameter.
-  const ofTypes = () => exchanged(reshape(concat([w.types]), [2, heads, headSize]));
+  const ofTypes = () => exchanged(reshape(w.types, [2, heads, headSize]));
   const o = relativeAttention(shifted(w.contentBias), k, v, position, {
     ranges,
     offsets,
