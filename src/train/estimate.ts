@@ -95,11 +95,14 @@ export function passBytes({ family, config }: Shape, dtype: 'f32' | 'bf16', toke
   return tokens * width * (dtype === 'bf16' ? 2 : 4) + 2 * 4 * logits * family.vocabulary(config);
 }
 
+/** Sides of a product that keeps a device busy. The emulator is not measured, only run. */
+const COMFORTABLE = { cpu: 768, cuda: 8192, emulator: 64 } as const;
+
 /**
  * FLOP/s of the device's own matrix product at a comfortable size: what MFU is measured against. Takes about 0.2 s on a
- * laptop; a GPU needs a larger product to be busy.
+ * laptop.
  */
-export function measurePeak(device: Device, dtype: 'f32' | 'bf16', size = device.kind === 'cuda' ? 8192 : 768): number {
+export function measurePeak(device: Device, dtype: 'f32' | 'bf16', size: number = COMFORTABLE[device.kind]): number {
   return tagged('measuring', () =>
     scope(() => {
       const make = (weight: boolean) => empty([size, size], { dtype, device, weight });
