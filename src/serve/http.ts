@@ -47,9 +47,24 @@ export interface HttpOptions {
 /** Longest body of a request. */
 const MOST_BYTES = 16 << 20;
 
+/** A server, and how it ends. */
+export interface HttpServer {
+  readonly server: Server;
+  /**
+   * Takes no more, and resolves when what is being answered has been; with `now`, at once, also behind a call without. Connections
+   * that ask nothing, or have not asked all yet, are not waited for.
+   */
+  close(now: boolean): Promise<void>;
+}
+
 /** A server of these routes. Errors of every kind have one shape, and none ends it. */
-export function httpServer(routes: readonly Route[], options: HttpOptions): Server {
-  return createServer((incoming, response) => {
+export function httpServer(routes: readonly Route[], options: HttpOptions): HttpServer {
+  const answering = new Set<ServerResponse>(); // the requests that have come whole
+  let closed: Promise<unknown> | undefined;
+  const closeIdle = () => {
+    if (closed && answering.size === 0) server.closeAllConnections();
+  };
+  const server = createServer((incoming, response) => {
     const start = performance.now();
     const { method = '', url = '' } = incoming;
     const path = url.split('?')[0]!;
@@ -57,12 +72,16 @@ export function httpServer(routes: readonly Route[], options: HttpOptions): Serv
     response.on('close', () => {
       const status = response.writableFinished ? response.statusCode : 499;
       options.onEnd({ method, path, status, seconds: (performance.now() - start) / 1000, ...figures() });
+      answering.delete(response);
+      closeIdle();
     });
+    if (closed) response.shouldKeepAlive = false;
+    const whole = () => void (response.destroyed || answering.add(response));
     const work = async () => {
-      refuseStranger(incoming, options.apiKey);
+      refuseStranger(incoming, path, options.apiKey);
       const { route, rest } = routeOf(routes, method, path);
       await route.handle({
-        ...requestOf(incoming, response, rest),
+        ...requestOf(incoming, response, rest, whole),
         tell(of) {
           figures = of;
         },
@@ -72,9 +91,22 @@ export function httpServer(routes: readonly Route[], options: HttpOptions): Serv
       if (response.destroyed) return; // the client has left
       const refusal = refusalOf(error);
       if (refusal.status >= 500) options.onError(error);
+      whole();
       refuse(response, refusal);
     });
   });
+  return {
+    server,
+    async close(now) {
+      if (!closed) {
+        closed = once(server, 'close');
+        server.close();
+      }
+      if (now) server.closeAllConnections();
+      else closeIdle();
+      await closed;
+    },
+  };
 }
 
 function routeOf(routes: readonly Route[], method: string, path: string): { route: Route; rest: string } {
@@ -98,8 +130,8 @@ function decoded(text: string): string {
   }
 }
 
-function refuseStranger({ headers, url }: IncomingMessage, key: string | undefined): void {
-  if (key === undefined || url === '/health') return;
+function refuseStranger({ headers }: IncomingMessage, path: string, key: string | undefined): void {
+  if (key === undefined || path === '/health') return;
   const given = /^Bearer +(.+)$/i.exec(headers.authorization ?? '')?.[1] ?? '';
   const hash = (text: string) => createHash('sha256').update(text).digest();
   if (timingSafeEqual(hash(given), hash(key))) return;
@@ -110,30 +142,61 @@ function refuseStranger({ headers, url }: IncomingMessage, key: string | undefin
   });
 }
 
-function requestOf(incoming: IncomingMessage, response: ServerResponse, rest: string): Omit<Request, 'tell'> {
+/** @param whole told when all has come that the answer needs */
+function requestOf(
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  rest: string,
+  whole: () => void,
+): Omit<Request, 'tell'> {
   return {
     rest,
-    json: () => readJson(incoming),
+    async json() {
+      const body = await readJson(incoming);
+      whole();
+      return body;
+    },
     onLeave(callback) {
       if (response.destroyed) return callback();
       response.on('close', () => {
         if (!response.writableFinished) callback();
       });
     },
-    send: (body, status = 200) => send(response, status, body),
+    send(body, status = 200) {
+      whole();
+      send(response, status, body);
+    },
     events() {
+      whole();
       response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' });
+      const drained = drainOf(response);
       return {
         async write(piece) {
           const text = typeof piece === 'string' ? piece : JSON.stringify(piece);
-          if (response.destroyed || response.write(`data: ${text}\n\n`)) return;
-          await Promise.race([once(response, 'drain'), once(response, 'close')]);
+          if (response.destroyed || response.writableEnded || response.write(`data: ${text}\n\n`)) return;
+          await drained();
         },
         end() {
           if (!response.destroyed) response.end();
         },
       };
     },
+  };
+}
+
+/** Waits until a slow client has taken what was written, or has left: all who wait share two listeners. */
+function drainOf(response: ServerResponse): () => Promise<void> {
+  let waiting: Promise<void> | undefined;
+  return () => {
+    waiting ??= new Promise((resolve) => {
+      const go = () => {
+        response.off('drain', go).off('close', go);
+        waiting = undefined;
+        resolve();
+      };
+      response.on('drain', go).on('close', go);
+    });
+    return waiting;
   };
 }
 

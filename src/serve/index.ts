@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { basename, resolve } from 'node:path';
 import { TrainMoeError } from '../errors.js';
@@ -52,7 +53,10 @@ export interface ServedModel {
   readonly facts: ServeFacts;
   /** Requests that are being answered or wait. */
   readonly requests: number;
-  /** Takes no more requests and waits for those that run; with `now` it ends them. Gives the memory back. */
+  /**
+   * Takes no more requests and waits for those that run; with `now` it ends them, also while another call waits. Gives the memory
+   * back.
+   */
   close(options?: { readonly now?: boolean }): Promise<void>;
 }
 
@@ -88,7 +92,7 @@ export async function serve(
     const vocabulary = model.family.vocabulary(model.config);
     const can: Abilities = { tokenizer, template, context, parallel, cacheTokens, maxTokens, vocabulary };
     const how = { driver, tokenizer, name, reasoning };
-    const server = httpServer(openAiRoutes(can, how, Math.floor(Date.now() / 1000)), {
+    const { server, close } = httpServer(openAiRoutes(can, how, Math.floor(Date.now() / 1000)), {
       apiKey: config.apiKey,
       onEnd: (request) => onEvent({ kind: 'request', request }),
       onError: (error) => onEvent({ kind: 'failed', error }),
@@ -104,19 +108,17 @@ export async function serve(
       ...{ device: device.name, deviceReason: reason, dtype: model.dtype, open: config.apiKey === undefined },
     };
     onEvent({ kind: 'listening', facts });
+    let given = false;
     return {
       facts,
       get requests() {
         return driver.jobs;
       },
       async close({ now = false } = {}) {
-        const closed = once(server, 'close');
-        server.close();
-        if (now) {
-          driver.cancelAll();
-          server.closeAllConnections();
-        }
-        await closed;
+        if (now) driver.cancelAll();
+        await close(now);
+        if (given) return;
+        given = true;
         engine.dispose();
         disposeModel(model);
       },
@@ -142,7 +144,7 @@ function engineOf(config: ServeConfig, { model, device }: { readonly model: Load
   return { context, cacheTokens, engine };
 }
 
-async function listen(server: ReturnType<typeof httpServer>, { host, port }: ServeConfig): Promise<void> {
+async function listen(server: Server, { host, port }: ServeConfig): Promise<void> {
   server.listen(port, host);
   try {
     await once(server, 'listening');
