@@ -47,7 +47,7 @@ export function begin(asked: Asked, how: Answering, write: (chunk: object) => Pr
     for (const job of jobs) job.cancel();
   };
   try {
-    for (const prompt of asked.prompts) jobs.push(how.driver.submit(prompt, asked.options));
+    for (const { ids, maxTokens } of asked.prompts) jobs.push(how.driver.submit(ids, { ...asked.options, maxTokens }));
   } catch (error) {
     cancel();
     throw error;
@@ -82,9 +82,9 @@ function newChoice(
   { kind, prompts, options, stop }: Asked,
   { tokenizer, reasoning }: Answering,
 ): Choice {
-  const prompt = prompts[Math.floor(index / options.count)]!;
+  const { ids } = prompts[Math.floor(index / options.count)]!;
   const split = reasoning && kind === 'chat';
-  const opened = () => tokenizer.decode(prompt.slice(-16)).trimEnd().endsWith('<think>');
+  const opened = () => tokenizer.decode(ids.slice(-16)).trimEnd().endsWith('<think>');
   return {
     index,
     pieces: new TextPieces(tokenizer, stop),
@@ -132,7 +132,7 @@ const tokenOf = (id: number, logprob: number, tokenizer: Tokenizer): Token => ({
 });
 
 function usageOf({ prompts }: Asked, choices: readonly Choice[]): Usage {
-  const prompt = prompts.reduce((sum, { length }) => sum + length, 0);
+  const prompt = prompts.reduce((sum, { ids }) => sum + ids.length, 0);
   const completion = choices.reduce((sum, { count }) => sum + count, 0);
   return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
 }

@@ -87,10 +87,11 @@ export async function serve(
   try {
     const { context, cacheTokens, engine } = engineOf(config, opened);
     const { parallel, maxTokens, reasoning } = config;
-    const driver = new Driver(engine, parallel + config.queue);
+    const most = parallel + config.queue;
+    const driver = new Driver(engine, most);
     const name = config.name ?? basename(resolve(config.model));
     const vocabulary = model.family.vocabulary(model.config);
-    const can: Abilities = { tokenizer, template, context, parallel, cacheTokens, maxTokens, vocabulary };
+    const can: Abilities = { tokenizer, template, context, parallel, most, cacheTokens, maxTokens, vocabulary };
     const how = { driver, tokenizer, name, reasoning };
     const { server, close } = httpServer(openAiRoutes(can, how, Math.floor(Date.now() / 1000)), {
       apiKey: config.apiKey,

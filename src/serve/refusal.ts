@@ -80,7 +80,10 @@ export function schemaRefusal(error: z.ZodError, body: unknown, known: readonly 
   return new Refusal(400, `${subject}: ${fault}.`, param === '' ? {} : { param });
 }
 
+/** Of values that hold others their kind alone: these may be large, and nested more deeply than can be written. */
 const briefly = (value: unknown): string => {
+  if (Array.isArray(value)) return value.length === 0 ? '[]' : '[...]';
+  if (typeof value === 'object' && value !== null) return '{...}';
   const text = JSON.stringify(value) ?? 'undefined';
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 };

@@ -18,6 +18,8 @@ export interface Abilities {
   readonly context: number;
   /** Completions at once. */
   readonly parallel: number;
+  /** Prompts that are answered or wait, at most. */
+  readonly most: number;
   /** Tokens that the cache holds over all completions. */
   readonly cacheTokens: number;
   /** Longest answer where none is asked for. */
@@ -25,11 +27,17 @@ export interface Abilities {
   readonly vocabulary: number;
 }
 
+/** A prompt, and the most tokens of an answer to it. */
+export interface Prompt {
+  readonly ids: readonly number[];
+  readonly maxTokens: number;
+}
+
 /** A request that can be answered. */
 export interface Asked {
   readonly kind: 'chat' | 'text';
-  readonly prompts: readonly (readonly number[])[];
-  readonly options: GenerateOptions & { readonly count: number };
+  readonly prompts: readonly Prompt[];
+  readonly options: Omit<GenerateOptions, 'maxTokens'> & { readonly count: number };
   readonly stop: readonly string[];
   readonly stream: boolean;
   /** The last piece of a stream is the count of tokens. */
@@ -163,17 +171,11 @@ function asked(
   if (r.n > can.parallel)
     throw badParameter('n', `n is ${r.n}; this server generates ${can.parallel} completions at once.`);
   const part = kind === 'chat' ? 'messages' : 'prompt';
-  for (const prompt of prompts) refusePrompt(prompt, part, can);
-  const longest = Math.max(...prompts.map((prompt) => prompt.length));
-  const maxTokens = Math.min(most ?? can.maxTokens, can.context - longest, roomFor(r.n, longest, can));
-  if (maxTokens < 1)
-    throw badParameter(
-      'n',
-      `${r.n} completions of a prompt of ${longest} tokens take more than the ${can.cacheTokens} that this server has room for; ask for fewer.`,
-    );
+  if (prompts.length > can.most)
+    throw badParameter(part, `There are ${prompts.length} prompts; this server takes ${can.most} at once.`);
   return {
     kind,
-    prompts,
+    prompts: prompts.map((ids) => promptOf(ids, { param: part, n: r.n, most: most ?? can.maxTokens }, can)),
     options: {
       temperature: r.temperature,
       topP: r.top_p,
@@ -182,7 +184,6 @@ function asked(
       repetitionPenalty: r.repetition_penalty,
       seed: r.seed === undefined ? randomInt(2 ** 31) : seedOf(r.seed),
       count: r.n,
-      maxTokens,
       stopIds: ends.stopIds,
     },
     stop: [...[r.stop].flat(), ...ends.stop],
@@ -190,6 +191,21 @@ function asked(
     usage: r.stream_options?.include_usage ?? false,
     logprobs,
   };
+}
+
+function promptOf(
+  ids: readonly number[],
+  { param, n, most }: { readonly param: string; readonly n: number; readonly most: number },
+  can: Abilities,
+): Prompt {
+  refusePrompt(ids, param, can);
+  const maxTokens = Math.min(most, can.context - ids.length, roomFor(n, ids.length, can));
+  if (maxTokens < 1)
+    throw badParameter(
+      'n',
+      `${n} completions of a prompt of ${ids.length} tokens take more than the ${can.cacheTokens} that this server has room for; ask for fewer.`,
+    );
+  return { ids, maxTokens };
 }
 
 /** Longest answer so that n of them fit the cache with their prompt. Pages are whole, and the last one of the prompt is not shared. */

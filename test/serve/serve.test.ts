@@ -74,6 +74,14 @@ describe('the server', () => {
     expect(await one([...Buffer.from('one')])).toBeTypeOf('string');
   });
 
+  it('gives each of several prompts the room that it has alone', async () => {
+    const narrow = await startServer({ context: 64 });
+    const ask = async (prompt: unknown) => (await narrow.ask(TEXT, { ...greedy, prompt, max_tokens: 60 })).body;
+    const [long, short] = [Array.from({ length: 60 }, () => 5), [6]];
+    expect((await ask([long, short])).usage.completion_tokens).toBe(4 + 60);
+    await narrow.close();
+  });
+
   it('ends at a stop text, which is not said, and stops computing', async () => {
     const whole = (await tiny.ask(TEXT, { ...greedy, prompt: 'one', max_tokens: 40 })).body.choices[0].text as string;
     const stop = whole.slice(6, 9);
@@ -140,6 +148,7 @@ describe('a request that cannot be answered', () => {
     [TEXT, { prompt: [1, -5] }, 400, 'prompt.1', /^prompt\.1 = -5: too small/],
     [TEXT, { prompt: [99_999] }, 400, 'prompt', /^The prompt holds the id 99999; this model's ids are 0 to/],
     [TEXT, { prompt: 'x'.repeat(5000) }, 400, 'prompt', /^The prompt has \d+ tokens, but a request may have 2048/],
+    [TEXT, { prompt: Array(261).fill('x') }, 400, 'prompt', 'There are 261 prompts; this server takes 260 at once.'],
     [TEXT, { prompt: 'x', echo: true }, 400, 'echo', /the prompt is not said again; leave it out/],
     [TEXT, { prompt: 'x', logprobs: 5 }, 400, 'logprobs', /alternatives/],
   ] as const)('%s %j', async (path, body, status, param, message) => {
@@ -159,6 +168,11 @@ describe('a request that cannot be answered', () => {
     expect(await said(CHAT, {})).toEqual([405, `${CHAT} takes POST, not GET.`]);
     expect(await said('/v1/models/%', {})).toEqual([400, expect.stringContaining('% that does not stand')]);
     expect(await said(TEXT, { method: 'POST', body: '{}' })).toEqual([415, expect.stringContaining('"text/plain')]);
+    const deep = `{"messages":${'['.repeat(1e5)}${']'.repeat(1e5)}}`;
+    expect(await said(CHAT, { method: 'POST', headers: json, body: deep })).toEqual([
+      400,
+      expect.stringMatching(/^messages\.0 = \[\.\.\.\]: /),
+    ]);
     expect(await said(TEXT, { method: 'POST', headers: json, body: '{"a' })).toEqual([
       400,
       expect.stringMatching(/^The body is no JSON: /),
