@@ -11,10 +11,12 @@ import { deepseekV2 } from '../../src/models/deepseek_v2.js';
 import { deepseekV3 } from '../../src/models/deepseek_v3.js';
 import type { Family, Model } from '../../src/models/family.js';
 import { type GgufWritten, writeModelGguf } from '../../src/models/gguf/index.js';
+import { ggufTokens } from '../../src/models/gguf/tokens.js';
 import { gpt2 } from '../../src/models/gpt2.js';
 import { llama } from '../../src/models/llama.js';
 import { device } from '../../src/tensor/index.js';
 import { type Tokenizer, trainBpe } from '../../src/tokenizer/index.js';
+import { Tokenizer as BpeTokenizer } from '../../src/tokenizer/tokenizer.js';
 import { tinyHub } from '../tiny_models.js';
 
 /* Where the weights of a model go in a GGUF file. That llama.cpp computes the same with them cannot be seen here. */
@@ -92,6 +94,25 @@ const plainExperts = {
   first_k_dense_replace: 1,
 };
 const experts = { ...tinyHub('experts'), q_lora_rank: 12, num_hidden_layers: 3, first_k_dense_replace: 1 };
+
+describe('a vocabulary as GGUF', () => {
+  it('is refused when the model has fewer ids', () => {
+    const { vocabSize } = tokenizer;
+    expect(() => ggufTokens(tokenizer, vocabSize - 1, undefined)).toThrow(
+      `has ${vocabSize} tokens, but the model only ${vocabSize - 1}; give the model's own.`,
+    );
+    expect(ggufTokens(tokenizer, vocabSize, undefined).known).toBe(true);
+  });
+
+  it('is not taken for known when its text is changed before it is cut', () => {
+    const { parts } = tokenizer;
+    for (const changed of [
+      { ...parts, normalForms: ['NFC'] as const },
+      { ...parts, preTokenizer: { ...parts.preTokenizer, prefixSpace: true } },
+    ])
+      expect(ggufTokens(new BpeTokenizer(changed), 262, undefined).known).toBe(false);
+  });
+});
 
 describe('a dense model as GGUF', () => {
   const model = modelOf(llama, { ...tinyHub('dense'), num_attention_heads: 4, num_key_value_heads: 2 });
@@ -240,7 +261,7 @@ describe('a model of experts as GGUF', () => {
   });
 
   it('tells how its context was stretched', async () => {
-    const rope = { type: 'yarn', factor: 40, original_max_position_embeddings: 64, mscale: 1, mscale_all_dim: 0.5 };
+    const rope = { type: 'yarn', factor: 40, original_max_position_embeddings: 64, mscale: 0.5, mscale_all_dim: 0.5 };
     const model = modelOf(deepseekV3, { ...experts, rope_scaling: rope });
     const { settings } = await written(model);
     expect(settings).toMatchObject({
@@ -286,6 +307,24 @@ describe('a model of experts as GGUF', () => {
       deepseekMoe,
       { ...plainExperts, norm_topk_prob: true },
       /do not normalise the weights/,
+    ],
+    [
+      'experts with no shared one',
+      deepseekV3,
+      { ...experts, n_shared_experts: 0 },
+      /with shared experts only, and this one has none/,
+    ],
+    [
+      'the same of the first generation',
+      deepseekMoe,
+      { ...plainExperts, n_shared_experts: null, norm_topk_prob: false },
+      /with shared experts only, and this one has none/,
+    ],
+    [
+      'a stretched context whose temperature turns keys, too',
+      deepseekV3,
+      { ...experts, rope_scaling: { type: 'yarn', factor: 40, original_max_position_embeddings: 64 } },
+      /mscale and mscale_all_dim are the same and not 0, and this model has 1 and 0;/,
     ],
   ] as const)('is refused where llama.cpp has no such model: %s', async (_, family, hub, sentence) => {
     const model = modelOf(family, hub);

@@ -56,7 +56,7 @@ function sentences({ architecture, knownCut, wider }: GgufWritten, what: string)
     ...(knownCut
       ? []
       : [
-          'llama.cpp does not know how this vocabulary cuts text before merging: what it makes of a text may be other tokens.',
+          'llama.cpp does not know how text of this vocabulary is changed or cut before merging: what it makes of a text may be other tokens.',
         ]),
   ];
 }

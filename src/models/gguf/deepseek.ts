@@ -8,6 +8,7 @@ import {
   type Place,
   placeFeed,
   placeOutside,
+  refuseWithoutShared,
   u32,
 } from './layout.js';
 
@@ -55,6 +56,13 @@ function refuseUnknown(c: DeepseekConfig, gate: 'softmax' | 'sigmoid'): void {
     throw new TrainMoeError(
       'bad-config',
       `llama.cpp reads models whose queries are not compressed with ${LITE} layers only (V2-Lite), and this one has ${c.layers}; it cannot be written as GGUF.`,
+    );
+  refuseWithoutShared(c);
+  const { yarn } = c.rope;
+  if (yarn && (yarn.mscale !== yarn.mscaleAllDim || yarn.mscale === 0))
+    throw new TrainMoeError(
+      'bad-config',
+      `llama.cpp reads a stretched context (YaRN) whose mscale and mscale_all_dim are the same and not 0, and this model has ${yarn.mscale} and ${yarn.mscaleAllDim}; it cannot be written as GGUF.`,
     );
   if (gate === 'softmax' && c.groups > 1)
     throw new TrainMoeError(

@@ -1,3 +1,4 @@
+import { TrainMoeError } from '../../errors.js';
 import type { GgufValue } from '../../hub/gguf/write.js';
 import type { Family } from '../family.js';
 
@@ -81,4 +82,17 @@ export function placeFeed(rest: string, experts: number): Place | undefined {
   if (rest === 'mlp.gate.weight') return { name: 'ffn_gate_inp.weight', f32: true };
   if (rest === 'mlp.gate.e_score_correction_bias') return { name: 'exp_probs_b.bias', f32: true };
   return undefined;
+}
+
+/** @throws TrainMoeError `bad-config` of routed experts with no shared one beside them, which llama.cpp insists on */
+export function refuseWithoutShared(c: {
+  readonly shared: number;
+  readonly layers: number;
+  readonly denseLayers: number;
+}): void {
+  if (c.shared > 0 || c.layers <= c.denseLayers) return;
+  throw new TrainMoeError(
+    'bad-config',
+    'llama.cpp reads such models with shared experts only, and this one has none; it cannot be written as GGUF.',
+  );
 }

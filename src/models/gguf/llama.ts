@@ -9,6 +9,7 @@ import {
   type Place,
   placeFeed,
   placeOutside,
+  refuseWithoutShared,
   u32,
 } from './layout.js';
 
@@ -21,6 +22,7 @@ export const llamaLayout = (c: LlamaConfig): Architecture => ({
 
 /** DeepSeekMoE: the same attention, and experts. */
 export const deepseekMoeLayout = (c: DeepseekMoeConfig): Architecture => {
+  refuseWithoutShared(c);
   if (c.normalize)
     throw new TrainMoeError(
       'bad-config',

@@ -1,3 +1,4 @@
+import { TrainMoeError } from '../../errors.js';
 import type { GgufValue } from '../../hub/gguf/write.js';
 import { PATTERNS, type PatternName, type Tokenizer } from '../../tokenizer/index.js';
 import { toJson } from '../../tokenizer/write.js';
@@ -15,16 +16,24 @@ const PRE_TOKENIZERS: Readonly<Record<PatternName, string>> = {
 /** Kinds of tokens. */
 const [NORMAL, CONTROL, USER_DEFINED, UNUSED] = [1, 3, 4, 5] as const;
 
-/** A vocabulary as GGUF has it, and whether the way it cuts text is known to llama.cpp. */
+/** A vocabulary as GGUF has it, and whether llama.cpp makes the same tokens of a text: it changes none before it cuts it. */
 export interface GgufTokens {
   readonly settings: Readonly<Record<string, GgufValue>>;
   readonly known: boolean;
 }
 
-/** @param size ids of the model, which may be more than the tokenizer has */
+/**
+ * @param size ids of the model, which may be more than the tokenizer has
+ * @throws TrainMoeError `bad-argument` when they are fewer
+ */
 export function ggufTokens(tokenizer: Tokenizer, size: number, template: string | undefined): GgufTokens {
+  if (tokenizer.vocabSize > size)
+    throw new TrainMoeError(
+      'bad-argument',
+      `The tokenizer ${tokenizer.source} has ${tokenizer.vocabSize} tokens, but the model only ${size}; give the model's own.`,
+    );
   const { vocab, merges } = toJson(tokenizer.parts).model;
-  const { added, preTokenizer, config } = tokenizer.parts;
+  const { added, preTokenizer, normalForms, config } = tokenizer.parts;
   const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
   const kinds = new Array<number>(size).fill(UNUSED);
   for (const [text, id] of Object.entries(vocab)) {
@@ -40,7 +49,7 @@ export function ggufTokens(tokenizer: Tokenizer, size: number, template: string 
   const role = (key: string, id: number | undefined) =>
     id === undefined ? {} : { [`tokenizer.ggml.${key}_token_id`]: { type: 'u32', value: id } as const };
   return {
-    known: name !== undefined,
+    known: name !== undefined && !preTokenizer.prefixSpace && normalForms.length === 0,
     settings: {
       'tokenizer.ggml.model': { type: 'string', value: 'gpt2' },
       'tokenizer.ggml.pre': { type: 'string', value: name ? PRE_TOKENIZERS[name] : 'default' },
