@@ -1,5 +1,7 @@
+import { z } from 'zod';
 import { defineConfig } from '../config/index.js';
 import { isSettings, leaves, mergeLayers, type Settings } from '../config/layers.js';
+import { checkSettings } from '../config/settings.js';
 import { suggest } from '../config/suggest.js';
 import { TrainMoeError } from '../errors.js';
 import { resolveGrpo } from '../rl/config.js';
@@ -27,6 +29,16 @@ export function withSettings(preset: R1Settings, given: Settings): R1Settings {
 /** What the recipe says to every stage itself. Pre-training has a section `model`, its shape, and one `data`. */
 const OF_ALL = ['out', 'device', 'threads', 'seed'];
 const OF_TUNING = [...OF_ALL, 'model', 'data'];
+/** The same of some stages. Those that tune a model put questions as the setting `tunedTemplate` says. */
+const OF_SECTION: Readonly<Record<string, readonly string[]>> = {
+  base: ['data.sources', 'train.seed'],
+  student: ['data.sources', 'train.seed', 'tokenizer'],
+  rl1: ['template'],
+  rl2: ['template'],
+  samples: ['template'],
+  distillSamples: ['template'],
+  synthetic: ['template', 'seeds'],
+};
 
 function refuseForeign(section: string, values: unknown, preset: R1Settings): void {
   const known = Object.keys(preset);
@@ -34,9 +46,15 @@ function refuseForeign(section: string, values: unknown, preset: R1Settings): vo
   if (isSettings(values) !== isSettings(preset[section as keyof R1Settings]))
     throw fault(section, values, isSettings(values) ? 'a text is expected' : 'an object of settings is expected');
   if (!isSettings(values)) return;
-  const set = (section === 'base' || section === 'student' ? OF_ALL : OF_TUNING).find((name) => name in values);
-  if (set !== undefined) throw fault(`${section}.${set}`, values[set], 'the recipe says this itself');
+  const always = section === 'base' || section === 'student' ? OF_ALL : OF_TUNING;
+  for (const name of [...always, ...(OF_SECTION[section] ?? [])]) {
+    const set = valueAt(values, name);
+    if (set !== undefined) throw fault(`${section}.${name}`, set, 'the recipe says this itself');
+  }
 }
+
+const valueAt = (values: Settings, path: string): unknown =>
+  path.split('.').reduce<unknown>((inside, key) => (isSettings(inside) ? inside[key] : undefined), values);
 
 type Check = (all: R1Settings, preset: R1Settings) => unknown;
 
@@ -50,20 +68,27 @@ const tuned =
   (section: 'cold' | 'sft' | 'distill'): Check =>
   (all) =>
     resolveSft({ ...all[section], model, data: ['data'] });
-const asPreset =
-  (section: 'mixture' | 'evaluation'): Check =>
-  (all, preset) =>
-    sameKinds(section, all[section]!, preset[section]!);
+const count = z.int().min(1);
+const evaluation = z.strictObject({
+  dtype: z.enum(['f32', 'bf16']),
+  questions: count,
+  samples: count,
+  temperature: z.number().min(0),
+  maxTokens: count,
+  shown: z.int().min(0),
+});
+const openingsSchema = z.strictObject({ openings: count });
 const text =
   (section: 'chat' | 'tunedTemplate'): Check =>
   (all) => {
-    if (!all[section]) throw fault(section, all[section], 'a text is expected');
+    if (typeof all[section] !== 'string' || all[section] === '')
+      throw fault(section, all[section], 'a text is expected');
   };
 
 /** Each section is checked as its stage will. */
 const CHECKS: Readonly<Record<keyof R1Settings, Check>> = {
-  mixture: asPreset('mixture'),
-  evaluation: asPreset('evaluation'),
+  mixture: (all, preset) => sameKinds('mixture', all.mixture!, preset.mixture!),
+  evaluation: (all) => checkSettings(evaluation, all.evaluation, 'an evaluation'),
   base: (all) => defineConfig({ ...all.base }),
   student: (all) => defineConfig({ ...all.student }),
   task: (all) => resolveGrpo({ ...all.task, model }),
@@ -79,8 +104,8 @@ const CHECKS: Readonly<Record<keyof R1Settings, Check>> = {
   cold: tuned('cold'),
   sft: tuned('sft'),
   distill: tuned('distill'),
-  synthetic: ({ synthetic: { openings, ...rest } }, preset) => {
-    sameKinds('synthetic', { openings }, preset.synthetic);
+  synthetic: ({ synthetic: { openings, ...rest } }) => {
+    checkSettings(openingsSchema, { openings }, 'synthesis');
     resolveSynthesize({ ...rest, model, template: 'template', seeds: 'seeds' });
   },
   rewardModel: (all) => resolvePreference(rewardModelSchema, { ...all.rewardModel, model, data: ['data'] }),
@@ -100,6 +125,11 @@ function check(section: keyof R1Settings, all: R1Settings, preset: R1Settings): 
 /** Settings that no command has a schema for: those of the preset, with values of the same types, and no number below 0. */
 function sameKinds(section: string, values: object, preset: object): void {
   const known = new Map(leaves(preset as Settings));
+  for (const [name, was] of known) {
+    const value = valueAt(values as Settings, name);
+    if (isSettings(value))
+      throw fault(`${section}.${name}`, value, `a ${typeof was} is expected, as ${JSON.stringify(was)}`);
+  }
   for (const [name, value] of leaves(values as Settings)) {
     const path = `${section}.${name}`;
     const was = known.get(name);

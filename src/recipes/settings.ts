@@ -201,11 +201,11 @@ export function resolveR1(input: R1Input): R1Config {
     task === undefined
       ? { ...found.task, taskOptions: { ...found.task.taskOptions, ...taskOptions } }
       : { ...found.task, task, taskOptions };
-  if (found.mixture && given.base === undefined && asked.task !== 'arith')
+  const settings = withSettings({ ...found, task: asked }, replaced);
+  if (found.mixture && given.base === undefined && settings.task.task !== 'arith')
     throw new TrainMoeError(
       'bad-config',
-      `The preset ${preset} makes its base read transcripts of arith and of no other task, but the task is ${asked.task}; give a base of your own (--base), or another preset.`,
+      `The preset ${preset} makes its base read transcripts of arith and of no other task, but the task is ${settings.task.task}; give a base of your own (--base), or another preset.`,
     );
-  const options = { ...given, out: given.out ?? `runs/r1-${preset}` };
-  return { options, settings: withSettings({ ...found, task: asked }, replaced) };
+  return { options: { ...given, out: given.out ?? `runs/r1-${preset}` }, settings };
 }

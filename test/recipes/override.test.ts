@@ -55,8 +55,20 @@ describe('settings of r1', () => {
       { mixture: { habits: { spokn: 1 } } },
       'settings.mixture.habits.spokn: there is no such setting of r1; did you mean mixture.habits.spoken?',
     ],
-    [{ evaluation: { questions: 'all' } }, 'settings.evaluation.questions = "all": a number is expected, as 128.'],
-    [{ synthetic: { openings: -1 } }, 'settings.synthetic.openings = -1: a number, 0 or more, is expected.'],
+    [{ mixture: { transcripts: {} } }, 'settings.mixture.transcripts = {}: a number is expected, as 110000.'],
+    [{ chat: 5 }, 'settings.chat = 5: a text is expected.'],
+    [{ evaluation: { questions: 'all' } }, /^In settings\.evaluation: .* fault: questions = "all"/],
+    [{ evaluation: { questions: {} } }, /^In settings\.evaluation: .* fault: questions = /],
+    [{ evaluation: { samples: 0 } }, /^In settings\.evaluation: .* fault: samples = 0/],
+    [{ evaluation: { dtype: 'f64' } }, /^In settings\.evaluation: .* fault: dtype = "f64"/],
+    [{ evaluation: { maxTokens: 1.5 } }, /^In settings\.evaluation: .* fault: maxTokens = 1\.5/],
+    [{ evaluation: { sample: 2 } }, /^In settings\.evaluation: .* fault: sample: .*did you mean samples\?$/],
+    [{ synthetic: { openings: 0 } }, /^In settings\.synthetic: .* fault: openings = 0/],
+    [{ base: { data: { sources: ['x'] } } }, 'settings.base.data.sources = ["x"]: the recipe says this itself.'],
+    [{ base: { train: { seed: 3 } } }, 'settings.base.train.seed = 3: the recipe says this itself.'],
+    [{ synthetic: { seeds: 'x' } }, 'settings.synthetic.seeds = "x": the recipe says this itself.'],
+    [{ rl1: { template: 'none' } }, 'settings.rl1.template = "none": the recipe says this itself.'],
+    [{ task: { task: 'countdown', taskOptions: {} } }, /transcripts of arith and of no other task, but the task is co/],
   ])('%j is refused before anything runs', (settings, sentence) => {
     expect(() => settingsWith(settings)).toThrow(sentence);
   });
