@@ -1,3 +1,4 @@
+import { TrainMoeError } from '../errors.js';
 import { Engine, endIds } from '../generate/index.js';
 import { disposeModel } from '../models/codec.js';
 import type { Model } from '../models/family.js';
@@ -56,7 +57,7 @@ const SEED = 20_250_120;
 /**
  * Puts the first held-out questions to a model, greedily and by sampling. The first reward of the judge says right or wrong.
  * @param folder a Hugging Face folder with its tokenizer
- * @throws TrainMoeError `out-of-memory` with options that would fit
+ * @throws TrainMoeError `out-of-memory` with options that would fit, `bad-data` of a task without held-out questions
  */
 export async function measure(
   folder: string,
@@ -70,6 +71,11 @@ export async function measure(
   const model = loadDecoder(folder, { device, dtype: o.dtype });
   try {
     const asked = heldOut(judged, o.questions);
+    if (asked.length === 0)
+      throw new TrainMoeError(
+        'bad-data',
+        'The task holds no questions out of training, so no model can be evaluated on it; give it some.',
+      );
     const prompt = Math.max(...asked.map(({ ids }) => ids.length));
     return await advising(
       device,

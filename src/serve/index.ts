@@ -84,13 +84,18 @@ export async function serve(
   });
   const model = loadDecoder(folder, { device, dtype: config.dtype });
   const opened = { model, device };
+  const vocabulary = model.family.vocabulary(model.config);
   try {
+    if (tokenizer.vocabSize > vocabulary)
+      throw new TrainMoeError(
+        'bad-config',
+        `The tokenizer ${tokenizer.source} has ${tokenizer.vocabSize} tokens, but the model ${config.model} only ${vocabulary}; give the model's own.`,
+      );
     const { context, cacheTokens, engine } = engineOf(config, opened);
     const { parallel, maxTokens, reasoning } = config;
     const most = parallel + config.queue;
     const driver = new Driver(engine, most);
     const name = config.name ?? basename(resolve(config.model));
-    const vocabulary = model.family.vocabulary(model.config);
     const can: Abilities = { tokenizer, template, context, parallel, most, cacheTokens, maxTokens, vocabulary };
     const how = { driver, tokenizer, name, reasoning };
     const { server, close } = httpServer(openAiRoutes(can, how, Math.floor(Date.now() / 1000)), {

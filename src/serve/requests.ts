@@ -81,9 +81,9 @@ const message = z.strictObject({
   role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: z.union([z.string(), z.array(text).min(1)], { message: 'a text, or parts of the type text' }),
   name: z.string().optional(),
-  reasoning_content: z.string().nullish(),
+  reasoning_content: z.string().optional(),
   tool_call_id: z.string().optional(),
-  refusal: z.null().optional(),
+  tool_calls: z.array(z.unknown()).max(0, { message: 'tools are not known here; leave them out' }).optional(),
 });
 
 const chatSchema = z.strictObject({
@@ -133,15 +133,20 @@ export function readText(body: unknown, can: Abilities): Asked {
   return asked('text', r, prompts, r.max_tokens, r.logprobs !== undefined, { stopIds, stop: [] }, can);
 }
 
-/** A body after its schema; null stands for what is left out. */
+/** A body after its schema; null stands for what is left out, also in messages and options. */
 function parse<S extends z.ZodObject>(schema: S, body: unknown): z.output<S> {
-  const given =
-    typeof body === 'object' && body !== null && !Array.isArray(body)
-      ? Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
-      : body;
+  const given = withoutNulls(body, (value) =>
+    Array.isArray(value) ? value.map((one) => withoutNulls(one)) : withoutNulls(value),
+  );
   const { data, error } = schema.safeParse(given);
   if (error) throw schemaRefusal(error, given, Object.keys(schema.shape));
   return data as z.output<S>;
+}
+
+function withoutNulls(value: unknown, inside: (value: unknown) => unknown = (same) => same): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const entries = Object.entries(value).filter(([, one]) => one !== null);
+  return Object.fromEntries(entries.map(([name, one]) => [name, inside(one)]));
 }
 
 function messageOf({ role, content, name, reasoning_content }: z.output<typeof message>): Message {

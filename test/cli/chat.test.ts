@@ -83,7 +83,7 @@ describe('a conversation', () => {
 
   it('goes on when it has become longer than the context, and says what it forgot', async () => {
     const shown = await talk(['one', 'two', 'three', 'four', 'five', 'six'], { context: 40 });
-    expect(shown).toMatch(/\(Forgotten, to stay within 40 tokens: the first 2 messages\.\)/);
+    expect(shown).toMatch(/\(Forgotten, to stay within 40 tokens: the oldest 2 messages\.\)/);
     expect(shown.match(/> /g)).toHaveLength(7);
   });
 

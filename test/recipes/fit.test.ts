@@ -57,6 +57,14 @@ describe('an evaluation', () => {
     expect(await within(0.4 * peak, evaluation)).toEqual(whole);
   });
 
+  it('is refused where the task holds no questions back', async () => {
+    const none: Judged = { source: { ...questions, test: () => undefined }, grader: wantedShare };
+    await expect(measure(model, async () => none, options)).rejects.toMatchObject({
+      code: 'bad-data',
+      message: expect.stringMatching(/^The task holds no questions out of training/),
+    });
+  });
+
   it('halves both what is in flight and the rows of a pass, down to one question', () => {
     const shape = tinyModel('dense');
     const size = { samples: 4, maxTokens: 24, dtype: 'f32' } as const;

@@ -1,8 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resolveServe, serve } from '../../src/serve/index.js';
 import { device, memoryOf } from '../../src/tensor/index.js';
+import { trainBpe } from '../../src/tokenizer/index.js';
 import { type Answer, startServer, type TestServer } from './server.js';
 
 let tiny: TestServer;
@@ -38,6 +42,17 @@ describe('the server', () => {
     });
     expect(body.choices[0].finish_reason).toBe('length');
     expect(body.usage.total_tokens).toBe(body.usage.prompt_tokens + 8);
+  });
+
+  it('takes null for what is left out, also in messages that another server gave', async () => {
+    const said = { role: 'assistant', content: 'x', refusal: null, audio: null, function_call: null, tool_calls: [] };
+    const { status } = await tiny.ask(CHAT, {
+      ...{ ...greedy, stop: null, stream_options: { include_usage: null } },
+      messages: [...messages, said, { role: 'user', content: 'more', name: null }],
+    });
+    expect(status).toBe(200);
+    const { body } = await tiny.ask(CHAT, { messages: [{ role: 'user', content: null }] });
+    expect(body.error.message).toBe('The parameter messages.0.content is missing.');
   });
 
   it('streams what it would answer at once', async () => {
@@ -263,6 +278,16 @@ describe('a server', () => {
     const port = Number(new URL(tiny.server.facts.url).port);
     await expect(startServer({ port })).rejects.toThrow(`Port ${port} of 127.0.0.1 is taken`);
     await expect(startServer({ cacheTokens: 100 })).rejects.toThrow(/^cacheTokens is 100, less than the 2048 tokens/);
+    const larger = mkdtempSync(join(tmpdir(), 'train-moe-larger-'));
+    const specialTokens = Array.from({ length: 1000 }, (_, i) => `<|${i}|>`);
+    const texts = async function* () {
+      yield 'one';
+    };
+    (await trainBpe(texts(), { vocabSize: 1256, specialTokens })).save(larger);
+    await expect(startServer({ tokenizer: larger })).rejects.toThrow(
+      /has 1256 tokens, but the model .* only \d+; give/,
+    );
+    rmSync(larger, { recursive: true });
     expect(() => resolveServe({ model: 'm', port: 99_999 })).toThrow(
       /The settings of the server have a fault: port = 99999/,
     );

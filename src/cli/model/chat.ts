@@ -79,7 +79,7 @@ async function converse(engine: Engine, template: ChatTemplate, options: Sized, 
       }
       if (kept.messages.length < all.length)
         output.write(
-          `(Forgotten, to stay within ${context} tokens: the first ${all.length - kept.messages.length} messages.)\n`,
+          `(Forgotten, to stay within ${context} tokens: the oldest ${all.length - kept.messages.length} messages.)\n`,
         );
       answering = new AbortController();
       const said = await answer(engine, template, kept.prompt, options, answering.signal, output);
