@@ -44,9 +44,11 @@ export class GradientState {
     slice.cut.push(this);
   }
 
-  /** True when something has been written. */
+  /** True when something has been written: for a slice, also what may lie in it, to the whole or to another cut. */
   get present(): boolean {
-    return this.written || this.slice?.parent.written === true || this.cuts.flat().some((p) => p.present);
+    const { slice } = this;
+    if (slice) return this.written || slice.parent.written || slice.parent.begun(slice.cut) !== undefined;
+    return this.written || this.begun() !== undefined;
   }
 
   /** The buffer to add to, seen with `shape`, and whether it holds something already. */
@@ -126,10 +128,15 @@ export class GradientState {
   /** Before the whole is used, or cut in another way than `cut`: slices that got nothing, of those that did, become zero. */
   private settle(cut?: Cut): void {
     if (this.written) return;
-    const begun = this.cuts.find((one) => one !== cut && one.some((part) => part.written));
+    const begun = this.begun(cut);
     if (!begun) return;
     for (const part of begun) if (!part.written) native.copy(part.windowOn(this.buffer()), zeroLike(part.of));
     this.written = true;
+  }
+
+  /** The cut, another than `cut`, some slice of which has been written. */
+  private begun(cut?: Cut): Cut | undefined {
+    return this.cuts.find((one) => one !== cut && one.some((part) => part.written));
   }
 
   private windowOn(whole: Tensor): Tensor {
