@@ -67,7 +67,7 @@ export function httpServer(routes: readonly Route[], options: HttpOptions): Http
   const server = createServer((incoming, response) => {
     const start = performance.now();
     const { method = '', url = '' } = incoming;
-    const path = url.split('?')[0]!;
+    const path = url.replace(/^https?:\/\/[^/?]*/i, '').split('?')[0]!; // proxies are sent the whole address
     let figures = () => ({});
     response.on('close', () => {
       const status = response.writableFinished ? response.statusCode : 499;

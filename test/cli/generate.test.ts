@@ -75,8 +75,9 @@ describe('fill', () => {
       ['fill', 'a <mask>'],
       ['eval', '--data', chats],
       ['generate', 'a'],
+      ['chat', '--template', '{{ messages[0].content }}'],
     ]) {
-      const at = words[0] === 'generate' ? model : checkpoint!;
+      const at = words[0] === 'generate' || words[0] === 'chat' ? model : checkpoint!;
       expect(await fails(...words, '--model', at, '--tokenizer', larger)).toMatch(
         /The tokenizer .* has \d+ tokens, but the model .* only \d+; give the model's own/,
       );

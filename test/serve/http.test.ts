@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -117,6 +118,14 @@ describe('the HTTP server', () => {
     expect(text).toMatch(/^data: \{"part":1\}\n\ndata: \{"error":\{"message":"The server failed; its log says why\."/);
     expect(text.match(/data:/g)).toHaveLength(2);
     expect(errors).toEqual([new Error('broken')]);
+  });
+
+  it('finds its routes also in a whole address, as clients ask that take it for a proxy', async () => {
+    const { url, port } = await serverOf(async (request) => request.send({}));
+    const asked = get({ host: '127.0.0.1', port, path: `${url}/health?x=1`, agent: false });
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    response.resume();
+    expect(response.statusCode).toBe(200);
   });
 
   it('tells anyone that it is well, whatever they ask with it', async () => {

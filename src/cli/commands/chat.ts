@@ -16,14 +16,17 @@ export const chat = command({
         describe: "a chat template (Jinja file or text); by default the model's own",
       }),
   handler: async (args) => {
-    const { openModel, openTokenizer } = await import('../model/open.js');
+    const { openModel, openTokenizer, refuseLarger } = await import('../model/open.js');
     const { modelFolder } = await import('../../train/run/model_folder.js');
     const { openChatTemplate } = await import('../../tokenizer/index.js');
     const { runChat } = await import('../model/chat.js');
-    const template = await openChatTemplate(openTokenizer(args), {
+    const tokenizer = openTokenizer(args);
+    const template = await openChatTemplate(tokenizer, {
       ...(args.tokenizer === undefined && { folder: modelFolder(args.model) }),
       template: args.template,
     });
-    await runChat(openModel(args), template, { ...sampleFlags(args), system: args.system, context: args.context });
+    const opened = openModel(args);
+    refuseLarger(tokenizer, opened.model, args);
+    await runChat(opened, template, { ...sampleFlags(args), system: args.system, context: args.context });
   },
 });
