@@ -110,7 +110,11 @@ describe('the HTTP server', () => {
     const { url, errors } = await serverOf(async (request) => {
       const events = request.events();
       await events.write({ part: 1 });
-      setTimeout(() => void events.write({ part: 2 }), 5);
+      const late = async () => {
+        for (let turns = 0; turns < 20; turns++) await undefined; // the error is told first
+        await events.write({ part: 2 });
+      };
+      void late();
       throw new Error('broken');
     });
     const text = await (await fetch(url)).text();
