@@ -1,9 +1,10 @@
+import { blankBatch } from './blank.js';
 import { type Draw, drawsOf } from './draws.js';
 import { type BatchIterator, type BatchOptions, checkIndex, seedOf, tooShort } from './loader.js';
 import { hideWords, type MaskOptions, maskedPerRow } from './mask.js';
 import { keyedHash, permutation, streamKey } from './order.js';
 import type { TokenStream } from './shards/read.js';
-import { type Batch, IGNORE } from './types.js';
+import type { Batch } from './types.js';
 
 /** How pairs of texts are made, of which a model says how they belong together. */
 export interface PairOptions {
@@ -85,18 +86,10 @@ export function pairedBatches(options: BatchOptions, pairs: PairOptions, masking
 type PairedBatch = Batch & Required<Pick<Batch, 'types' | 'relations' | 'targetsPerRow'>>;
 
 function emptyBatch(rows: number, length: number, { padId }: PairOptions, { share }: MaskOptions): PairedBatch {
-  const size = rows * length;
   return {
-    rows,
-    length,
-    ids: new Int32Array(size).fill(padId),
-    targets: new Int32Array(size).fill(IGNORE),
-    documentStart: new Int32Array(size),
-    types: new Int32Array(size),
+    ...blankBatch(rows, length, padId),
     relations: new Int32Array(rows),
     targetsPerRow: maskedPerRow(length, share),
-    trainedTokens: 0,
-    bytes: 0,
   };
 }
 

@@ -1,10 +1,11 @@
 import { TrainMoeError } from '../errors.js';
+import { blankBatch } from './blank.js';
 import { type Draw, drawsOf } from './draws.js';
 import { type BatchIterator, type BatchOptions, checkIndex, seedOf, tooShort } from './loader.js';
 import { keyedHash, streamKey } from './order.js';
 import type { TokenStream } from './shards/read.js';
 import { range, type SpanOptions, type TurnRow, takeTurns } from './turns.js';
-import { type Batch, IGNORE } from './types.js';
+import type { Batch } from './types.js';
 
 /** How words are chosen that a permutation language model predicts. */
 export interface PermuteOptions extends SpanOptions {
@@ -148,20 +149,12 @@ type Row = TurnRow & Pick<PermutedBatch, 'types'>;
 type PermutedBatch = Batch & Required<Pick<Batch, 'types' | 'turns' | 'history' | 'backwards'>>;
 
 function emptyBatch(rows: number, length: number, { padId, share }: PermuteOptions): PermutedBatch {
-  const size = rows * length;
   return {
-    rows,
-    length,
-    ids: new Int32Array(size).fill(padId),
-    targets: new Int32Array(size).fill(IGNORE),
-    documentStart: new Int32Array(size),
-    types: new Int32Array(size),
-    turns: new Int32Array(size).fill(length + MARKS), // after all others: nobody sees padding
+    ...blankBatch(rows, length, padId),
+    turns: new Int32Array(rows * length).fill(length + MARKS), // after all others: nobody sees padding
     history: new Int32Array(rows),
     backwards: new Int32Array(rows),
     targetsPerRow: predictedPerRow(length, share),
-    trainedTokens: 0,
-    bytes: 0,
   };
 }
 

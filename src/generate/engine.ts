@@ -5,7 +5,7 @@ import { forwardBatch, launchBatch } from './batch.js';
 import { DecodeGraphs } from './decode.js';
 import { check, type GenerateOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { PagePool } from './pool.js';
-import { type FinishReason, fork, pagesNeeded, type Sequence } from './sequence.js';
+import { type FinishReason, fork, PAGE_SIZE, pagesNeeded, type Sequence } from './sequence.js';
 
 /** Sizes of an engine; the defaults fit a small model on a CPU. */
 export interface EngineOptions {
@@ -74,7 +74,7 @@ export class Engine {
     this.device = tensorsIn(model.weights)[0]!.device;
     const defaults = {
       cacheTokens: 16_384,
-      pageSize: 32,
+      pageSize: PAGE_SIZE,
       maxBatch: 64,
       prefillTokens: 1024,
       cacheForm: 'latent',

@@ -25,8 +25,15 @@ export const lengthOf = (s: Sequence): number => s.prompt.length + s.ids.length;
 export const tokenAt = (s: Sequence, i: number): number =>
   i < s.prompt.length ? s.prompt[i]! : s.ids[i - s.prompt.length]!;
 
+/** Tokens of a page, where no other number is asked for. */
+export const PAGE_SIZE = 32;
+
 /** Pages that a prompt of `length` tokens with `count` completions may come to need. */
-export function pagesNeeded(length: number, options: ResolvedOptions, pageSize: number): number {
+export function pagesNeeded(
+  length: number,
+  options: Pick<ResolvedOptions, 'count' | 'maxTokens'>,
+  pageSize: number,
+): number {
   const shared = Math.floor(length / pageSize);
   const whole = Math.ceil((length + options.maxTokens) / pageSize);
   return shared + options.count * (whole - shared);

@@ -1,8 +1,6 @@
 import { flagOf } from '../config/flag_name.js';
+import { generatingBytes, requestTokens } from '../generate/memory.js';
 import type { Model } from '../models/family.js';
-import { countParameters } from '../nn/param.js';
-import { cacheBytes } from '../rl/fit.js';
-import { bytesOf } from '../tensor/index.js';
 import { passBytes } from '../train/estimate.js';
 import { type Choices, halvings } from '../train/fit.js';
 
@@ -26,7 +24,7 @@ const MOST: AtOnce = { completions: 128, rows: 16_384 };
 
 /** Tokens of the cache, for prompts of up to `prompt`. */
 export const cacheTokens = (prompt: number, { maxTokens }: MeasureSize, { completions }: AtOnce): number =>
-  completions * (prompt + maxTokens + 64);
+  completions * requestTokens(prompt, { count: 1, maxTokens });
 
 /** Both halved until an evaluation fits into `room` bytes with some to spare, but for all completions of one question. */
 export function atOnce(model: Shape, prompt: number, size: MeasureSize, room: number): AtOnce {
@@ -67,8 +65,7 @@ function steps(size: MeasureSize, prompt: number): AtOnce[] {
 }
 
 const held = (model: Shape, prompt: number, size: MeasureSize, one: AtOnce): number =>
-  countParameters(model.family.specs(model.config)) * bytesOf(size.dtype) +
-  cacheBytes({ ...model, dtype: size.dtype }, { cacheTokens: cacheTokens(prompt, size, one) }, 'latent');
+  generatingBytes(model, size.dtype, { cacheTokens: cacheTokens(prompt, size, one) });
 
 const bytesOfRun = (model: Shape, prompt: number, size: MeasureSize, one: AtOnce): number =>
   held(model, prompt, size, one) + passBytes(model, size.dtype, one.rows, one.completions);

@@ -1,8 +1,8 @@
 import { flagOf } from '../config/flag_name.js';
-import type { EngineOptions } from '../generate/index.js';
-import { type CacheForm, cacheShapeOf, type Model } from '../models/family.js';
+import { cacheBytes } from '../generate/memory.js';
+import type { CacheForm, Model } from '../models/family.js';
 import { countParameters } from '../nn/param.js';
-import { bytesOf, type Device, sizeOf } from '../tensor/index.js';
+import { bytesOf, type Device } from '../tensor/index.js';
 import { estimateMemory, leastMemory } from '../train/estimate.js';
 import { type Choices, halvings } from '../train/fit.js';
 import type { GrpoConfig } from './config.js';
@@ -60,15 +60,4 @@ function bytesOfRun(
   const step = estimateMemory({ family, config }, { dtype, tokens, moments: 'f32', recompute: c.recompute });
   const reference = c.kl > 0 ? step.parameters * bytesOf(dtype) : 0;
   return step.total + cacheBytes({ family, config, dtype }, engineOptions(c), form) + reference;
-}
-
-/** Bytes of an engine's key cache. */
-export function cacheBytes(
-  { family, config, dtype }: Pick<Model, 'family' | 'config' | 'dtype'>,
-  { cacheTokens = 0 }: EngineOptions,
-  form: CacheForm,
-): number {
-  const { key, value, shared } = cacheShapeOf({ family, config }, form);
-  const perToken = [key, value, shared].reduce((sum, shape) => sum + (shape ? sizeOf(shape) : 0), 0);
-  return cacheTokens * family.layers(config) * perToken * bytesOf(dtype);
 }

@@ -1,8 +1,6 @@
 import { flagOf } from '../config/flag_name.js';
+import { generatingBytes } from '../generate/memory.js';
 import type { Model } from '../models/family.js';
-import { countParameters } from '../nn/param.js';
-import { cacheBytes } from '../rl/fit.js';
-import { bytesOf } from '../tensor/index.js';
 import { passBytes } from '../train/estimate.js';
 import { type Choices, halvings } from '../train/fit.js';
 import type { ServeConfig } from './config.js';
@@ -12,15 +10,12 @@ type Shape = Pick<Model, 'family' | 'config'>;
 /** The settings that decide how much memory the server takes. */
 type ServeSize = Pick<ServeConfig, 'parallel' | 'dtype'> & { readonly context: number; readonly cacheTokens: number };
 
-/** Tokens that a request may come to hold in the cache, whose pages are whole. */
-const needed = (context: number): number => context + 64;
-
 /** Tokens of the cache: for all completions at once at their longest, or half as many, .. until they fit into `room` bytes. */
 export function cacheTokensFor(model: Shape, size: Omit<ServeSize, 'cacheTokens'>, room: number): number {
-  const most = size.parallel * needed(size.context);
-  const sizes = [most, ...halvings(most)].filter((tokens) => tokens >= needed(size.context));
+  const most = size.parallel * size.context;
+  const sizes = [most, ...halvings(most)].filter((tokens) => tokens >= size.context);
   const fits = (cacheTokens: number) => bytesOfServer(model, { ...size, cacheTokens }) <= 0.7 * room;
-  return sizes.find(fits) ?? needed(size.context);
+  return sizes.find(fits) ?? size.context;
 }
 
 /** Choices of the server: a smaller cache, which lets requests wait for each other, bf16, shorter requests. */
@@ -28,12 +23,12 @@ export function serveChoices(model: Shape, now: ServeSize): Choices<ServeSize> {
   const narrow = now.dtype === 'f32' ? [{ dtype: 'bf16' as const }] : [];
   const shorter = halvings(now.context)
     .filter((context) => context > 1)
-    .map((context) => ({ context, cacheTokens: needed(context) }));
+    .map((context) => ({ context, cacheTokens: context }));
   return {
     now,
     candidates: [
       ...halvings(now.cacheTokens)
-        .filter((tokens) => tokens >= needed(now.context))
+        .filter((tokens) => tokens >= now.context)
         .map((cacheTokens) => ({ cacheTokens })),
       ...narrow,
       ...shorter,
@@ -46,8 +41,7 @@ export function serveChoices(model: Shape, now: ServeSize): Choices<ServeSize> {
 }
 
 const held = (model: Shape, { dtype, cacheTokens }: ServeSize): number =>
-  countParameters(model.family.specs(model.config)) * bytesOf(dtype) +
-  cacheBytes({ ...model, dtype }, { cacheTokens }, 'latent');
+  generatingBytes(model, dtype, { cacheTokens });
 
 const bytesOfServer = (model: Shape, size: ServeSize): number =>
   held(model, size) + passBytes(model, size.dtype, size.context, size.parallel);

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
-import type { GenerateOptions } from '../generate/index.js';
-import { endIds, promptIds } from '../generate/index.js';
+import { endIds, type GenerateOptions, promptIds } from '../generate/index.js';
+import { longestAnswer } from '../generate/memory.js';
 import { type ChatTemplate, type Message, renderPrompt, type Tokenizer } from '../tokenizer/index.js';
 import { badParameter, schemaRefusal } from './refusal.js';
 
@@ -204,7 +204,7 @@ function promptOf(
   can: Abilities,
 ): Prompt {
   refusePrompt(ids, param, can);
-  const maxTokens = Math.min(most, can.context - ids.length, roomFor(n, ids.length, can));
+  const maxTokens = Math.min(most, can.context - ids.length, longestAnswer(ids.length, n, can.cacheTokens));
   if (maxTokens < 1)
     throw badParameter(
       'n',
@@ -212,13 +212,6 @@ function promptOf(
     );
   return { ids, maxTokens };
 }
-
-/** Longest answer so that n of them fit the cache with their prompt. Pages are whole, and the last one of the prompt is not shared. */
-const roomFor = (n: number, prompt: number, { cacheTokens }: Abilities): number =>
-  n === 1 ? Number.POSITIVE_INFINITY : Math.floor((cacheTokens - prompt) / n) - 2 * PAGE;
-
-/** No less than the tokens of a page of the engine. */
-const PAGE = 32;
 
 /** The engine's seeds are 32-bit integers, of which n follow each other. */
 const seedOf = (seed: number): number => ((seed % 2 ** 31) + 2 ** 31) % 2 ** 31;

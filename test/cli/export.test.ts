@@ -1,8 +1,13 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gguf } from '@huggingface/gguf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createModel, disposeModel } from '../../src/models/codec.js';
+import type { Model } from '../../src/models/family.js';
+import { gpt2 } from '../../src/models/gpt2.js';
+import { saveModel } from '../../src/models/save.js';
+import { device } from '../../src/tensor/index.js';
 import { writeTinyModel } from '../rl/tiny.js';
 import { commandLine } from './command_line.js';
 
@@ -38,5 +43,20 @@ describe('export to GGUF', () => {
     );
     expect((await commandLine(['export', '--model', folder, '--out', join(out, 'd.gguf')])).code).not.toBe(0);
     expect(readdirSync(out).sort()).toEqual(['a.gguf', 'b.gguf']);
+  });
+
+  it('refuses what llama.cpp does not know before it asks for more or makes a folder', async () => {
+    const named = join(folder, 'gpt2');
+    const hub = { vocab_size: 16, n_embd: 16, n_layer: 1, n_head: 2, n_positions: 16 };
+    const made = createModel(gpt2, gpt2.fromHub(hub), {
+      device: device('cpu'),
+      dtype: 'f32',
+      seed: 1,
+    }) as unknown as Model;
+    saveModel(named, made);
+    disposeModel(made);
+    const { err } = await commandLine(['export', '--model', named, '--out', join(folder, 'new', 'a.gguf')]);
+    expect(err).toMatch(/A gpt2 model cannot be written as GGUF/);
+    expect(existsSync(join(folder, 'new'))).toBe(false);
   });
 });

@@ -1,31 +1,26 @@
 import { flagOf } from '../../config/flag_name.js';
 import type { EngineOptions } from '../../generate/index.js';
+import { generatingBytes, type RequestSize, requestTokens, weightBytes } from '../../generate/memory.js';
 import { contextOf, type Model } from '../../models/family.js';
 import { countParameters } from '../../nn/param.js';
-import { cacheBytes } from '../../rl/fit.js';
 import { bytesOf } from '../../tensor/index.js';
 import { passBytes } from '../../train/estimate.js';
 import { type Choices, halvings } from '../../train/fit.js';
 
 type Dtype = 'f32' | 'bf16';
 
-const weightBytes = ({ family, config }: Model, dtype: Dtype): number =>
-  countParameters(family.specs(config)) * bytesOf(dtype);
-
 /** Tokens that the cache must hold for completions of one prompt. */
-export const cacheTokensFor = (model: Model, prompt: number, { count, maxTokens }: SampleSize): number =>
-  (Math.min(prompt + maxTokens, contextOf(model)) + 64) * count;
-
-export interface SampleSize {
-  readonly count: number;
-  readonly maxTokens: number;
-}
+export const cacheTokensFor = (model: Model, prompt: number, { count, maxTokens }: RequestSize): number =>
+  requestTokens(prompt, { count, maxTokens: Math.min(maxTokens, contextOf(model) - prompt) });
 
 /** Choices of a command that samples: fewer completions, then arithmetic in bf16, then shorter ones. */
-export function sampleChoices(model: Model, prompt: number, size: SampleSize): Choices<SampleSize & { dtype: Dtype }> {
-  const held = ({ dtype, ...s }: SampleSize & { dtype: Dtype }) =>
-    weightBytes(model, dtype) +
-    cacheBytes({ ...model, dtype }, { cacheTokens: cacheTokensFor(model, prompt, s) }, 'latent');
+export function sampleChoices(
+  model: Model,
+  prompt: number,
+  size: RequestSize,
+): Choices<RequestSize & { dtype: Dtype }> {
+  const held = ({ dtype, ...s }: RequestSize & { dtype: Dtype }) =>
+    generatingBytes(model, dtype, { cacheTokens: cacheTokensFor(model, prompt, s) });
   const narrow = model.dtype === 'f32' ? [{ dtype: 'bf16' as const }] : [];
   const longest = Math.min(size.maxTokens, contextOf(model));
   return {
@@ -65,7 +60,7 @@ export function scoreChoices(model: Model, size: ScoreSize): Choices<ScoreSize &
 }
 
 /** The engine of one conversation. */
-export const chatEngine = (context: number): EngineOptions => ({ cacheTokens: context + 64, maxBatch: 1 });
+export const chatEngine = (context: number): EngineOptions => ({ cacheTokens: context, maxBatch: 1 });
 
 interface ChatSize {
   readonly context: number;
@@ -75,7 +70,7 @@ interface ChatSize {
 export function chatChoices(model: Model, context: number): Choices<ChatSize & { dtype: Dtype }> {
   const narrow = model.dtype === 'f32' ? [{ dtype: 'bf16' as const }] : [];
   const held = ({ dtype, context: tokens }: ChatSize & { dtype: Dtype }) =>
-    weightBytes(model, dtype) + cacheBytes({ ...model, dtype }, chatEngine(tokens), 'latent');
+    generatingBytes(model, dtype, chatEngine(tokens));
   const fewer = halvings(context).filter((tokens) => tokens > 1);
   return {
     now: { context, dtype: model.dtype },

@@ -1,9 +1,10 @@
 import { decodeCompletion, Engine, endIds, promptIds, streamText, type TextOptions } from '../../generate/index.js';
+import type { RequestSize } from '../../generate/memory.js';
 import { resolveOptions } from '../../generate/options.js';
 import type { LoadedModel } from '../../models/folder.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
 import { advising } from '../../train/fit.js';
-import { cacheTokensFor, type SampleSize, sampleChoices } from './fit.js';
+import { cacheTokensFor, sampleChoices } from './fit.js';
 import type { OpenedModel } from './open.js';
 
 export interface Generated {
@@ -64,7 +65,7 @@ export async function writeStream(
 }
 
 /** Runs `body` with an engine for completions of one prompt, which lives until it, or what it promises, has ended. */
-function withEngine<T>(model: LoadedModel, ids: readonly number[], size: SampleSize, body: (engine: Engine) => T): T {
+function withEngine<T>(model: LoadedModel, ids: readonly number[], size: RequestSize, body: (engine: Engine) => T): T {
   const engine = new Engine(model, {
     cacheTokens: cacheTokensFor(model, ids.length, size),
     maxBatch: Math.max(size.count, 1),

@@ -4,7 +4,8 @@ import { TrainMoeError } from '../../errors.js';
 import { folderSink } from '../../hub/byte_sink.js';
 import type { GgmlType } from '../../hub/gguf/types.js';
 import { disposeModel } from '../../models/codec.js';
-import { type GgufWritten, writeModelGguf } from '../../models/gguf/index.js';
+import { configOfFolder } from '../../models/folder.js';
+import { architectureOf, type GgufWritten, writeModelGguf } from '../../models/gguf/index.js';
 import { mergeAdapter } from '../../models/peft.js';
 import { countParameters } from '../../nn/param.js';
 import { formatBytes, formatCount } from '../../terminal/format.js';
@@ -24,6 +25,7 @@ export async function exportGguf({ model: from, out, dtype, adapter }: ExportOpt
       `--dtype is "${dtype}"; of a .gguf file it must be ${Object.keys(TYPES).join(', ')}.`,
     );
   if (existsSync(out)) throw new TrainMoeError('bad-argument', `${out} exists already; name a file that does not.`);
+  architectureOf(configOfFolder(modelFolder(from))); // refuses before anything is read or made
   const tokenizer = openTokenizer({ model: from });
   const template = await openChatTemplate(tokenizer, { folder: modelFolder(from) });
   const { model, device } = openModel({ model: from, device: 'cpu', dtype: 'f32' });

@@ -3,12 +3,14 @@ import type { DeepseekConfig } from '../deepseek.js';
 import {
   type Architecture,
   type Change,
+  expertSizesOf,
   f32,
   insideLayer,
   type Place,
   placeFeed,
   placeOutside,
   refuseWithoutShared,
+  sizesOf,
   u32,
 } from './layout.js';
 
@@ -20,17 +22,9 @@ export const deepseekLayout =
     return {
       name: 'deepseek2',
       settings: {
-        block_count: u32(c.layers),
-        context_length: u32(c.context),
-        embedding_length: u32(c.hidden),
-        vocab_size: u32(c.vocabulary),
-        feed_forward_length: u32(c.inner),
-        leading_dense_block_count: u32(c.denseLayers),
+        ...sizesOf(c),
         ...attention(c),
-        expert_feed_forward_length: u32(c.expertInner),
-        expert_count: u32(c.experts),
-        expert_used_count: u32(c.active),
-        expert_shared_count: u32(c.shared),
+        ...expertSizesOf(c),
         expert_group_count: u32(c.groups),
         expert_group_used_count: u32(c.topGroups),
         expert_weights_scale: f32(c.routedScale),
@@ -73,9 +67,7 @@ function refuseUnknown(c: DeepseekConfig, gate: 'softmax' | 'sigmoid'): void {
 
 /** One key head: the latent with the shared rotary channels. Sizes of a head once it is expanded have names of their own. */
 const attention = (c: DeepseekConfig) => ({
-  'attention.head_count': u32(c.heads),
   'attention.head_count_kv': u32(1),
-  'attention.layer_norm_rms_epsilon': f32(c.eps),
   'attention.kv_lora_rank': u32(c.kvRank),
   ...(c.queryRank !== null && { 'attention.q_lora_rank': u32(c.queryRank) }),
   'attention.key_length': u32(c.kvRank + c.ropeSize),
@@ -84,10 +76,9 @@ const attention = (c: DeepseekConfig) => ({
   'attention.value_length_mla': u32(c.value),
 });
 
-function rope({ rope: { theta, yarn }, ropeSize }: DeepseekConfig) {
+function rope({ rope: { yarn }, ropeSize }: DeepseekConfig) {
   return {
     'rope.dimension_count': u32(ropeSize),
-    'rope.freq_base': f32(theta),
     ...(yarn && {
       'rope.scaling.type': { type: 'string', value: 'yarn' } as const,
       'rope.scaling.factor': f32(yarn.factor),

@@ -39,18 +39,23 @@ export interface GgufWritten {
   readonly wider: number;
 }
 
+/** What llama.cpp knows a model as. @throws TrainMoeError `bad-config` of a family, or a setting of it, that it does not have */
+export function architectureOf({ family, config }: Pick<Model, 'family' | 'config'>): Architecture {
+  const describe = LAYOUTS[family.name];
+  if (describe) return describe(config as never);
+  const known = Object.keys(LAYOUTS).join(', ');
+  throw new TrainMoeError(
+    'bad-config',
+    `A ${family.name} model cannot be written as GGUF; those that can are ${known}.`,
+  );
+}
+
 /**
  * Writes a model with its vocabulary as one GGUF file.
- * @throws TrainMoeError `bad-config` of a family, or a setting of it, that llama.cpp does not have
+ * @throws TrainMoeError as architectureOf()
  */
 export function writeModelGguf(sink: ByteSink, model: Model, options: GgufOptions): GgufWritten {
-  const describe = LAYOUTS[model.family.name];
-  if (!describe)
-    throw new TrainMoeError(
-      'bad-config',
-      `A ${model.family.name} model cannot be written as GGUF; those that can are ${Object.keys(LAYOUTS).join(', ')}.`,
-    );
-  const architecture = describe(model.config as never, model.family);
+  const architecture = architectureOf(model);
   const { name: kind } = architecture;
   const tokens = ggufTokens(options.tokenizer, model.family.vocabulary(model.config), options.template);
   const settings: Record<string, GgufValue> = {
@@ -83,7 +88,9 @@ function tensorsOf(model: Model, { place }: Architecture, type: GgmlType): GgufT
       const { change } = one;
       const read = () => (change ? change.values(values(), tensor.shape) : values());
       const placed = { place: one, shape: change?.shape ?? tensor.shape, read };
-      byName.set(one.name, [...(byName.get(one.name) ?? []), placed]);
+      const parts = byName.get(one.name);
+      if (parts) parts.push(placed);
+      else byName.set(one.name, [placed]);
     }
   }
   return [...byName].map(([name, parts]) => tensorOf(name, parts, type));
@@ -103,8 +110,8 @@ function forReaders<T>(count: number, make: () => T): () => T {
 
 function tensorOf(name: string, parts: readonly Placed[], wanted: GgmlType): GgufTensor {
   const [first] = parts as [Placed];
-  const { expert } = first.place;
-  const shape = expert ? [expert.of, ...first.shape] : first.shape;
+  const { experts } = first.place;
+  const shape = experts === undefined ? first.shape : [experts, ...first.shape];
   const type = typeOf(first.place, shape, wanted);
   return {
     name,

@@ -1,6 +1,7 @@
 import { TrainMoeError } from '../../errors.js';
 import type { GgufValue } from '../../hub/gguf/write.js';
-import type { Family } from '../family.js';
+import type { DeepseekMoeConfig } from '../deepseek_moe.js';
+import type { LlamaConfig } from '../llama.js';
 
 /** What llama.cpp calls a kind of model, its settings, and where its tensors come from. */
 export interface Architecture {
@@ -14,8 +15,8 @@ export interface Architecture {
 /** One tensor of the file, or one expert's part of it. */
 export interface Place {
   readonly name: string;
-  /** The tensor holds all experts, one behind the other; this is the part of one. */
-  readonly expert?: { readonly index: number; readonly of: number };
+  /** The tensor holds so many experts, one behind the other in their order; this is the part of one. */
+  readonly experts?: number;
   /** Always f32: vectors and routers, which readers expect so. */
   readonly f32?: boolean;
   /** The values in another order, or a part of them; as they are without it. */
@@ -29,10 +30,33 @@ export interface Change {
 }
 
 /** The architecture of a model of one family. */
-export type Describe = (config: never, family: Family) => Architecture;
+export type Describe = (config: never) => Architecture;
 
 export const u32 = (value: number): GgufValue => ({ type: 'u32', value });
 export const f32 = (value: number): GgufValue => ({ type: 'f32', value });
+
+/** Settings that all kinds have. */
+export const sizesOf = (c: Omit<LlamaConfig, 'keyHeads' | 'headSize' | 'deviation'>) => ({
+  block_count: u32(c.layers),
+  context_length: u32(c.context),
+  embedding_length: u32(c.hidden),
+  feed_forward_length: u32(c.inner),
+  vocab_size: u32(c.vocabulary),
+  'attention.head_count': u32(c.heads),
+  'attention.layer_norm_rms_epsilon': f32(c.eps),
+  'rope.freq_base': f32(c.rope.theta),
+});
+
+/** Those of all that have experts. */
+export const expertSizesOf = (
+  c: Pick<DeepseekMoeConfig, 'denseLayers' | 'expertInner' | 'experts' | 'active' | 'shared'>,
+) => ({
+  leading_dense_block_count: u32(c.denseLayers),
+  expert_feed_forward_length: u32(c.expertInner),
+  expert_count: u32(c.experts),
+  expert_used_count: u32(c.active),
+  expert_shared_count: u32(c.shared),
+});
 
 /** Layer and rest of a name such as `model.layers.3.mlp.up_proj.weight`. */
 export function insideLayer(name: string): { readonly layer: number; readonly rest: string } | undefined {
@@ -78,7 +102,7 @@ export function placeFeed(rest: string, experts: number): Place | undefined {
   const shared = /^mlp\.shared_experts\.(gate|up|down)_proj\.weight$/.exec(rest);
   if (shared) return { name: `ffn_${shared[1]}_shexp.weight` };
   const routed = /^mlp\.experts\.(\d+)\.(gate|up|down)_proj\.weight$/.exec(rest);
-  if (routed) return { name: `ffn_${routed[2]}_exps.weight`, expert: { index: Number(routed[1]), of: experts } };
+  if (routed) return { name: `ffn_${routed[2]}_exps.weight`, experts };
   if (rest === 'mlp.gate.weight') return { name: 'ffn_gate_inp.weight', f32: true };
   if (rest === 'mlp.gate.e_score_correction_bias') return { name: 'exp_probs_b.bias', f32: true };
   return undefined;

@@ -3,6 +3,7 @@ import type { DeepseekMoeConfig } from '../deepseek_moe.js';
 import type { LlamaConfig } from '../llama.js';
 import {
   type Architecture,
+  expertSizesOf,
   f32,
   insideLayer,
   interleaved,
@@ -10,13 +11,14 @@ import {
   placeFeed,
   placeOutside,
   refuseWithoutShared,
+  sizesOf,
   u32,
 } from './layout.js';
 
 /** Dense models of grouped attention. */
 export const llamaLayout = (c: LlamaConfig): Architecture => ({
   name: 'llama',
-  settings: { ...attention(c), feed_forward_length: u32(c.inner) },
+  settings: attention(c),
   place: places(c, 0),
 });
 
@@ -32,19 +34,14 @@ export const deepseekMoeLayout = (c: DeepseekMoeConfig): Architecture => {
     name: 'deepseek',
     settings: {
       ...attention(c),
-      feed_forward_length: u32(c.inner),
-      expert_feed_forward_length: u32(c.expertInner),
-      expert_count: u32(c.experts),
-      expert_used_count: u32(c.active),
-      expert_shared_count: u32(c.shared),
+      ...expertSizesOf(c),
       expert_weights_scale: f32(1),
-      leading_dense_block_count: u32(c.denseLayers),
     },
     place: places(c, c.experts),
   };
 };
 
-type Shared = Omit<LlamaConfig, 'deviation' | 'inner'>;
+type Shared = Omit<LlamaConfig, 'deviation'>;
 
 function attention(c: Shared) {
   if (c.rope.yarn)
@@ -53,17 +50,11 @@ function attention(c: Shared) {
       'A stretched context (YaRN) of this kind of model cannot be written as GGUF yet.',
     );
   return {
-    block_count: u32(c.layers),
-    context_length: u32(c.context),
-    embedding_length: u32(c.hidden),
-    vocab_size: u32(c.vocabulary),
-    'attention.head_count': u32(c.heads),
+    ...sizesOf(c),
     'attention.head_count_kv': u32(c.keyHeads),
     'attention.key_length': u32(c.headSize),
     'attention.value_length': u32(c.headSize),
-    'attention.layer_norm_rms_epsilon': f32(c.eps),
     'rope.dimension_count': u32(c.headSize),
-    'rope.freq_base': f32(c.rope.theta),
   };
 }
 

@@ -1,10 +1,8 @@
 import { flagOf } from '../../config/flag_name.js';
+import { generatingBytes } from '../../generate/memory.js';
 import type { Model } from '../../models/family.js';
-import { countParameters } from '../../nn/param.js';
-import { bytesOf } from '../../tensor/index.js';
 import { passBytes } from '../../train/estimate.js';
 import { type Choices, halvings } from '../../train/fit.js';
-import { cacheBytes } from '../fit.js';
 import { engineOptions } from '../rollout.js';
 import type { CurateConfig } from './config.js';
 
@@ -24,9 +22,7 @@ export function curateChoices(model: Pick<Model, 'family' | 'config'>, config: C
   const fewer = halvings(Math.min(parallel, batch * samples)).filter((n) => n >= samples);
   const narrow = dtype === 'f32' ? [{ dtype: 'bf16' as const }] : [];
   const least = fewer.length > 0 ? { parallel: fewer.at(-1)! } : {};
-  const held = (s: CurateSize) =>
-    countParameters(model.family.specs(model.config)) * bytesOf(s.dtype) +
-    cacheBytes({ ...model, dtype: s.dtype }, engineFor({ ...config, ...s }), 'latent');
+  const held = (s: CurateSize) => generatingBytes(model, s.dtype, engineFor({ ...config, ...s }));
   return {
     now: { parallel, maxTokens, maxPrompt, dtype },
     candidates: [
