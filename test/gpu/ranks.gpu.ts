@@ -1,11 +1,9 @@
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { packageRoot } from '../../src/native.js';
 import { openCrew } from '../../src/parallel/index.js';
 import { relativeError } from '../ops/harness.js';
 import { type Steps, type Trained, train } from '../train/ranks/steps.js';
-import { compileProgram } from '../train/run/compile.js';
+import { compileProgram, programFolder } from '../train/run/compile.js';
 import { on, part, rehearsal } from './device.js';
 
 /* Two processes on one GPU: what ranks on two of them do, but for the GPU of the second one. */
@@ -13,9 +11,8 @@ import { on, part, rehearsal } from './device.js';
 let folder: string;
 let program: string;
 beforeAll(() => {
-  folder = mkdtempSync(join(packageRoot, 'build', 'gpu-ranks-'));
+  folder = programFolder('gpu-ranks');
   program = compileProgram('test/train/ranks/steps.program.ts', folder);
-  symlinkSync(join(packageRoot, 'build'), join(folder, 'build'));
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -1,21 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compileProgram } from '../train/run/compile.js';
+import { compileProgram, programFolder } from '../train/run/compile.js';
 import { on, rehearsal, sanitized } from './device.js';
 
 /* Ops run behind the caller on a GPU, so that a wait tells of a failure: of which op, TRAIN_MOE_SYNC=1 says. */
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 let folder: string;
 let program: string;
 beforeAll(() => {
-  // Below the project, so that the compiled program finds node_modules and the addon.
-  folder = mkdtempSync(join(root, 'build', 'sync-'));
+  folder = programFolder('sync');
   program = compileProgram('test/gpu/failing.program.ts', folder);
-  symlinkSync(join(root, 'build'), join(folder, 'build'));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Communicator, closeRendezvous, openCrew, openRendezvous } from '../../src/parallel/index.js';
-import { compileProgram } from '../train/run/compile.js';
+import { compileProgram, programFolder } from '../train/run/compile.js';
 import type { Task } from './rank.program.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -12,9 +12,8 @@ let folder: string;
 let program: string;
 
 beforeAll(() => {
-  folder = mkdtempSync(join(root, 'build', 'ranks-'));
+  folder = programFolder('ranks');
   program = compileProgram('test/parallel/rank.program.ts', folder);
-  symlinkSync(join(root, 'build'), join(folder, 'build'));
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

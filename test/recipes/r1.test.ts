@@ -1,13 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { REPORT } from '../../src/recipes/rows.js';
 import { r1Presets, resolveR1 } from '../../src/recipes/settings.js';
-import { compileProgram } from '../train/run/compile.js';
+import { compileProgram, programFolder } from '../train/run/compile.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 let folder: string;
 let program: string;
 let text: string;
@@ -15,9 +13,8 @@ let preferences: string;
 
 beforeAll(() => {
   // Below the project, so that the compiled program finds node_modules and the addon; graders and workers are files of it.
-  folder = mkdtempSync(join(root, 'build', 'r1-'));
+  folder = programFolder('r1');
   program = compileProgram('test/recipes/r1.program.ts', folder);
-  symlinkSync(join(root, 'build'), join(folder, 'build'));
   text = join(folder, 'text.txt');
   preferences = join(folder, 'preferences.jsonl');
   const pair = (i: number) => ({ prompt: `What is ${i}?`, chosen: `The answer is ${i}.`, rejected: `${i}` });

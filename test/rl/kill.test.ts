@@ -1,22 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compileProgram } from '../train/run/compile.js';
+import { compileProgram, programFolder } from '../train/run/compile.js';
 import { writeTinyModel } from './tiny.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const KILLS = Number(process.env.KILLS ?? 8);
 const SEED = 20_261_126;
 
 let folder: string;
 let program: string;
 beforeAll(async () => {
-  // Below the project, so that the compiled program finds node_modules and the addon.
-  folder = mkdtempSync(join(root, 'build', 'rl-kill-'));
+  folder = programFolder('rl-kill');
   program = compileProgram('test/rl/run.program.ts', folder);
-  symlinkSync(join(root, 'build'), join(folder, 'build'));
   await writeTinyModel(join(folder, 'model'));
 }, 300_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

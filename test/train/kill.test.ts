@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compileProgram } from './run/compile.js';
+import { compileProgram, programFolder } from './run/compile.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const KILLS = 100;
@@ -15,11 +15,9 @@ let program: string;
 let cli: string;
 
 beforeAll(() => {
-  // Below the project, so that the compiled programs find node_modules and the addon.
-  folder = mkdtempSync(join(root, 'build', 'kill-'));
+  folder = programFolder('kill');
   program = compileProgram('test/train/run.program.ts', folder);
   cli = compileProgram('src/cli/index.ts', folder);
-  symlinkSync(join(root, 'build'), join(folder, 'build'));
   symlinkSync(join(root, 'LICENSE'), join(folder, 'LICENSE'));
   symlinkSync(join(root, 'native'), join(folder, 'native'));
 }, 120_000);

@@ -1,24 +1,21 @@
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defineConfig, type RunConfig, type RunConfigInput } from '../../../src/config/index.js';
 import { openSafetensors } from '../../../src/hub/safetensors.js';
 import { pretrain, pretrainOnRanks } from '../../../src/train/pretrain.js';
 import { relativeError } from '../../ops/harness.js';
-import { compileProgram } from '../run/compile.js';
+import { compileProgram, programFolder } from '../run/compile.js';
 
 /* What models learn that do not write, on several ranks: each part of the loss is that of the whole batch. */
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
 let folder: string;
 let program: string;
 let text: string;
 
 beforeAll(() => {
-  folder = mkdtempSync(join(root, 'build', 'objectives-'));
+  folder = programFolder('objectives', ['build', 'LICENSE', 'native']);
   program = compileProgram('src/train/ranks/rank.ts', folder);
-  for (const name of ['build', 'LICENSE', 'native']) symlinkSync(join(root, name), join(folder, name));
   text = join(folder, 'text.jsonl');
   const sentence = (i: number) =>
     `The ${['cat', 'dog', 'cow'][i % 3]} ${['purrs', 'barks', 'moos'][(i >> 1) % 3]} ${i}.`;

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
@@ -11,7 +11,7 @@ import type { TrainEvent } from '../../../src/train/events.js';
 import { pretrain, pretrainOnRanks } from '../../../src/train/pretrain.js';
 import { gpusOf, type RanksHooks } from '../../../src/train/ranks/launch.js';
 import { relativeError } from '../../ops/harness.js';
-import { compileProgram } from '../run/compile.js';
+import { compileProgram, programFolder } from '../run/compile.js';
 import { tinyRun } from '../tiny.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
@@ -20,10 +20,9 @@ let program: string;
 let cli: string;
 
 beforeAll(() => {
-  folder = mkdtempSync(join(root, 'build', 'pretrain-ranks-'));
+  folder = programFolder('pretrain-ranks', ['build', 'LICENSE', 'native']);
   program = compileProgram('src/train/ranks/rank.ts', folder);
   cli = compileProgram('src/cli/index.ts', folder);
-  for (const name of ['build', 'LICENSE', 'native']) symlinkSync(join(root, name), join(folder, name));
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

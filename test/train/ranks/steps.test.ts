@@ -1,14 +1,11 @@
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { rmSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openCrew } from '../../../src/parallel/index.js';
 import { relativeError } from '../../ops/harness.js';
-import { compileProgram } from '../run/compile.js';
+import { compileProgram, programFolder } from '../run/compile.js';
 import { type Steps, type Trained, train } from './steps.js';
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
 const BASE = { steps: 4, rows: 8, accumulate: 1, graphs: true } as const;
 const EXPERTS: Steps = { ...BASE, model: 'experts', dtype: 'f32' };
 const BYTES: Steps = { ...BASE, model: 'dense', dtype: 'f32', optimizer: { moments: 'u8' } };
@@ -28,9 +25,8 @@ let program: string;
 const found = new Map<number, Trained[][]>();
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(root, 'build', 'steps-'));
+  folder = programFolder('steps');
   program = compileProgram('test/train/ranks/steps.program.ts', folder);
-  symlinkSync(join(root, 'build'), join(folder, 'build'));
   for (const size of [2, 4]) found.set(size, await onRanks(size, ALL));
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

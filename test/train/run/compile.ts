@@ -1,9 +1,19 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
+
+/**
+ * A new folder for compiled programs, below the project, so that they find node_modules; of the project's root they see `links`, and
+ * the addon is in `build`.
+ */
+export function programFolder(name: string, links: readonly string[] = ['build']): string {
+  const folder = mkdtempSync(join(root, 'build', `${name}-`));
+  for (const link of links) symlinkSync(join(root, link), join(folder, link));
+  return folder;
+}
 
 /**
  * Compiles one of our programs, with all it imports, to plain JavaScript, for tests that need other processes: those

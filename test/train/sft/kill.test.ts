@@ -1,13 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadTokenizer } from '../../../src/tokenizer/index.js';
-import { compileProgram } from '../run/compile.js';
+import { compileProgram, programFolder } from '../run/compile.js';
 import { tinyData, tinyFolder } from './tiny.js';
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
 const KILLS = 4;
 
 let folder: string;
@@ -17,11 +15,9 @@ let model: string;
 let data: string;
 
 beforeAll(async () => {
-  // Below the project, so that the compiled programs find node_modules and the addon.
-  folder = mkdtempSync(join(root, 'build', 'kill-sft-'));
+  folder = programFolder('kill-sft');
   program = compileProgram('test/train/sft/run.program.ts', folder);
   cli = compileProgram('src/cli/index.ts', folder);
-  symlinkSync(join(root, 'build'), join(folder, 'build'));
   model = await tinyFolder(join(folder, 'model'));
   data = tinyData(folder);
 }, 600_000);

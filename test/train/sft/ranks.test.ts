@@ -1,6 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TrainMoeError } from '../../../src/errors.js';
@@ -8,18 +7,16 @@ import { openSafetensors } from '../../../src/hub/safetensors.js';
 import type { SftEnd, SftEvent } from '../../../src/train/sft/events.js';
 import { sft, sftOnRanks } from '../../../src/train/sft/run.js';
 import { relativeError } from '../../ops/harness.js';
-import { compileProgram } from '../run/compile.js';
+import { compileProgram, programFolder } from '../run/compile.js';
 import { tinyData, tinyFolder, tinySft } from './tiny.js';
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
 let folder: string;
 let program: string;
 let settings: { model: string; data: string[] };
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(root, 'build', 'sft-ranks-'));
+  folder = programFolder('sft-ranks', ['build', 'LICENSE', 'native']);
   program = compileProgram('src/train/ranks/rank.ts', folder);
-  for (const name of ['build', 'LICENSE', 'native']) symlinkSync(join(root, name), join(folder, name));
   settings = { model: await tinyFolder(join(folder, 'model'), 'experts'), data: [tinyData(folder)] };
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
